@@ -1,0 +1,346 @@
+//! Everything that can go wrong: what is said of it, what helps, and the exit code.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Display};
+
+use nix::errno::Errno;
+
+use crate::name::{IfName, NameError};
+use crate::text::{Escaped, ShellWord};
+
+/// The exit codes. They are stable: QEMU prints 256 times the code and nothing else, and people search for that
+/// number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// The work is done.
+    Done = 0,
+    /// Something that nobody foresaw.
+    Unexpected = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The caller may not do this.
+    NotPermitted = 3,
+    /// The bridge is missing, is not a bridge, or is full.
+    Bridge = 4,
+    /// The interface is not a usable tap.
+    Tap = 5,
+    /// /dev/net/tun cannot be used.
+    Tun = 6,
+    /// The kernel refused a step.
+    Kernel = 7,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// Why the system did not do as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It said no: an error number of errno(3), and the kernel's own words (extended ACK) where it had some.
+    Refused {
+        /// The error number.
+        errno: Errno,
+        /// The kernel's words.
+        words: Option<Vec<u8>>,
+    },
+    /// /dev/net/tun cannot be opened.
+    Device(Errno),
+    /// Its answer makes no sense; what is wrong with it.
+    Nonsense(&'static str),
+}
+
+impl Cause {
+    /// The error number, if it said no.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused { errno, .. } | Self::Device(errno) => Some(*errno),
+            Self::Nonsense(_) => None,
+        }
+    }
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Self {
+        Self::Refused { errno, words: None }
+    }
+}
+
+impl From<std::io::Error> for Cause {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).into(),
+            None => Self::Nonsense("the system call failed without a reason"),
+        }
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { errno, words: None } | Self::Device(errno) => f.write_str(errno.desc()),
+            Self::Refused {
+                errno,
+                words: Some(words),
+            } => write!(f, "{} ({})", Escaped(words), errno.desc()),
+            Self::Nonsense(problem) => f.write_str(problem),
+        }
+    }
+}
+
+/// Why the work was not done. Its text is a step and a reason; the reporter puts the interface before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The command line is wrong.
+    Usage(String),
+    /// A word is no interface name.
+    Name {
+        /// The word.
+        given: Vec<u8>,
+        /// What is wrong with it.
+        problem: NameError,
+    },
+    /// A user or a group is not known.
+    UnknownId {
+        /// The name.
+        name: Vec<u8>,
+        /// Where it was looked for.
+        file: &'static str,
+        /// How to name it by number instead.
+        instead: &'static str,
+    },
+    /// A variable of the environment that should name the invoking user does not.
+    BadVariable {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: Vec<u8>,
+    },
+    /// A file of the system cannot be read.
+    File {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// Standard output cannot be written.
+    Output(Cause),
+    /// The caller is neither root nor does the program have a privilege to lend.
+    NotRoot,
+    /// There is no such bridge.
+    NoBridge(IfName),
+    /// The interface that was named as the bridge is none.
+    NotABridge {
+        /// The interface.
+        name: IfName,
+        /// What it is, for people.
+        kind: String,
+    },
+    /// The bridge has no room for another port.
+    BridgeFull(IfName),
+    /// The interface is not a tap.
+    NotATap {
+        /// The interface.
+        name: IfName,
+        /// What it is, for people.
+        kind: String,
+    },
+    /// The tap exists and cannot be given the queues, owner or group that were asked for.
+    FixedTap {
+        /// The tap.
+        name: IfName,
+        /// What cannot be done.
+        doing: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The tap was made by somebody else between our look and our own making of it.
+    Appeared(IfName),
+    /// The tap cannot be made, since its device node cannot be used.
+    Tun(Errno),
+    /// A step failed, for whatever reason.
+    Step {
+        /// The step.
+        doing: String,
+        /// The reason.
+        cause: Cause,
+        /// What could not be put back afterwards, each a step and a reason.
+        not_undone: Vec<String>,
+    },
+}
+
+/// Why /dev/net/tun cannot be opened, and what to do. Other reasons speak for themselves.
+const TUN_HINTS: [(Errno, &str); 5] = [
+    (
+        Errno::ENOENT,
+        "make it: mkdir -p /dev/net && mknod /dev/net/tun c 10 200; or give it to the container: --device /dev/net/tun",
+    ),
+    (
+        Errno::ENODEV,
+        "the kernel has no tun driver loaded: modprobe tun",
+    ),
+    (
+        Errno::ENXIO,
+        "the kernel has no tun driver loaded: modprobe tun",
+    ),
+    (
+        Errno::EACCES,
+        "its permissions do not let this user in: chmod 0666 /dev/net/tun",
+    ),
+    (
+        Errno::EPERM,
+        "a container or cgroup keeps this device from its processes: allow it the device c 10:200 rwm",
+    ),
+];
+
+impl Error {
+    /// A step that failed where there was nothing to put back.
+    pub fn step(doing: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Step {
+            doing: doing.into(),
+            cause: cause.into(),
+            not_undone: Vec::new(),
+        }
+    }
+
+    /// The exit code that stands for this.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_)
+            | Self::Name { .. }
+            | Self::UnknownId { .. }
+            | Self::BadVariable { .. } => ExitCode::Usage,
+            Self::File { .. } | Self::Output(_) => ExitCode::Unexpected,
+            Self::NotRoot => ExitCode::NotPermitted,
+            Self::NoBridge(_) | Self::NotABridge { .. } | Self::BridgeFull(_) => ExitCode::Bridge,
+            Self::NotATap { .. } | Self::FixedTap { .. } | Self::Appeared(_) => ExitCode::Tap,
+            Self::Tun(_) => ExitCode::Tun,
+            Self::Step { cause, .. } => match cause.errno() {
+                Some(Errno::EPERM | Errno::EACCES) => ExitCode::NotPermitted,
+                Some(_) => ExitCode::Kernel,
+                None => ExitCode::Unexpected,
+            },
+        }
+    }
+
+    /// What to do about it, where we know.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Usage(_) => "--help lists the options".to_owned(),
+            Self::Name { .. } => {
+                "an interface name has 1 to 15 bytes, without white space and without / : %".to_owned()
+            }
+            Self::UnknownId { instead, .. } => {
+                format!("a user or group that is not in that file is named by number: {instead}")
+            }
+            Self::BadVariable { variable, .. } => {
+                format!("run it without {variable}, or through sudo, pkexec or doas")
+            }
+            Self::File { .. } | Self::Output(_) => return None,
+            Self::NotRoot => "run it as root: sudo qemu-ifup IFNAME".to_owned(),
+            Self::NoBridge(name) => {
+                let word = ShellWord(name.as_bytes());
+                format!(
+                    "make it: ip link add {word} type bridge && ip link set {word} up; or name another one with --bridge"
+                )
+            }
+            Self::NotABridge { .. } => "name a bridge with --bridge; ip link show type bridge lists them".to_owned(),
+            Self::BridgeFull(_) => {
+                "a bridge holds 1023 ports: remove taps that are left over, or use a second bridge".to_owned()
+            }
+            Self::NotATap { .. } => {
+                "name a tap, or a name that is not in use: the tap is then made".to_owned()
+            }
+            Self::FixedTap { name, .. } => format!(
+                "remove it first, it is then made anew: qemu-ifdown --delete {}",
+                ShellWord(name.as_bytes())
+            ),
+            Self::Appeared(_) => "run it again".to_owned(),
+            Self::Tun(errno) => {
+                let known = TUN_HINTS.iter().find(|(number, _)| number == errno);
+                return known.map(|(_, hint)| (*hint).to_owned());
+            }
+            Self::Step { cause, .. } => match cause.errno() {
+                Some(Errno::EPERM) => {
+                    "this takes CAP_NET_ADMIN in the network namespace; a container often goes without".to_owned()
+                }
+                _ => return None,
+            },
+        };
+        Some(hint)
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(problem) => f.write_str(problem),
+            Self::Name { given, problem } => {
+                write!(
+                    f,
+                    "'{}' is no interface name: {problem}",
+                    Escaped(start_of(given))
+                )
+            }
+            Self::UnknownId { name, file, .. } => {
+                write!(
+                    f,
+                    "cannot look up '{}': not in {file}",
+                    Escaped(start_of(name))
+                )
+            }
+            Self::BadVariable { variable, value } => write!(
+                f,
+                "cannot tell the invoking user: {variable} is '{}'",
+                Escaped(start_of(value))
+            ),
+            Self::File { path, cause } => write!(f, "cannot read {path}: {cause}"),
+            Self::Output(cause) => write!(f, "cannot write the output: {cause}"),
+            Self::NotRoot => f.write_str("cannot change interfaces: only root may"),
+            Self::NoBridge(name) => write!(f, "cannot attach to {name}: no such bridge"),
+            Self::NotABridge { name, kind } => {
+                write!(
+                    f,
+                    "cannot attach to {name}: it is not a bridge but {}",
+                    Escaped(kind.as_bytes())
+                )
+            }
+            Self::BridgeFull(name) => write!(f, "cannot attach to {name}: the bridge is full"),
+            Self::NotATap { name, kind } => {
+                write!(
+                    f,
+                    "cannot use {name}: it is not a tap but {}",
+                    Escaped(kind.as_bytes())
+                )
+            }
+            Self::FixedTap { doing, reason, .. } => write!(f, "cannot {doing}: {reason}"),
+            Self::Appeared(name) => write!(
+                f,
+                "cannot make {name}: somebody else made it at the same moment"
+            ),
+            Self::Tun(errno) => write!(f, "cannot open /dev/net/tun: {}", errno.desc()),
+            Self::Step {
+                doing,
+                cause,
+                not_undone,
+            } => {
+                write!(f, "cannot {doing}: {cause}")?;
+                for left in not_undone {
+                    write!(f, "; and then cannot {left}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// As much of a word as a message has room for.
+fn start_of(word: &[u8]) -> &[u8] {
+    word.get(..64).unwrap_or(word)
+}

@@ -1,0 +1,174 @@
+//! What was observed before anything is changed, in the words that every other module uses.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Display};
+
+use crate::name::IfName;
+
+/// The kernel's number of an interface. It stays when the interface is renamed, which is why every change is
+/// addressed by it and never by name.
+pub type IfIndex = u32;
+
+/// The smallest MTU of a tap (`ETH_MIN_MTU` in linux/if_ether.h).
+pub const MIN_MTU: u32 = 68;
+/// The largest MTU of a tap: 65535 less an Ethernet header (drivers/net/tun.c, `MAX_MTU`).
+pub const MAX_MTU: u32 = 65521;
+/// Below this the kernel runs no IPv6 on an interface (RFC 8200, `IPV6_MIN_MTU` in linux/ipv6.h).
+pub const MIN_IPV6_MTU: u32 = 1280;
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The same address with 0xfe as its first byte.
+    ///
+    /// A bridge that was given no address takes the lowest of its ports; an address that starts with 0xfe (locally
+    /// administered, and higher than any real card's) never is the lowest one beside a real uplink.
+    #[must_use]
+    pub fn above_every_card(self) -> Self {
+        let [_, rest @ ..] = self.0;
+        Self::above_every_card_from(rest)
+    }
+
+    /// An address of 0xfe and these five bytes.
+    #[must_use]
+    pub fn above_every_card_from(rest: [u8; 5]) -> Self {
+        let [b, c, d, e, f] = rest;
+        Self([0xfe, b, c, d, e, f])
+    }
+}
+
+impl Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// How the kernel makes IPv6 link-local addresses on an interface (`IN6_ADDR_GEN_MODE_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddrGenMode {
+    /// From its MAC.
+    Eui64,
+    /// Not at all.
+    None,
+    /// From a secret.
+    StablePrivacy,
+    /// At random.
+    Random,
+}
+
+impl AddrGenMode {
+    /// The word that ip(8) has for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Eui64 => "eui64",
+            Self::None => "none",
+            Self::StablePrivacy => "stable_secret",
+            Self::Random => "random",
+        }
+    }
+}
+
+/// An interface by number, with the name it had when it was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkRef {
+    /// Its number, by which it is addressed.
+    pub index: IfIndex,
+    /// Its name, for people.
+    pub name: IfName,
+}
+
+/// What the kernel says of a tap beyond what it says of every interface (`IFLA_TUN_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TapInfo {
+    /// The uid that may open it, if it is limited to one.
+    pub owner: Option<u32>,
+    /// The gid that may open it, if it is limited to one.
+    pub group: Option<u32>,
+    /// Frames are preceded by protocol information.
+    pub packet_info: bool,
+    /// Frames are preceded by a virtio-net header.
+    pub vnet_hdr: bool,
+    /// It outlives the programs that have it open.
+    pub persistent: bool,
+    /// Several queues can be opened at once.
+    pub multi_queue: bool,
+}
+
+/// What an interface is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A tap.
+    Tap(TapInfo),
+    /// A tun: the same driver, but packets instead of frames.
+    Tun,
+    /// A bridge.
+    Bridge,
+    /// Something else that has a kind (`IFLA_INFO_KIND`), by the kernel's word for it.
+    Other(String),
+    /// An interface without a kind, such as a network card.
+    Plain,
+}
+
+impl Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tap(_) => f.write_str("a tap"),
+            Self::Tun => f.write_str("a tun interface"),
+            Self::Bridge => f.write_str("a bridge"),
+            Self::Other(word) => write!(f, "an interface of kind {word}"),
+            Self::Plain => f.write_str("a network card or other plain interface"),
+        }
+    }
+}
+
+/// An interface as one RTM_GETLINK shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: IfIndex,
+    /// Its name.
+    pub name: IfName,
+    /// What it is.
+    pub kind: Kind,
+    /// The longest packet it sends, in bytes without the Ethernet header.
+    pub mtu: u32,
+    /// Its Ethernet address, if it has one.
+    pub address: Option<Mac>,
+    /// It is administratively up (`IFF_UP`).
+    pub up: bool,
+    /// It has a carrier; a tap has one exactly while a program has it open.
+    pub carrier: bool,
+    /// The interface that it is a port of.
+    pub master: Option<IfIndex>,
+    /// How it gets link-local addresses; none where it has no IPv6.
+    pub addr_gen_mode: Option<AddrGenMode>,
+}
+
+impl Link {
+    /// The interface by number and name.
+    pub fn reference(&self) -> LinkRef {
+        LinkRef {
+            index: self.index,
+            name: self.name,
+        }
+    }
+}
+
+/// All that a plan rests on, observed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The tap, if it exists.
+    pub tap: Option<Link>,
+    /// What the tap is a port of.
+    pub master: Option<LinkRef>,
+    /// The interface that was named as the bridge, if it was looked for and exists.
+    pub bridge: Option<Link>,
+    /// The caller (QEMU) passed on a descriptor that has the tap open.
+    pub inherited: bool,
+    /// Five random bytes, for the address of a tap that is to be made.
+    pub random: [u8; 5],
+}

@@ -1,0 +1,287 @@
+//! Interfaces in netlink's terms: what is asked and told of them, and how the answer is read.
+//!
+//! A request is built with the types of netlink-packet-route. An answer is walked, and only what is needed is taken:
+//! the crate's own parse of an interface is all or nothing, and would fail on, say, a bridge whose alias is not UTF-8.
+
+use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkHeader, LinkMessage,
+};
+
+use crate::error::Cause;
+use crate::facts::{AddrGenMode, IfIndex, Kind, Link, Mac, TapInfo};
+use crate::kernel::netlink::{Netlink, Wire};
+use crate::name::IfName;
+use crate::plan::LinkChange;
+
+/// What is inside `IFLA_INFO_DATA` of a tun or tap (`IFLA_TUN_*` in linux/if_link.h).
+mod tun {
+    pub(super) const OWNER: u16 = 1;
+    pub(super) const GROUP: u16 = 2;
+    pub(super) const TYPE: u16 = 3;
+    pub(super) const PI: u16 = 4;
+    pub(super) const VNET_HDR: u16 = 5;
+    pub(super) const PERSIST: u16 = 6;
+    pub(super) const MULTI_QUEUE: u16 = 7;
+    /// The TYPE of a tap (`IFF_TAP` in linux/if_tun.h).
+    pub(super) const TAP: u8 = 2;
+}
+
+/// How link-local addresses are made, inside `IFLA_AF_SPEC`, `AF_INET6`: a byte, `IN6_ADDR_GEN_MODE_*`
+/// (linux/if_link.h).
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+
+/// Bytes of `struct ifinfomsg` (linux/rtnetlink.h), which stands before the attributes.
+const IFINFOMSG: usize = 16;
+
+/// Looks an interface up by name.
+///
+/// # Errors
+/// ENODEV if there is none of that name.
+pub fn by_name<W: Wire>(netlink: &mut Netlink<W>, name: IfName) -> Result<Link, Cause> {
+    let mut bytes = name.as_bytes().to_owned();
+    bytes.push(0);
+    let link = get(
+        netlink,
+        0,
+        Some(LinkAttribute::Other(DefaultNla::new(
+            libc::IFLA_IFNAME,
+            bytes,
+        ))),
+    )?;
+    // The kernel also finds alternative names; acting on those would be acting on another interface.
+    if link.name == name {
+        Ok(link)
+    } else {
+        Err(nix::errno::Errno::ENODEV.into())
+    }
+}
+
+/// Looks an interface up by number.
+///
+/// # Errors
+/// ENODEV if there is none of that number.
+pub fn by_index<W: Wire>(netlink: &mut Netlink<W>, index: IfIndex) -> Result<Link, Cause> {
+    get(netlink, index, None)
+}
+
+/// Changes an interface.
+///
+/// # Errors
+/// The kernel's refusal; part of the change may have been made.
+pub fn change<W: Wire>(
+    netlink: &mut Netlink<W>,
+    index: IfIndex,
+    change: &LinkChange,
+) -> Result<(), Cause> {
+    let mut message = message(index);
+    if let Some(up) = change.up {
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up {
+            LinkFlags::Up
+        } else {
+            LinkFlags::empty()
+        };
+    }
+    let attributes = [
+        change
+            .address
+            .map(|address| LinkAttribute::Address(address.0.to_vec())),
+        change.mtu.map(LinkAttribute::Mtu),
+        change
+            .master
+            .map(|master| LinkAttribute::Controller(master.map_or(0, |link| link.index))),
+        change.addr_gen_mode.map(|mode| {
+            let mode = AfSpecInet6::AddrGenMode(match mode {
+                AddrGenMode::Eui64 => In6AddrGenMode::Eui64,
+                AddrGenMode::None => In6AddrGenMode::None,
+                AddrGenMode::StablePrivacy => In6AddrGenMode::StablePrivacy,
+                AddrGenMode::Random => In6AddrGenMode::Random,
+            });
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+        }),
+    ];
+    message.attributes = attributes.into_iter().flatten().collect();
+    netlink.tell(libc::RTM_SETLINK, 0, &message)
+}
+
+/// Removes an interface.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn delete<W: Wire>(netlink: &mut Netlink<W>, index: IfIndex) -> Result<(), Cause> {
+    netlink.tell(libc::RTM_DELLINK, 0, &message(index))
+}
+
+fn message(index: IfIndex) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header = LinkHeader {
+        index,
+        ..LinkHeader::default()
+    };
+    message
+}
+
+fn get<W: Wire>(
+    netlink: &mut Netlink<W>,
+    index: IfIndex,
+    name: Option<LinkAttribute>,
+) -> Result<Link, Cause> {
+    let mut message = message(index);
+    // Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
+    message.attributes.extend(name);
+    let answer = netlink.ask(libc::RTM_GETLINK, &message, libc::RTM_NEWLINK)?;
+    parse(answer)
+}
+
+/// Reads the body of an RTM_NEWLINK.
+///
+/// # Errors
+/// It is cut short, or has no name.
+pub fn parse(body: &[u8]) -> Result<Link, Cause> {
+    let header = LinkHeader::parse(body)
+        .map_err(|_| Cause::Nonsense("the kernel's answer is not an interface"))?;
+    let mut link = Unfinished::default();
+    for attribute in attributes(body.get(IFINFOMSG..).unwrap_or_default()) {
+        link.take(&attribute?)?;
+    }
+    Ok(Link {
+        index: header.index,
+        name: link
+            .name
+            .ok_or(Cause::Nonsense("an interface without a name"))?,
+        kind: link.kind.unwrap_or(Kind::Plain),
+        mtu: link.mtu,
+        address: link.address,
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: link.carrier,
+        master: link.master,
+        addr_gen_mode: link.addr_gen_mode,
+    })
+}
+
+/// An interface, as far as its attributes have been walked.
+#[derive(Default)]
+struct Unfinished {
+    name: Option<IfName>,
+    kind: Option<Kind>,
+    mtu: u32,
+    address: Option<Mac>,
+    carrier: bool,
+    master: Option<IfIndex>,
+    addr_gen_mode: Option<AddrGenMode>,
+}
+
+impl Unfinished {
+    fn take(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), Cause> {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => {
+                let name = value.strip_suffix(&[0]).unwrap_or(value);
+                let name = IfName::new(name)
+                    .map_err(|_| Cause::Nonsense("an interface with an impossible name"))?;
+                self.name = Some(name);
+            }
+            libc::IFLA_MTU => self.mtu = number(value)?,
+            libc::IFLA_ADDRESS => self.address = value.try_into().ok().map(Mac),
+            libc::IFLA_CARRIER => self.carrier = flag(value)?,
+            libc::IFLA_MASTER => self.master = Some(number(value)?).filter(|&index| index != 0),
+            libc::IFLA_LINKINFO => self.kind = kind(value)?,
+            libc::IFLA_AF_SPEC => self.addr_gen_mode = addr_gen_mode(value)?,
+            // An answer has dozens of attributes, and every kernel adds some.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `IFLA_LINKINFO`: a word for the kind, and data that depends on it.
+fn kind(info: &[u8]) -> Result<Option<Kind>, Cause> {
+    let Some(word) = find(info, libc::IFLA_INFO_KIND)? else {
+        return Ok(None);
+    };
+    let data = find(info, libc::IFLA_INFO_DATA)?.unwrap_or_default();
+    Ok(Some(match word.strip_suffix(&[0]).unwrap_or(word) {
+        b"tun" => tun_or_tap(data)?,
+        b"bridge" => Kind::Bridge,
+        other => Kind::Other(String::from_utf8_lossy(other).into_owned()),
+    }))
+}
+
+fn tun_or_tap(data: &[u8]) -> Result<Kind, Cause> {
+    let mut info = TapInfo::default();
+    let mut is_tap = false;
+    for attribute in attributes(data) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            tun::OWNER => info.owner = Some(number(value)?),
+            tun::GROUP => info.group = Some(number(value)?),
+            tun::TYPE => is_tap = byte(value)? == tun::TAP,
+            tun::PI => info.packet_info = flag(value)?,
+            tun::VNET_HDR => info.vnet_hdr = flag(value)?,
+            tun::PERSIST => info.persistent = flag(value)?,
+            tun::MULTI_QUEUE => info.multi_queue = flag(value)?,
+            // Counts of queues, and what later kernels add.
+            _ => {}
+        }
+    }
+    Ok(if is_tap { Kind::Tap(info) } else { Kind::Tun })
+}
+
+fn addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, Cause> {
+    // A family's number is the type of its attribute; AF_INET6 is small on every architecture.
+    let family =
+        u16::try_from(libc::AF_INET6).map_err(|_| Cause::Nonsense("AF_INET6 is no type"))?;
+    let Some(inet6) = find(families, family)? else {
+        return Ok(None);
+    };
+    let Some(mode) = find(inet6, IFLA_INET6_ADDR_GEN_MODE)? else {
+        return Ok(None);
+    };
+    match byte(mode)? {
+        0 => Ok(Some(AddrGenMode::Eui64)),
+        1 => Ok(Some(AddrGenMode::None)),
+        2 => Ok(Some(AddrGenMode::StablePrivacy)),
+        3 => Ok(Some(AddrGenMode::Random)),
+        _ => Err(Cause::Nonsense("an unknown way to make IPv6 addresses")),
+    }
+}
+
+/// The attributes of a run of bytes, each with its length checked.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, Cause>> {
+    NlasIterator::new(bytes)
+        .map(|attribute| attribute.map_err(|_| Cause::Nonsense("an attribute is cut short")))
+}
+
+fn find(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, Cause> {
+    for attribute in NlasIterator::new(bytes) {
+        let attribute = attribute.map_err(|_| Cause::Nonsense("an attribute is cut short"))?;
+        if attribute.kind() == kind {
+            // The buffer's own value() borrows from the buffer, not from the bytes.
+            let start = netlink_packet_core::NLA_HEADER_SIZE;
+            return Ok(attribute
+                .into_inner()
+                .get(start..usize::from(attribute.length())));
+        }
+    }
+    Ok(None)
+}
+
+fn number(value: &[u8]) -> Result<u32, Cause> {
+    match value.try_into() {
+        Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
+        Err(_) => Err(Cause::Nonsense("a number that is not of four bytes")),
+    }
+}
+
+fn byte(value: &[u8]) -> Result<u8, Cause> {
+    match value {
+        [byte] => Ok(*byte),
+        _ => Err(Cause::Nonsense("a number that is not of one byte")),
+    }
+}
+
+fn flag(value: &[u8]) -> Result<bool, Cause> {
+    Ok(byte(value)? != 0)
+}

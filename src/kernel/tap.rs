@@ -1,0 +1,191 @@
+//! The tun driver's ioctls. Creation and ownership of a tap have no netlink message.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use libc::c_short;
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat, major, minor};
+
+use crate::cli::Access;
+use crate::error::Cause;
+use crate::facts::TapInfo;
+use crate::name::IfName;
+
+/// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
+const TUN: &str = "/dev/net/tun";
+/// The device number of that node, the same everywhere.
+const TUN_DEVICE: (u64, u64) = (10, 200);
+
+/// The calls of linux/if_tun.h, as nix makes them.
+mod ioctl {
+    nix::ioctl_write_ptr_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_read_bad!(tungetiff, libc::TUNGETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
+    nix::ioctl_write_int_bad!(tunsetowner, libc::TUNSETOWNER);
+    nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
+}
+
+/// A descriptor that has a tap open.
+#[derive(Debug)]
+pub struct TapFd(OwnedFd);
+
+impl TapFd {
+    /// Makes a tap. It lives until the descriptor is closed, or until [`TapFd::keep`].
+    ///
+    /// # Errors
+    /// [`Cause::Device`] if /dev/net/tun cannot be opened; EBUSY if an interface of that name exists.
+    pub fn make(name: IfName, multi_queue: bool) -> Result<Self, Cause> {
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+        if multi_queue {
+            flags |= libc::IFF_MULTI_QUEUE;
+        }
+        Self::set_interface(name, flags)
+    }
+
+    /// Opens a tap that exists and that nobody has open, with exactly the flags it has: the kernel takes over those
+    /// of the last opener.
+    ///
+    /// # Errors
+    /// [`Cause::Device`] if /dev/net/tun cannot be opened; EBUSY if somebody has it open.
+    pub fn reopen(name: IfName, info: &TapInfo) -> Result<Self, Cause> {
+        let mut flags = libc::IFF_TAP;
+        for (is_set, flag) in [
+            (!info.packet_info, libc::IFF_NO_PI),
+            (info.vnet_hdr, libc::IFF_VNET_HDR),
+            (info.multi_queue, libc::IFF_MULTI_QUEUE),
+        ] {
+            flags |= if is_set { flag } else { 0 };
+        }
+        Self::set_interface(name, flags)
+    }
+
+    fn set_interface(name: IfName, flags: libc::c_int) -> Result<Self, Cause> {
+        let file = OpenOptions::new().read(true).write(true).open(TUN);
+        let file: File = file.map_err(|error| match error.raw_os_error() {
+            // Of the process and the machine, not of the device node.
+            Some(number @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                Errno::from_raw(number).into()
+            }
+            Some(number) => Cause::Device(Errno::from_raw(number)),
+            None => error.into(),
+        })?;
+        let mut request = request(name);
+        request.ifr_ifru.ifru_flags = low_bits(flags);
+        // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
+        unsafe { ioctl::tunsetiff(file.as_raw_fd(), &raw const request) }?;
+        Ok(Self(file.into()))
+    }
+
+    /// The name that the tap has now.
+    ///
+    /// # Errors
+    /// The tap is gone.
+    pub fn name(&self) -> Result<IfName, Cause> {
+        name_behind(self.0.as_fd())
+    }
+
+    /// Says who may open the tap.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn give(&self, access: Access<u32>) -> Result<(), Cause> {
+        give(self.0.as_fd(), access)
+    }
+
+    /// Makes the tap outlive the descriptor.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn keep(&self) -> Result<(), Cause> {
+        // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
+        unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), 1) }?;
+        Ok(())
+    }
+}
+
+/// A descriptor of the tap that whoever started us left open, as QEMU does. It is theirs: it is never closed here.
+#[derive(Debug)]
+pub struct InheritedTap(RawFd);
+
+impl InheritedTap {
+    /// Looks for it among the open descriptors.
+    ///
+    /// Without /proc there is none to be found.
+    pub fn find(name: IfName) -> Option<Self> {
+        fs::read_dir("/proc/self/fd")
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .find(|&number| {
+                let found = Self(number);
+                found.is_tun() && name_behind(found.descriptor()) == Ok(name)
+            })
+            .map(Self)
+    }
+
+    /// Whether it is /dev/net/tun at all: an ioctl on a descriptor of some other driver could mean anything there.
+    fn is_tun(&self) -> bool {
+        fstat(self.descriptor()).is_ok_and(|stat| {
+            SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
+                && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE
+        })
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: /proc/self/fd listed the number, so it was open at that moment, and nothing in this program, which
+        // has one thread, closes a descriptor that it did not open. (The listing's own descriptor is in the list and
+        // closed by now; its number then is a closed one, for which the system calls answer EBADF.)
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+
+    /// Says who may open the tap.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn give(&self, access: Access<u32>) -> Result<(), Cause> {
+        give(self.descriptor(), access)
+    }
+}
+
+fn give(tap: BorrowedFd<'_>, access: Access<u32>) -> Result<(), Cause> {
+    match access {
+        // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.
+        Access::Owner(uid) => unsafe { ioctl::tunsetowner(tap.as_raw_fd(), uid.cast_signed()) },
+        // SAFETY: TUNSETGROUP takes a number and touches no memory of ours.
+        Access::Group(gid) => unsafe { ioctl::tunsetgroup(tap.as_raw_fd(), gid.cast_signed()) },
+    }?;
+    Ok(())
+}
+
+fn name_behind(tap: BorrowedFd<'_>) -> Result<IfName, Cause> {
+    let mut request = empty_request();
+    // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
+    unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;
+    let bytes: Vec<u8> = request
+        .ifr_name
+        .iter()
+        .map(|c| c.to_ne_bytes())
+        .map(|[byte]| byte)
+        .take_while(|&byte| byte != 0)
+        .collect();
+    IfName::new(&bytes).map_err(|_| Cause::Nonsense("a tap with an impossible name"))
+}
+
+fn request(name: IfName) -> libc::ifreq {
+    let mut request = empty_request();
+    for (room, &byte) in request.ifr_name.iter_mut().zip(name.padded()) {
+        *room = libc::c_char::from_ne_bytes([byte]);
+    }
+    request
+}
+
+fn empty_request() -> libc::ifreq {
+    // SAFETY: ifreq is a C structure of integers, pointers and unions of them; all zero bytes are a value of it.
+    unsafe { std::mem::zeroed() }
+}
+
+/// The flags of an ifreq are 16 bits, the topmost of which is IFF_TUN_EXCL.
+fn low_bits(flags: libc::c_int) -> c_short {
+    let [a, b, ..] = flags.to_le_bytes();
+    c_short::from_le_bytes([a, b])
+}
