@@ -5,7 +5,8 @@
 use nix::errno::Errno;
 
 use crate::error::{Cause, Error};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
+use crate::step::Step;
 
 /// Whatever can carry out a step: the kernel, or a test's model of it.
 pub trait System {

@@ -5,8 +5,8 @@
 //!
 //! * [`cli`] reads the command line, [`caller`] finds out who asks, [`name`] holds names, [`text`] makes text safe;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;
-//! * [`policy`] says whether the caller may, [`plan`] says what it takes: both are pure;
-//! * [`apply`] carries a plan out and undoes it on failure;
+//! * [`policy`] says whether the caller may, [`plan`] says which [`step`]s it takes: all pure;
+//! * [`mod@apply`] carries a plan out and undoes it on failure;
 //! * [`report`] tells people, [`error`] knows what can go wrong and what helps.
 //!
 //! To learn netlink from this code, start with `kernel/netlink.rs` (one request, one answer) and go on to
@@ -27,6 +27,7 @@ pub mod name;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod step;
 pub mod text;
 
 use std::ffi::OsString;

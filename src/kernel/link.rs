@@ -12,7 +12,7 @@ use crate::error::Cause;
 use crate::facts::{AddrGenMode, IfIndex, Kind, Link, Mac, TapInfo};
 use crate::kernel::netlink::{Netlink, Wire};
 use crate::name::IfName;
-use crate::plan::LinkChange;
+use crate::step::LinkChange;
 
 /// What is inside `IFLA_INFO_DATA` of a tun or tap (`IFLA_TUN_*` in linux/if_link.h).
 mod tun {

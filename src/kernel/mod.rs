@@ -13,7 +13,8 @@ use crate::facts::{Facts, IfIndex, Kind, Link};
 use crate::kernel::netlink::Netlink;
 use crate::kernel::tap::{InheritedTap, TapFd};
 use crate::name::IfName;
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
+use crate::step::Step;
 
 /// The running kernel, and the tap that is being worked on.
 #[derive(Debug)]

@@ -1,0 +1,391 @@
+#!/bin/sh
+# Builds and installs qemu-ifup and qemu-ifdown, or takes them away again: see --help.
+#
+# The way through: check everything, stage the new files under temporary names, and only then swap them in with rename(2).
+# Whatever fails before the end is undone, newest step first.
+set -eu
+umask 022
+
+help() {
+    cat <<'EOF'
+Usage: [sudo] ./install.sh [OPTIONS]
+Builds qemu-ifup and qemu-ifdown and installs them to /etc, with links in /usr/local/sbin and manual pages.
+
+      --etc DIR    install the programs to DIR instead of /etc
+      --setcap     let users without root run them: give both programs cap_net_admin
+                   (what they may do is then ruled by /etc/qemu/bridge.conf)
+      --from DIR   do not build; install the programs already built in DIR
+      --build      only build, and print the directory with the programs
+      --uninstall  remove what was installed and put back what was there before
+  -h, --help       show this
+
+Files of a Debian package that are in the way are diverted (dpkg-divert) to NAME.distrib, others are kept as NAME.orig;
+--uninstall puts both back. /etc/qemu-ifup.conf is never touched.
+
+Environment: DESTDIR (a prefix for everything, for packagers: nothing is diverted), CARGO_TARGET_DIR.
+EOF
+}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'install.sh: %s\n' "$*" >&2; }
+fail() { warn "$*"; exit 1; }
+usage_error() { warn "$* (see --help)"; exit 2; }
+
+absolute() { case $1 in /*) say "$1" ;; *) say "$PWD/$1" ;; esac; }
+exists() { [ -e "$1" ] || [ -L "$1" ]; }
+have_programs() { [ -x "$1/qemu-ifup" ] && [ -x "$1/qemu-ifdown" ]; }
+
+# --- Undo -----------------------------------------------------------------------------------------------------------
+
+# Lines "VERB PATH", newest first. A line is noted before its step is taken (the steps back do nothing where there is
+# nothing to do), so that a signal between the two leaves nothing behind.
+undo=
+on_failure() {
+    undo="$1 $2
+$undo"
+}
+
+undo_step() {
+    case $1 in
+    remove) rm -f -- "$2" ;;
+    rmdir) [ ! -d "$2" ] || rmdir -- "$2" ;;
+    take-back) ! exists "$2.qemu-ifup-old" || mv -fT -- "$2.qemu-ifup-old" "$2" ;;
+    restore) ! exists "$2.orig" || mv -fT -- "$2.orig" "$2" ;;
+    unrestore) exists "$2.orig" || mv -fT -- "$2" "$2.orig" ;;
+    undivert) dpkg-divert --quiet --local --rename --remove "$2" ;;
+    divert) dpkg-divert --quiet --local --rename --divert "$2.distrib" --add "$2" ;;
+    esac
+}
+
+at_exit() {
+    status=$?
+    trap - EXIT
+    trap '' HUP INT TERM # the way back must not be cut short
+    [ -n "$undo" ] || exit "$status"
+    warn "failed, putting everything back"
+    while IFS= read -r line; do
+        [ -z "$line" ] || undo_step "${line%% *}" "${line#* }" || warn "could not undo: $line"
+    done <<EOF
+$undo
+EOF
+    [ "$status" -ne 0 ] || status=1
+    exit "$status"
+}
+trap at_exit EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# --- What is ours ---------------------------------------------------------------------------------------------------
+
+# The manifest has a line "VERB SHA256 PATH" (PATH without DESTDIR) for each thing ever installed, kept as .orig, diverted or made.
+# A file is ours when its path and checksum (of a link: of where it points) stand there. So nothing foreign is ever run
+# to find out what it is, and a file of ours that somebody edited counts as foreign: it is kept, never lost.
+manifest_path=/usr/local/share/qemu-ifup/manifest
+
+fingerprint() {
+    if [ -L "$1" ]; then readlink -- "$1"; else cat -- "$1"; fi | sha256sum | cut -d ' ' -f 1
+}
+recorded() { printf '%s\n' "$known" | grep -qxF -e "$*"; }
+is_ours() {
+    { [ -f "$DESTDIR$1" ] || [ -L "$DESTDIR$1" ]; } && recorded "installed $(fingerprint "$DESTDIR$1") $1"
+}
+is_foreign() { exists "$DESTDIR$1" && ! is_ours "$1"; }
+
+diverted() { [ -n "$(dpkg-divert --listpackage "$1" 2>/dev/null)" ]; }
+# A package's path is diverted even while the file is missing: the next upgrade would bring it back, over ours.
+must_divert() {
+    case $1 in /usr/local/*) return 1 ;; esac # no package may own anything there
+    [ -z "$DESTDIR" ] && command -v dpkg-divert >/dev/null && dpkg-query -S "$1" >/dev/null 2>&1 && ! diverted "$1"
+}
+
+check_writable() { # FULL-PATH: the directory of it, or the nearest one that is there
+    dir=$(dirname -- "$1")
+    while ! exists "$dir"; do dir=$(dirname -- "$dir"); done
+    [ -d "$dir" ] || fail "$dir is not a directory; nothing was changed"
+    [ -w "$dir" ] || fail "cannot write to $dir; nothing was changed"
+}
+
+# A copy, not a move: at no time is there no file under this name.
+copy_aside() { # FULL-PATH SUFFIX UNDO-VERB
+    rm -f -- "$1.qemu-ifup-old"
+    on_failure remove "$1$2"
+    cp -a -- "$1" "$1$2"
+    on_failure "$3" "$1"
+}
+
+# --- Build ----------------------------------------------------------------------------------------------------------
+
+build() { # prints the directory with the programs
+    PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS # they would override .cargo/config.toml: not static
+    triple=$(uname -m)-unknown-linux-musl
+    if ! command -v cargo >/dev/null; then
+        for dir in "$target/$triple/release" "$target"/*/release; do
+            have_programs "$dir" || continue
+            warn "cargo is not there: taking what is already built in $dir"
+            say "$dir"
+            return
+        done
+        fail "cargo is not there, and nothing is built yet: get Rust (https://rustup.rs), or use --from DIR"
+    fi
+    cd -- "$top"
+    [ -d "$(rustc --print target-libdir --target "$triple" 2>/dev/null)" ] ||
+        rustup target add "$triple" >/dev/null 2>&1 ||
+        triple=$(rustc -vV | sed -n 's/^host: //p') # static as well, only larger
+    cargo build --release --locked --bins --target "$triple" --target-dir "$target" >&2 ||
+        fail "the build failed (Rust 1.88 or newer is needed: https://rustup.rs); nothing was changed"
+    say "$target/$triple/release"
+}
+
+build_as_invoker() { # under sudo cargo is the caller's, and what it writes must stay his
+    if [ "$(id -u)" -eq 0 ] && [ "${SUDO_USER:-root}" != root ]; then
+        sudo -u "$SUDO_USER" -H env "CARGO_TARGET_DIR=$target" sh "$top/install.sh" --build
+    else
+        build
+    fi
+}
+
+# --- Install --------------------------------------------------------------------------------------------------------
+
+each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
+    for name in qemu-ifup qemu-ifdown; do
+        "$1" program "$bin/$name" "$etc/$name"
+        [ "$etc" = /usr/local/sbin ] || "$1" link "$etc/$name" "/usr/local/sbin/$name"
+    done
+    for page in "$top"/man/*.[58]; do
+        [ -f "$page" ] || continue # there is none: the pattern itself
+        "$1" page "$page" "/usr/local/share/man/man${page##*.}/${page##*/}"
+    done
+}
+
+check() { # KIND SOURCE PATH
+    full=$DESTDIR$3
+    check_writable "$full"
+    if [ -d "$full" ] && [ ! -L "$full" ]; then fail "$full is a directory; nothing was changed"; fi
+    if must_divert "$3"; then
+        exists "$full.distrib" && fail "$full.distrib is in the way of diverting $full; nothing was changed"
+        record diverted - "$3"
+    elif is_foreign "$3"; then
+        exists "$full.orig" &&
+            fail "$full is not ours, and there is a $full.orig already: remove one of them; nothing was changed"
+        record kept - "$3"
+    fi
+}
+
+records= # what the manifest is going to gain
+record() {
+    records="$records$*
+"
+}
+
+make_dir() { # FULL-PATH; its parents one by one, so that each can be undone
+    [ -d "$1" ] || {
+        make_dir "$(dirname -- "$1")"
+        on_failure rmdir "$1"
+        mkdir -- "$1"
+        case $1 in "$DESTDIR"/*) record made - "${1#"$DESTDIR"}" ;; esac
+    }
+}
+
+stage() { # KIND SOURCE PATH: all that can fail for want of space or of capabilities
+    full=$DESTDIR$3
+    new=$full.qemu-ifup-new
+    make_dir "$(dirname -- "$full")"
+    on_failure remove "$new"
+    rm -f -- "$new"
+    case $1 in
+    program)
+        cp -- "$2" "$new"
+        chmod 0755 -- "$new"
+        if [ "$setcap" = yes ]; then setcap cap_net_admin+ep "$new"; fi
+        ;;
+    link) ln -s -- "$2" "$new" ;;
+    page)
+        cp -- "$2" "$new"
+        chmod 0644 -- "$new"
+        ;;
+    esac
+    record installed "$(fingerprint "$new")" "$3"
+}
+
+put() { # KIND SOURCE PATH
+    full=$DESTDIR$3
+    if must_divert "$3"; then
+        say "diverting $3 to $3.distrib"
+        rename=--rename
+        if is_ours "$3"; then rename=--no-rename; fi # ours must not become the package's
+        on_failure undivert "$3"
+        dpkg-divert --quiet --local "$rename" --divert "$3.distrib" --add "$3"
+    elif is_foreign "$3"; then
+        say "keeping $full as $full.orig"
+        copy_aside "$full" .orig restore
+    fi
+    if is_ours "$3"; then
+        if [ "$1$setcap" = programno ] && getcap "$full" 2>/dev/null | grep -q cap_net_admin; then lost_capability=yes; fi
+        copy_aside "$full" .qemu-ifup-old take-back
+    elif ! exists "$full"; then
+        on_failure remove "$full"
+    fi
+    if [ "$1" = link ]; then say "linking $full to $2"; else say "installing $full"; fi
+    mv -fT -- "$full.qemu-ifup-new" "$full"
+}
+
+drop_copy() { rm -f -- "$DESTDIR$3.qemu-ifup-old"; }
+
+write_manifest() { # before the first swap: after a power cut in between, a second run still knows what is whose
+    make_dir "$(dirname -- "$manifest")"
+    on_failure remove "$manifest.qemu-ifup-new"
+    printf '%s\n' "$known" "$records" | sed '/^$/d' | sort -u >"$manifest.qemu-ifup-new"
+    if [ -f "$manifest" ]; then
+        copy_aside "$manifest" .qemu-ifup-old take-back
+    else
+        on_failure remove "$manifest"
+    fi
+    mv -fT -- "$manifest.qemu-ifup-new" "$manifest"
+}
+
+install() {
+    have_programs "$bin" || fail "$bin does not have both qemu-ifup and qemu-ifdown; nothing was changed"
+    if [ "$setcap" = yes ]; then
+        command -v setcap >/dev/null || fail "--setcap needs setcap (Debian: apt install libcap2-bin); nothing was changed"
+    fi
+    check_writable "$manifest"
+    each_item check
+    each_item stage
+    write_manifest
+    lost_capability=no
+    each_item put
+    undo= # the point of no return: what follows only sweeps up
+    each_item drop_copy
+    rm -f -- "$manifest.qemu-ifup-old"
+    if [ "$setcap" = yes ]; then say "$etc/qemu-ifup and $etc/qemu-ifdown have cap_net_admin"; fi
+    if [ "$lost_capability" = yes ]; then
+        say "note: the programs had cap_net_admin and no longer have it; --setcap gives it back"
+    fi
+}
+
+# --- Uninstall ------------------------------------------------------------------------------------------------------
+
+each_path() { # calls "$1 PATH" for every path that the manifest lists as VERB $2
+    paths=$(printf '%s\n' "$known" | sed -n "s/^$2 [^ ]* //p" | sort -ru)
+    while IFS= read -r path; do
+        [ -z "$path" ] || "$1" "$path"
+    done <<EOF
+$paths
+EOF
+}
+
+check_removal() { ! exists "$DESTDIR$1" || check_writable "$DESTDIR$1"; }
+
+remove() {
+    full=$DESTDIR$1
+    if is_foreign "$1"; then
+        warn "leaving $full: it is no longer what was installed"
+        left=yes
+        return
+    fi
+    if exists "$full"; then
+        say "removing $full"
+        copy_aside "$full" .qemu-ifup-old take-back
+        rm -f -- "$full"
+    fi
+    if [ -z "$DESTDIR" ] && recorded "diverted - $1" && diverted "$1"; then
+        say "ending the diversion of $1"
+        on_failure divert "$1"
+        dpkg-divert --quiet --local --rename --remove "$1"
+    fi
+    if recorded "kept - $1" && exists "$full.orig"; then
+        if exists "$full"; then
+            say "leaving $full.orig: a package has brought its own $full since"
+        else
+            say "putting back $full"
+            on_failure unrestore "$full"
+            mv -fT -- "$full.orig" "$full"
+        fi
+    fi
+}
+
+forget_copy() { rm -f -- "$DESTDIR$1.qemu-ifup-old" "$DESTDIR$1.qemu-ifup-new"; }
+remove_empty() { rmdir -- "$DESTDIR$1" 2>/dev/null || :; }
+
+uninstall() {
+    if [ ! -f "$manifest" ]; then
+        say "nothing is installed (no $manifest)"
+        return
+    fi
+    each_path check_removal installed
+    check_writable "$manifest"
+    left=no
+    each_path remove installed
+    if [ "$left" = no ]; then
+        on_failure take-back "$manifest"
+        mv -fT -- "$manifest" "$manifest.qemu-ifup-old"
+    fi
+    undo=
+    each_path forget_copy installed
+    rm -f -- "$manifest.qemu-ifup-old"
+    each_path remove_empty made
+    [ "$left" = no ] || fail "not everything was removed"
+}
+
+# --- Main -----------------------------------------------------------------------------------------------------------
+
+action=install etc=/etc from='' setcap=no
+while [ $# -gt 0 ]; do
+    case $1 in
+    --etc | --from)
+        [ $# -ge 2 ] || usage_error "$1 needs a directory"
+        if [ "$1" = --etc ]; then etc=$2; else from=$2; fi
+        shift
+        ;;
+    --etc=*) etc=${1#*=} ;;
+    --from=*) from=${1#*=} ;;
+    --setcap) setcap=yes ;;
+    --build) action=build ;;
+    --uninstall) action=uninstall ;;
+    -h | --help) help; exit ;;
+    *) usage_error "unknown option '$1'" ;;
+    esac
+    shift
+done
+
+top=$(cd -- "$(dirname -- "$0")" && pwd)
+target=$(absolute "${CARGO_TARGET_DIR:-$top/target}")
+DESTDIR=${DESTDIR:-}
+[ -z "$DESTDIR" ] || DESTDIR=$(absolute "${DESTDIR%/}")
+etc=${etc%/}
+case $etc in /*) ;; *) usage_error "--etc needs an absolute directory" ;; esac
+case $DESTDIR$etc in *'
+'*) usage_error "a directory name with a newline is not supported" ;; esac
+if [ -n "$DESTDIR" ] && [ "$setcap" = yes ]; then
+    usage_error "--setcap and DESTDIR do not go together: packing loses capabilities, the package has to set them"
+fi
+manifest=$DESTDIR$manifest_path
+known=$(cat -- "$manifest" 2>/dev/null || :)
+
+if [ "$action" = build ]; then
+    build_as_invoker
+    exit
+fi
+
+needs_sudo=no
+if [ -z "$DESTDIR" ] && [ "$(id -u)" -ne 0 ]; then
+    needs_sudo=yes
+    command -v sudo >/dev/null || fail "only root can write to $etc and /usr/local: run it as root, or set DESTDIR; nothing was changed"
+fi
+
+if [ "$action" = install ]; then
+    if [ -n "$from" ]; then bin=$(absolute "$from"); else bin=$(build_as_invoker); fi
+    set -- --etc "$etc" --from "$bin"
+    if [ "$setcap" = yes ]; then set -- "$@" --setcap; fi
+else
+    set -- --uninstall
+fi
+
+if [ "$needs_sudo" = yes ]; then
+    say "this needs root: going on with sudo"
+    exec sudo sh "$top/install.sh" "$@"
+fi
+
+"$action"

@@ -1,0 +1,533 @@
+//! Facts and a wish in, an exact plan out; and what happens to the plan when a step of it fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests stop at the first surprise"
+)]
+
+use nix::errno::Errno;
+use qemu_ifup::apply::{System, apply};
+use qemu_ifup::caller::Caller;
+use qemu_ifup::cli::Access;
+use qemu_ifup::error::{Cause, Error, ExitCode};
+use qemu_ifup::facts::{AddrGenMode, Facts, Kind, Link, LinkRef, Mac, TapInfo};
+use qemu_ifup::name::IfName;
+use qemu_ifup::plan::Plan;
+use qemu_ifup::policy::{Wish, may_bring_up, may_take_down};
+use qemu_ifup::step::Step;
+
+fn name(text: &str) -> IfName {
+    IfName::new(text.as_bytes()).unwrap()
+}
+
+fn caller(uid: u32) -> Caller {
+    let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
+    Caller::from_parts(uid, environment, |_| Ok(Vec::new()))
+}
+
+fn wish() -> Wish {
+    Wish {
+        tap: name("tap0"),
+        bridge: name("br0"),
+        access: None,
+        multi_queue: false,
+        mtu: None,
+    }
+}
+
+fn bridge() -> Link {
+    Link {
+        index: 2,
+        name: name("br0"),
+        kind: Kind::Bridge,
+        mtu: 9000,
+        address: Some(Mac([2, 0, 0, 0, 0, 1])),
+        up: true,
+        carrier: true,
+        master: None,
+        addr_gen_mode: Some(AddrGenMode::Eui64),
+    }
+}
+
+/// A tap as QEMU has just made it: down, in no bridge, with an address of the kernel's choosing.
+fn tap(info: TapInfo) -> Link {
+    Link {
+        index: 7,
+        name: name("tap0"),
+        kind: Kind::Tap(info),
+        mtu: 1500,
+        address: Some(Mac([0x5a, 1, 2, 3, 4, 5])),
+        up: false,
+        carrier: true,
+        master: None,
+        addr_gen_mode: Some(AddrGenMode::Eui64),
+    }
+}
+
+fn facts(tap: Option<Link>) -> Facts {
+    Facts {
+        tap,
+        master: None,
+        bridge: Some(bridge()),
+        inherited: false,
+        random: [1, 2, 3, 4, 5],
+    }
+}
+
+/// A tap with everything as it should be.
+fn finished(info: TapInfo) -> Link {
+    Link {
+        mtu: 9000,
+        address: Some(Mac([0xfe, 1, 2, 3, 4, 5])),
+        up: true,
+        carrier: false,
+        master: Some(2),
+        addr_gen_mode: Some(AddrGenMode::None),
+        ..tap(info)
+    }
+}
+
+fn owned() -> TapInfo {
+    TapInfo {
+        owner: Some(1000),
+        persistent: true,
+        ..TapInfo::default()
+    }
+}
+
+fn br(index: u32) -> Option<LinkRef> {
+    let name = name(if index == 2 { "br0" } else { "br1" });
+    Some(LinkRef { index, name })
+}
+
+fn up(wish: Wish, facts: Facts) -> Result<Plan, Error> {
+    may_bring_up(&caller(0), wish, facts).map(|leave| Plan::up(&leave))
+}
+
+fn commands(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps().iter();
+    steps.map(|p| p.step.command(plan.tap())).collect()
+}
+
+fn undos(plan: &Plan) -> Vec<Option<String>> {
+    let undo = |step: &Step| step.command(plan.tap());
+    let steps = plan.steps().iter();
+    steps.map(|p| p.undo.as_ref().map(undo)).collect()
+}
+
+const KEEP: &str = "# tap0 stays from here on (TUNSETPERSIST); ip tuntap add did that at once";
+const GIVE: &str = "# tap0 is given to uid 1000 through QEMU's own descriptor; ip(8) cannot do that to a tap that exists";
+
+#[test]
+fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
+    let plan = up(wish(), facts(None)).unwrap();
+    assert_eq!(
+        commands(&plan),
+        [
+            "ip tuntap add dev tap0 mode tap user 1000",
+            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none",
+            "ip link set dev tap0 master br0 up",
+            KEEP,
+        ]
+    );
+    let last = plan.steps().last().map(|planned| &planned.step);
+    assert_eq!(last, Some(&Step::Keep));
+    assert_eq!(
+        undos(&plan),
+        [Some("ip link delete dev tap0".to_owned()), None, None, None],
+        "a tap that was not kept takes everything else with it"
+    );
+    assert_eq!(plan.notice(), None);
+}
+
+#[test]
+fn options_reach_the_tap_that_is_made() {
+    let all = Wish {
+        access: Some(Access::Group(36)),
+        multi_queue: true,
+        mtu: Some(1400),
+        ..wish()
+    };
+    let plan = up(all, facts(None)).unwrap();
+    assert_eq!(
+        commands(&plan).first().unwrap(),
+        "ip tuntap add dev tap0 mode tap group 36 multi_queue"
+    );
+    assert!(commands(&plan).iter().any(|c| c.contains("mtu 1400")));
+}
+
+#[test]
+fn where_there_is_no_ipv6_its_addresses_are_not_spoken_of() {
+    for (mode, mtu) in [(None, 1500), (Some(AddrGenMode::Eui64), 1279)] {
+        let mut facts = facts(None);
+        facts.bridge = Some(Link {
+            addr_gen_mode: mode,
+            mtu,
+            ..bridge()
+        });
+        let plan = up(wish(), facts).unwrap();
+        assert!(!commands(&plan).concat().contains("addrgenmode"));
+    }
+}
+
+#[test]
+fn a_bridge_can_be_wider_than_any_tap() {
+    let mut facts = facts(None);
+    facts.bridge = Some(Link {
+        mtu: 65535,
+        ..bridge()
+    });
+    let plan = up(wish(), facts).unwrap();
+    assert!(commands(&plan).concat().contains("mtu 65521"));
+}
+
+#[test]
+fn the_tap_that_qemu_holds_is_configured_and_given_to_the_invoking_user_last() {
+    let held = Facts {
+        inherited: true,
+        ..facts(Some(tap(TapInfo::default())))
+    };
+    let plan = up(wish(), held).unwrap();
+    assert_eq!(
+        commands(&plan),
+        [
+            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none",
+            "ip link set dev tap0 master br0 up",
+            GIVE,
+        ]
+    );
+    assert_eq!(
+        undos(&plan),
+        [
+            Some(
+                "ip link set dev tap0 address 5a:01:02:03:04:05 mtu 1500 addrgenmode eui64"
+                    .to_owned()
+            ),
+            Some("ip link set dev tap0 nomaster down".to_owned()),
+            None,
+        ]
+    );
+}
+
+#[test]
+fn only_what_differs_is_changed() {
+    let done = finished(owned());
+    let set = "ip link set dev tap0";
+    let cases: [(&str, Link, Option<LinkRef>, &[&str]); 8] = [
+        ("nothing", done.clone(), br(2), &[]),
+        (
+            "down",
+            Link {
+                up: false,
+                ..done.clone()
+            },
+            br(2),
+            &["up"],
+        ),
+        (
+            "no bridge",
+            Link {
+                master: None,
+                ..done.clone()
+            },
+            None,
+            &["master br0"],
+        ),
+        (
+            "another bridge",
+            Link {
+                master: Some(3),
+                ..done.clone()
+            },
+            br(3),
+            &["master br0"],
+        ),
+        (
+            "MTU",
+            Link {
+                mtu: 1500,
+                ..done.clone()
+            },
+            br(2),
+            &["mtu 9000"],
+        ),
+        (
+            "address",
+            Link {
+                address: Some(Mac([2, 9, 9, 9, 9, 9])),
+                ..done.clone()
+            },
+            br(2),
+            &["address fe:09:09:09:09:09"],
+        ),
+        (
+            "makes link-local addresses, but is down and so has none yet",
+            Link {
+                addr_gen_mode: Some(AddrGenMode::StablePrivacy),
+                up: false,
+                ..done.clone()
+            },
+            br(2),
+            &["addrgenmode none", "up"],
+        ),
+        (
+            "has a link-local address, which only going down removes",
+            Link {
+                addr_gen_mode: Some(AddrGenMode::Eui64),
+                ..done
+            },
+            br(2),
+            &["down", "addrgenmode none", "up"],
+        ),
+    ];
+    for (what, link, master, wanted) in cases {
+        let facts = Facts {
+            master,
+            ..facts(Some(link))
+        };
+        let plan = up(wish(), facts).unwrap();
+        let wanted: Vec<String> = wanted.iter().map(|w| format!("{set} {w}")).collect();
+        assert_eq!(commands(&plan), wanted, "{what}");
+    }
+}
+
+#[test]
+fn a_move_and_an_idle_second_run_are_told() {
+    let idle = Facts {
+        master: br(2),
+        ..facts(Some(finished(owned())))
+    };
+    let notice = up(wish(), idle).unwrap().notice().unwrap().to_string();
+    assert_eq!(notice, "already up on br0, nothing to do");
+
+    let elsewhere = Link {
+        master: Some(3),
+        ..finished(owned())
+    };
+    let elsewhere = Facts {
+        master: br(3),
+        ..facts(Some(elsewhere))
+    };
+    let plan = up(wish(), elsewhere).unwrap();
+    let notice = plan.notice().unwrap().to_string();
+    assert_eq!(notice, "moved from br1 to br0");
+    assert_eq!(
+        undos(&plan),
+        [Some("ip link set dev tap0 master br1".to_owned())]
+    );
+}
+
+#[test]
+fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_if_that_can_be_done() {
+    let nobodys = TapInfo {
+        persistent: true,
+        ..TapInfo::default()
+    };
+    let given = |carrier, inherited| {
+        let link = Link {
+            carrier,
+            ..finished(nobodys)
+        };
+        let facts = Facts {
+            master: br(2),
+            inherited,
+            ..facts(Some(link))
+        };
+        commands(&up(wish(), facts).unwrap()).len()
+    };
+    assert_eq!(given(false, false), 1, "idle");
+    assert_eq!(given(true, true), 1, "held by QEMU, which started us");
+    assert_eq!(given(true, false), 0, "held by somebody else");
+}
+
+#[test]
+fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
+    let of_a_group = TapInfo {
+        group: Some(36),
+        ..TapInfo::default()
+    };
+    let held = |info| Link {
+        carrier: true,
+        ..finished(info)
+    };
+    let owner = |uid| Wish {
+        access: Some(Access::Owner(uid)),
+        ..wish()
+    };
+    let group = |gid| Wish {
+        access: Some(Access::Group(gid)),
+        ..wish()
+    };
+    let queues = Wish {
+        multi_queue: true,
+        ..wish()
+    };
+    for (wish, link) in [
+        (queues, finished(owned())),
+        (group(36), finished(owned())),
+        (owner(1000), finished(of_a_group)),
+        (owner(1001), held(owned())),
+        (group(37), held(of_a_group)),
+    ] {
+        let facts = Facts {
+            master: br(2),
+            ..facts(Some(link))
+        };
+        let error = up(wish, facts).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Tap, "{error}");
+        assert!(error.hint().unwrap().ends_with("qemu-ifdown --delete tap0"));
+    }
+}
+
+#[test]
+fn nothing_but_a_tap_is_ever_touched() {
+    for kind in [
+        Kind::Tun,
+        Kind::Bridge,
+        Kind::Plain,
+        Kind::Other("veth".to_owned()),
+    ] {
+        let link = Link {
+            kind: kind.clone(),
+            ..finished(owned())
+        };
+        let error = up(wish(), facts(Some(link.clone()))).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
+        let error = may_take_down(&caller(0), name("tap0"), true, facts(Some(link))).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
+    }
+}
+
+#[test]
+fn only_a_bridge_is_a_bridge() {
+    let error = up(
+        wish(),
+        Facts {
+            bridge: None,
+            ..facts(None)
+        },
+    );
+    assert_eq!(error, Err(Error::NoBridge(name("br0"))));
+    for kind in [Kind::Plain, Kind::Tun, Kind::Other("bond".to_owned())] {
+        let mut facts = facts(None);
+        facts.bridge = Some(Link { kind, ..bridge() });
+        let error = up(wish(), facts).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Bridge, "{error}");
+    }
+}
+
+fn down(link: Option<Link>, delete: bool) -> Plan {
+    let master = link.as_ref().and_then(|link| link.master).and_then(br);
+    let facts = Facts {
+        master,
+        bridge: None,
+        ..facts(link)
+    };
+    let leave = may_take_down(&caller(0), name("tap0"), delete, facts).unwrap();
+    Plan::down(&leave)
+}
+
+#[test]
+fn a_tap_goes_down_in_one_message_and_is_removed_if_that_is_wanted() {
+    let done = finished(owned());
+    let plan = down(Some(done.clone()), false);
+    assert_eq!(commands(&plan), ["ip link set dev tap0 nomaster down"]);
+    assert_eq!(
+        undos(&plan),
+        [Some("ip link set dev tap0 master br0 up".to_owned())]
+    );
+    assert_eq!(
+        commands(&down(Some(done), true)),
+        [
+            "ip link set dev tap0 nomaster down",
+            "ip link delete dev tap0"
+        ]
+    );
+}
+
+#[test]
+fn what_is_down_or_gone_already_is_told() {
+    let idle = Link {
+        up: false,
+        master: None,
+        ..finished(owned())
+    };
+    let told = |plan: Plan| plan.notice().map(|n| n.to_string()).unwrap_or_default();
+    assert!(told(down(None, false)).contains("does not exist"));
+    assert!(told(down(Some(idle.clone()), false)).contains("already down"));
+    assert_eq!(told(down(Some(idle), true)), "");
+    let held = finished(TapInfo::default());
+    let plan = down(Some(held), true);
+    assert!(!plan.steps().iter().any(|p| p.step == Step::Delete));
+    assert!(told(plan).contains("not persistent"));
+}
+
+/// A system that fails the steps it is told to, and remembers what it was asked.
+struct Model {
+    failing: Vec<usize>,
+    asked: Vec<Step>,
+}
+
+impl System for Model {
+    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+        let position = self.asked.len();
+        self.asked.push(step.clone());
+        if self.failing.contains(&position) {
+            Err(Errno::EIO.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn whichever_step_fails_it_and_all_before_it_are_undone_in_reverse() {
+    let held = Facts {
+        inherited: true,
+        ..facts(Some(tap(TapInfo::default())))
+    };
+    for plan in [
+        up(wish(), facts(None)).unwrap(),
+        up(wish(), held).unwrap(),
+        down(Some(finished(owned())), true),
+    ] {
+        for failing in 0..plan.steps().len() {
+            let mut model = Model {
+                failing: vec![failing],
+                asked: Vec::new(),
+            };
+            let mut done = 0;
+            let error = apply(&mut model, &plan, |_| done += 1).unwrap_err();
+            assert_eq!(done, failing);
+            let (tried, _) = plan.steps().split_at(failing + 1);
+            let expected: Vec<Step> = tried
+                .iter()
+                .map(|planned| planned.step.clone())
+                .chain(tried.iter().rev().filter_map(|p| p.undo.clone()))
+                .collect();
+            assert_eq!(model.asked, expected);
+            assert!(!error.to_string().contains("and then cannot"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_undone_is_said() {
+    let held = Facts {
+        inherited: true,
+        ..facts(Some(tap(TapInfo::default())))
+    };
+    let plan = up(wish(), held).unwrap();
+    let mut model = Model {
+        failing: vec![1, 2],
+        asked: Vec::new(),
+    };
+    let error = apply(&mut model, &plan, |_| ()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot attach to br0: I/O error; and then cannot detach from its bridge: I/O error"
+    );
+    assert_eq!(model.asked.len(), 4, "the undo goes on after a failure");
+    assert_eq!(error.exit_code(), ExitCode::Kernel);
+}
