@@ -31,10 +31,14 @@ impl Reporter {
         }
     }
 
-    /// From here on the messages are about this tap.
-    pub fn about(&mut self, tap: IfName, verbosity: Verbosity) {
-        self.tap = Some(tap);
+    /// From here on, this much is printed.
+    pub fn speak(&mut self, verbosity: Verbosity) {
         self.verbosity = verbosity;
+    }
+
+    /// From here on, the messages are about this tap.
+    pub fn about(&mut self, tap: IfName) {
+        self.tap = Some(tap);
     }
 
     /// An error, and what to do about it.
