@@ -166,11 +166,11 @@ impl Plan {
         let bridge = leave.bridge.reference();
         let mtu = wanted_mtu(leave);
         let address = link.address.map(Mac::above_every_card);
-        let makes_addresses = link
-            .addr_gen_mode
-            .is_some_and(|mode| mode != AddrGenMode::None)
-            && mtu >= MIN_IPV6_MTU;
-
+        let makes_addresses = match link.addr_gen_mode {
+            Some(mode) => mode != AddrGenMode::None,
+            // It is too small for IPv6; with a larger MTU it gets that, and begins to.
+            None => link.mtu < MIN_IPV6_MTU && leave.bridge.addr_gen_mode.is_some(),
+        } && mtu >= MIN_IPV6_MTU;
         // Only going down removes a link-local address that the tap has got already.
         let down = LinkChange {
             up: (makes_addresses && link.up).then_some(false),

@@ -73,7 +73,12 @@ impl TapFd {
         let mut request = request(name);
         request.ifr_ifru.ifru_flags = low_bits(flags);
         // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
-        unsafe { ioctl::tunsetiff(file.as_raw_fd(), &raw const request) }?;
+        let result = unsafe { ioctl::tunsetiff(file.as_raw_fd(), &raw const request) };
+        if result == Err(Errno::ENOTTY) {
+            // No driver but tun's knows this call.
+            return Err(Cause::Device(Errno::ENOTTY));
+        }
+        result?;
         Ok(Self(file.into()))
     }
 

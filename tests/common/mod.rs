@@ -239,10 +239,10 @@ impl Sandbox {
     /// Makes a bridge and brings it up. Its MAC is fixed and it makes no fe80:: address, since both would change
     /// with the first port and stay changed when that is gone.
     pub fn bridge_up(&self, name: &str) {
-        let mac = format!(
-            "02:00:00:00:00:{:02x}",
-            COUNT_BRIDGES.fetch_add(1, Ordering::Relaxed) % 256
-        );
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+
+        let n = COUNT.fetch_add(1, Ordering::Relaxed) % 256;
+        let mac = format!("02:00:00:00:00:{n:02x}");
         self.sh(&format!(
             "ip link add {name} address {mac} type bridge
              ip link set {name} addrgenmode none
@@ -290,16 +290,24 @@ impl Sandbox {
 
     /// Puts the two programs where QEMU looks for them.
     pub fn install(&self) {
-        for name in ["qemu-ifup", "qemu-ifdown"] {
-            fs::copy(bin(name), Path::new("/etc").join(name)).unwrap();
-        }
+        // By another process: a program that this one has open for writing, even in a child that another thread
+        // has just forked, cannot be run (ETXTBSY).
+        let copied = run(command("cp")
+            .args([bin("qemu-ifup"), bin("qemu-ifdown")])
+            .arg("/etc"));
+        assert_eq!(copied.code, 0, "{copied:?}");
     }
 
     /// Writes a shell script into the test's directory, where everybody may run it.
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         let path = self.dir.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by this process, as above.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\"; chmod 755 \"$1\"";
+        let written = run(command("sh")
+            .args(["-euc", write, "sh"])
+            .arg(&path)
+            .arg(body));
+        assert_eq!(written.code, 0, "{written:?}");
         path
     }
 
@@ -316,8 +324,6 @@ impl Sandbox {
         fs::set_permissions("/dev/net/tun", fs::Permissions::from_mode(0o666)).unwrap();
     }
 }
-
-static COUNT_BRIDGES: AtomicU32 = AtomicU32::new(1);
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
