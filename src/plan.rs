@@ -176,9 +176,14 @@ impl Plan {
             up: (makes_addresses && link.up).then_some(false),
             ..LinkChange::default()
         };
+        // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
+        let widen = LinkChange {
+            mtu: (makes_addresses && link.addr_gen_mode.is_none()).then_some(mtu),
+            ..LinkChange::default()
+        };
         let first = LinkChange {
             address: address.filter(|_| address != link.address),
-            mtu: (mtu != link.mtu).then_some(mtu),
+            mtu: (mtu != link.mtu && widen.mtu.is_none()).then_some(mtu),
             addr_gen_mode: makes_addresses.then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
@@ -188,7 +193,7 @@ impl Plan {
             ..LinkChange::default()
         };
 
-        let mut steps = changes(tap, &[down, first, second]);
+        let mut steps = changes(tap, &[down, widen, first, second]);
         // An owner that was set cannot be taken back to none, so this comes last.
         if let Some(access) = new_access(leave, tap) {
             steps.push(Planned {

@@ -1068,23 +1068,23 @@ fn a_tun_device_that_cannot_be_used_has_an_exit_code_and_a_hint() {
     let cases = [
         (
             "",
-            "cannot open /dev/net/tun: No such file or directory",
+            "cannot use /dev/net/tun: No such file or directory",
             "mknod /dev/net/tun c 10 200",
         ),
         // A misc device, and a whole driver, that are not there.
         (
             "mknod /dev/net/tun c 10 198",
-            "cannot open /dev/net/tun: No such device",
+            "cannot use /dev/net/tun: No such device",
             "modprobe tun",
         ),
         (
             "mknod /dev/net/tun c 60 0",
-            "cannot open /dev/net/tun: No such device or address",
+            "cannot use /dev/net/tun: No such device or address",
             "modprobe tun",
         ),
         (
             "mkdir /dev/net/tun",
-            "cannot open /dev/net/tun: Is a directory",
+            "cannot use /dev/net/tun: Is a directory",
             "",
         ),
     ];
