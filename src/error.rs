@@ -51,7 +51,7 @@ pub enum Cause {
         /// The kernel's words.
         words: Option<Vec<u8>>,
     },
-    /// /dev/net/tun cannot be opened.
+    /// /dev/net/tun cannot be opened, or is something else.
     Device(Errno),
     /// Its answer makes no sense; what is wrong with it.
     Nonsense(&'static str),
@@ -201,8 +201,12 @@ pub enum Error {
     },
 }
 
-/// Why /dev/net/tun cannot be opened, and what to do. Other reasons speak for themselves.
-const TUN_HINTS: [(Errno, &str); 5] = [
+/// Why /dev/net/tun cannot be used, and what to do. Other reasons speak for themselves.
+const TUN_HINTS: [(Errno, &str); 6] = [
+    (
+        Errno::ENOTTY,
+        "something else stands in its place: rm /dev/net/tun && mknod /dev/net/tun c 10 200",
+    ),
     (
         Errno::ENOENT,
         "make it: mkdir -p /dev/net && mknod /dev/net/tun c 10 200; or give it to the container: --device /dev/net/tun",
@@ -372,7 +376,7 @@ impl Display for Error {
                 f,
                 "cannot make {name}: somebody else made it at the same moment"
             ),
-            Self::Tun(errno) => write!(f, "cannot open /dev/net/tun: {}", errno.desc()),
+            Self::Tun(errno) => write!(f, "cannot use /dev/net/tun: {}", errno.desc()),
             Self::Step {
                 doing,
                 cause,

@@ -166,19 +166,24 @@ impl Plan {
         let bridge = leave.bridge.reference();
         let mtu = wanted_mtu(leave);
         let address = link.address.map(Mac::above_every_card);
-        let makes_addresses = link
-            .addr_gen_mode
-            .is_some_and(|mode| mode != AddrGenMode::None)
-            && mtu >= MIN_IPV6_MTU;
-
+        let makes_addresses = match link.addr_gen_mode {
+            Some(mode) => mode != AddrGenMode::None,
+            // It is too small for IPv6; with a larger MTU it gets that, and begins to.
+            None => link.mtu < MIN_IPV6_MTU && leave.bridge.addr_gen_mode.is_some(),
+        } && mtu >= MIN_IPV6_MTU;
         // Only going down removes a link-local address that the tap has got already.
         let down = LinkChange {
             up: (makes_addresses && link.up).then_some(false),
             ..LinkChange::default()
         };
+        // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
+        let widen = LinkChange {
+            mtu: (makes_addresses && link.addr_gen_mode.is_none()).then_some(mtu),
+            ..LinkChange::default()
+        };
         let first = LinkChange {
             address: address.filter(|_| address != link.address),
-            mtu: (mtu != link.mtu).then_some(mtu),
+            mtu: (mtu != link.mtu && widen.mtu.is_none()).then_some(mtu),
             addr_gen_mode: makes_addresses.then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
@@ -188,7 +193,7 @@ impl Plan {
             ..LinkChange::default()
         };
 
-        let mut steps = changes(tap, &[down, first, second]);
+        let mut steps = changes(tap, &[down, widen, first, second]);
         // An owner that was set cannot be taken back to none, so this comes last.
         if let Some(access) = new_access(leave, tap) {
             steps.push(Planned {

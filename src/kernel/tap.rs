@@ -185,7 +185,12 @@ fn open() -> Result<File, Cause> {
 fn set_interface(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TapFd, Cause> {
     request.ifr_ifru.ifru_flags = low_bits(flags);
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
-    unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) }?;
+    let result = unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) };
+    if result == Err(Errno::ENOTTY) {
+        // No driver but tun's knows this call.
+        return Err(Cause::Device(Errno::ENOTTY));
+    }
+    result?;
     Ok(TapFd(tun.into()))
 }
 

@@ -1,0 +1,1277 @@
+//! The two programs against the running kernel, each test in a network of its own.
+//!
+//! What becomes of an interface is read back with `ip -j` and `bridge -j`, never from what the programs say.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "in a test a panic is the report"
+)]
+
+mod common;
+
+use common::{
+    Run, Sandbox, bin, changes, command, eventually, have, lines, open_tap_as, run, skip,
+};
+use qemu_ifup::name::{IFNAMSIZ, IfName};
+use qemu_ifup::text::Escaped;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Users whom no /etc/passwd knows, so that ip(8) prints the number.
+const ALICE: u32 = 54321;
+const MALLORY: u32 = 54322;
+
+/// A sandbox with br0.
+fn sandbox() -> Option<Sandbox> {
+    let sandbox = Sandbox::new()?;
+    sandbox.bridge_up("br0");
+    Some(sandbox)
+}
+
+/// The same for tests that need strace(1) to disturb the programs.
+fn sandbox_with_strace() -> Option<Sandbox> {
+    if !have("strace") {
+        skip(&common::test_name(), "needs strace");
+        return None;
+    }
+    sandbox()
+}
+
+fn ifup_with(environment: &[(&str, &str)], args: &[&str]) -> Run {
+    let environment = environment.iter().copied();
+    run(command(bin("qemu-ifup")).envs(environment).args(args))
+}
+
+fn is_up(link: &Value) -> bool {
+    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
+}
+
+/// What the driver says of the tap: owner, flags.
+fn tap_info(sandbox: &Sandbox, tap: &str) -> Value {
+    sandbox.link(tap).unwrap()["linkinfo"]["info_data"].clone()
+}
+
+fn inet6_of(sandbox: &Sandbox, dev: &str) -> Vec<Value> {
+    let shown = sandbox.ip(&["addr", "show", "dev", dev]);
+    let addresses = shown[0]["addr_info"].as_array().unwrap();
+    let inet6 = addresses.iter().filter(|a| a["family"] == "inet6");
+    inet6.cloned().collect()
+}
+
+/// All that qemu-ifup promises of a tap that nobody has open yet or any more.
+fn assert_attached(sandbox: &Sandbox, tap: &str) {
+    let link = sandbox.link(tap).unwrap();
+    assert!(is_up(&link), "{link:#}");
+    assert_eq!(link["master"], "br0");
+    assert_eq!(link["mtu"], sandbox.link("br0").unwrap()["mtu"]);
+    let address = link["address"].as_str().unwrap();
+    assert!(address.starts_with("fe:"), "{address}");
+    assert_eq!(link["inet6_addr_gen_mode"], "none");
+    assert_eq!(inet6_of(sandbox, tap), Vec::<Value>::new());
+    assert_eq!(link["linkinfo"]["info_data"]["persist"], true);
+}
+
+fn assert_silent_success(run: &Run) {
+    let Run { code, stderr, .. } = run;
+    assert_eq!((*code, stderr.as_str()), (0, ""), "{run:?}");
+}
+
+/// It worked, and said this and nothing else.
+fn assert_notice(run: &Run, notice: &str) {
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.stderr, format!("{notice}\n"), "{run:?}");
+}
+
+/// It failed, and its first line is this; where there is a second one it is a hint that contains that.
+fn assert_refused(run: &Run, code: i32, error: &str, hint: &str) {
+    assert_eq!(run.code, code, "{run:?}");
+    let mut lines = run.stderr.lines();
+    assert_eq!(lines.next(), Some(error), "{run:?}");
+    let second = lines.next().unwrap_or_default();
+    assert_eq!(second.contains(": hint: "), !hint.is_empty(), "{run:?}");
+    assert!(second.contains(hint), "{run:?}");
+    assert_eq!(lines.next(), None, "{run:?}");
+}
+
+const NOTHING_TO_DO: &str = "qemu-ifup: tap0: already up on br0, nothing to do";
+
+// Up and down.
+
+#[test]
+fn up_makes_a_whole_tap_and_up_again_changes_nothing() {
+    let Some(s) = sandbox() else { return };
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_attached(&s, "tap0");
+    assert_eq!(tap_info(&s, "tap0")["user"], "root");
+
+    let before = s.snapshot();
+    assert_notice(&s.ifup(&["tap0"]), NOTHING_TO_DO);
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn down_detaches_and_delete_removes() {
+    let Some(s) = sandbox() else { return };
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_silent_success(&s.ifdown(&["tap0"]));
+    let link = s.link("tap0").unwrap();
+    assert!(!is_up(&link) && link.get("master").is_none(), "{link:#}");
+
+    let before = s.snapshot();
+    let notice = "qemu-ifdown: tap0: already down and in no bridge, nothing to do";
+    assert_notice(&s.ifdown(&["tap0"]), notice);
+    s.assert_unchanged(&before);
+
+    // What is down is brought up again, and --delete also takes down what is up.
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_attached(&s, "tap0");
+    assert_silent_success(&s.ifdown(&["--delete", "tap0"]));
+    assert!(s.link("tap0").is_none());
+
+    let before = s.snapshot();
+    let notice = "qemu-ifdown: tap0: does not exist (any more), nothing to do";
+    for args in [&["tap0"][..], &["--delete", "tap0"]] {
+        assert_notice(&s.ifdown(args), notice);
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn delete_keeps_a_tap_that_goes_with_its_program_anyway() {
+    let Some(s) = sandbox() else { return };
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    s.sh("ip link set tap0 master br0 up");
+    let notice = "qemu-ifdown: tap0: not removed: it is not persistent and goes with the program that has it open";
+    assert_notice(&s.ifdown(&["--delete", "tap0"]), notice);
+    let link = s.link("tap0").unwrap();
+    assert!(!is_up(&link) && link.get("master").is_none(), "{link:#}");
+}
+
+#[test]
+fn quiet_silences_notices_but_not_errors() {
+    let Some(s) = sandbox() else { return };
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_silent_success(&s.ifup(&["-q", "tap0"]));
+    assert_silent_success(&s.ifdown(&["--quiet", "gone"]));
+    let run = s.ifup(&["--quiet", "--bridge", "br9", "tap0"]);
+    let error = "qemu-ifup: tap0: cannot attach to br9: no such bridge";
+    assert_refused(&run, 4, error, "ip link add br9 type bridge");
+}
+
+// Who owns a tap, and who may use it.
+
+#[test]
+fn a_tap_belongs_to_whom_it_is_made_for() {
+    let Some(s) = sandbox() else { return };
+    s.sh("echo 'ann:x:54399:54399::/:/bin/sh' >>/etc/passwd; echo 'annes:x:54398:' >>/etc/group");
+    type Environment = &'static [(&'static str, &'static str)];
+    let cases: [(Environment, &[&str], &str, Value); 9] = [
+        (&[], &[], "user", json!("root")),
+        (&[("SUDO_UID", "54321")], &[], "user", json!(ALICE)),
+        (&[("PKEXEC_UID", "54321")], &[], "user", json!(ALICE)),
+        (&[("DOAS_USER", "ann")], &[], "user", json!("ann")),
+        (&[], &["-u", "ann"], "user", json!("ann")),
+        (&[], &["--owner", "54321"], "user", json!(ALICE)),
+        (&[("SUDO_UID", "1")], &["-u", "ann"], "user", json!("ann")),
+        (&[], &["--group", "annes"], "group", json!("annes")),
+        (
+            &[("SUDO_UID", "1")],
+            &["-g", "54321"],
+            "group",
+            json!(ALICE),
+        ),
+    ];
+    for (environment, args, key, expected) in cases {
+        let run = ifup_with(environment, &[args, &["tap0"]].concat());
+        assert_silent_success(&run);
+        assert_attached(&s, "tap0");
+        let mut info = tap_info(&s, "tap0");
+        let at = format!("{environment:?} {args:?} {info}");
+        assert_eq!(info[key].take(), expected, "{at}");
+        // One or the other, never both.
+        assert!(info["user"].is_null() && info["group"].is_null(), "{at}");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn only_the_owner_or_the_group_can_open_the_tap() {
+    let Some(s) = sandbox() else { return };
+    s.open_tun_to_all();
+    for (option, queues) in [
+        ("--owner", 0),
+        ("--group", 0),
+        ("-u", libc::IFF_MULTI_QUEUE),
+    ] {
+        let multi_queue: &[&str] = if queues == 0 { &[] } else { &["--multi-queue"] };
+        let run = s.ifup(&[multi_queue, &[option, "54321", "tap0"]].concat());
+        assert_silent_success(&run);
+        let refused = open_tap_as(MALLORY, "tap0", queues).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM), "{option}");
+        let opened = open_tap_as(ALICE, "tap0", queues).unwrap();
+        let joined = open_tap_as(MALLORY, "tap0", queues).unwrap_err();
+        // With one queue "busy" may come first.
+        let errno = joined.raw_os_error();
+        assert!(
+            errno == Some(libc::EPERM) || queues == 0 && errno == Some(libc::EBUSY),
+            "{option}: {joined}"
+        );
+        drop(opened);
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn nobody_but_root_gets_anything_done() {
+    let Some(s) = sandbox() else { return };
+    s.install();
+    s.open_tun_to_all();
+    s.sh("ip tuntap add tap1 mode tap user 54321; ip link set tap1 master br0 up");
+    let before = s.snapshot();
+    for (program, tap) in [
+        ("qemu-ifup", "tap0"),
+        ("qemu-ifup", "tap1"),
+        ("qemu-ifdown", "tap1"),
+    ] {
+        let run = s.as_user(ALICE, ALICE, &[&format!("/etc/{program}"), tap]);
+        let error = format!("{program}: {tap}: cannot change interfaces: only root may");
+        assert_refused(&run, 3, &error, "sudo");
+    }
+    s.assert_unchanged(&before);
+}
+
+// Taps that are there already.
+
+#[test]
+fn a_tap_that_is_there_by_half_is_completed() {
+    let Some(s) = sandbox() else { return };
+    // Set by hand, since a bridge otherwise follows the smallest of its ports.
+    s.sh("ip link set br0 mtu 1600; ip link set br0 mtu 1500");
+    let cases = [
+        "",
+        "ip link set tap0 up",
+        "ip link set tap0 master br0",
+        "ip link set tap0 addrgenmode none; ip link set tap0 master br0 up",
+        "ip link set tap0 mtu 1400; ip link set tap0 master br0 up",
+        "ip link set tap0 mtu 9000 master br0",
+        "ip link set tap0 address 02:00:00:00:00:77 addrgenmode none; ip link set tap0 master br0 up",
+        "ip link set tap0 address fe:00:00:00:00:77; ip link set tap0 master br0 up",
+        "ip link set tap0 addrgenmode eui64; ip link set tap0 up",
+        "ip link set tap0 addrgenmode random master br0; ip link set tap0 up",
+        "echo 1 >/proc/sys/net/ipv6/conf/tap0/disable_ipv6",
+    ];
+    for setup in cases {
+        s.sh("ip tuntap add tap0 mode tap user 54321");
+        s.sh(setup);
+        let before = s.link("tap0").unwrap();
+        let run = s.ifup(&["tap0"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "after {setup}");
+        assert_attached(&s, "tap0");
+        let after = s.link("tap0").unwrap();
+        assert_eq!(after["ifindex"], before["ifindex"], "after {setup}");
+        // Of the address only what has to change does.
+        let tail = |link: &Value| link["address"].as_str().unwrap()[3..].to_owned();
+        assert_eq!(tail(&after), tail(&before), "after {setup}");
+        assert_eq!(tap_info(&s, "tap0")["user"], ALICE, "after {setup}");
+        let second = s.ifup(&["tap0"]);
+        assert_eq!(
+            second.stderr.trim_end(),
+            NOTHING_TO_DO,
+            "twice after {setup}"
+        );
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_link_local_address_that_the_tap_has_already_is_gone_afterwards() {
+    let Some(s) = sandbox() else { return };
+    for still_open in [true, false] {
+        s.sh("ip tuntap add tap0 mode tap user 54321; ip link set tap0 addrgenmode eui64");
+        let mut held = Some(open_tap_as(0, "tap0", 0).unwrap());
+        s.sh("ip link set tap0 up");
+        eventually(|| (!inet6_of(&s, "tap0").is_empty()).then_some(()))
+            .expect("the tap was to have an address");
+        held.take_if(|_| !still_open);
+        assert_silent_success(&s.ifup(&["tap0"]));
+        assert_attached(&s, "tap0");
+        drop(held);
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_tap_that_was_too_small_for_ipv6_gets_no_address_with_the_larger_mtu() {
+    let Some(s) = sandbox() else { return };
+    for state in ["down", "up"] {
+        s.sh(&format!(
+            "ip tuntap add tap0 mode tap user 54321; ip link set tap0 mtu 1000 {state}"
+        ));
+        // With a carrier the kernel makes the address at once.
+        let held = open_tap_as(0, "tap0", 0).unwrap();
+        assert_silent_success(&s.ifup(&["tap0"]));
+        assert_attached(&s, "tap0");
+        drop(held);
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_and_else_stays_as_it_is() {
+    let Some(s) = sandbox() else { return };
+    for flags in 0..8 {
+        let words: Vec<&str> = ["pi", "vnet_hdr", "multi_queue"]
+            .into_iter()
+            .enumerate()
+            .filter_map(|(bit, word)| (flags & (1 << bit) != 0).then_some(word))
+            .collect();
+        s.sh(&format!(
+            "ip tuntap add tap0 mode tap {}; ip link set tap0 addrgenmode none",
+            words.join(" ")
+        ));
+        let before = s.link("tap0").unwrap();
+        let mut info = before["linkinfo"]["info_data"].clone();
+        assert_eq!(info.get("user"), None);
+        let run = ifup_with(&[("SUDO_UID", "54321")], &["tap0"]);
+        assert_silent_success(&run);
+        assert_attached(&s, "tap0");
+        info["user"] = json!(ALICE);
+        assert_eq!(tap_info(&s, "tap0"), info, "{words:?}");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn an_idle_tap_can_be_given_to_another_owner_or_group() {
+    let Some(s) = sandbox() else { return };
+    for (setup, option, key) in [
+        ("user 54322", "--owner", "user"),
+        ("group 54322", "--group", "group"),
+    ] {
+        s.sh(&format!("ip tuntap add tap0 mode tap {setup}"));
+        assert_silent_success(&s.ifup(&["tap0"]));
+        assert_eq!(tap_info(&s, "tap0")[key], MALLORY);
+        assert_silent_success(&s.ifup(&[option, "54321", "tap0"]));
+        assert_eq!(tap_info(&s, "tap0")[key], ALICE);
+        assert_attached(&s, "tap0");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn what_nobody_can_change_about_a_tap_is_refused() {
+    let Some(s) = sandbox() else { return };
+    let cases: [(&str, bool, &[&str], &str); 5] = [
+        (
+            "user 54321",
+            true,
+            &["--owner", "54322"],
+            "cannot set the owner to uid 54322: another program has it open",
+        ),
+        (
+            "",
+            true,
+            &["--group", "54322"],
+            "cannot set the group to gid 54322: another program has it open",
+        ),
+        (
+            "user 54321",
+            false,
+            &["--multi-queue"],
+            "cannot give it several queues: it was made for one, and the kernel cannot change that",
+        ),
+        (
+            "user 54321",
+            false,
+            &["--group", "54321"],
+            "cannot set the group to gid 54321: it has an owner, whom the kernel cannot take back",
+        ),
+        (
+            "group 54321",
+            false,
+            &["--owner", "54321"],
+            "cannot set the owner to uid 54321: it has a group, which the kernel cannot take back",
+        ),
+    ];
+    for (setup, is_held, args, error) in cases {
+        s.sh(&format!("ip tuntap add tap0 mode tap {setup}"));
+        let held = is_held.then(|| open_tap_as(0, "tap0", 0).unwrap());
+        let before = s.snapshot();
+        let run = s.ifup(&[args, &["tap0"]].concat());
+        let error = format!("qemu-ifup: tap0: {error}");
+        assert_refused(&run, 5, &error, "qemu-ifdown --delete tap0");
+        s.assert_unchanged(&before);
+        drop(held);
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_tap_in_another_bridge_is_moved_with_a_notice() {
+    let Some(s) = sandbox() else { return };
+    s.bridge_up("br1");
+    assert_silent_success(&s.ifup(&["--bridge", "br1", "tap0"]));
+    assert_eq!(s.ports("br1"), ["tap0"]);
+    let run = s.ifup(&["tap0"]);
+    assert_notice(&run, "qemu-ifup: tap0: moved from br1 to br0");
+    assert_attached(&s, "tap0");
+    assert_eq!(s.ports("br1"), Vec::<String>::new());
+}
+
+// What becomes of the bridge.
+
+#[test]
+fn a_jumbo_bridge_stays_one_and_the_tap_follows() {
+    let Some(s) = sandbox() else { return };
+    s.bridge_up("br1");
+    // One is told its MTU, the other takes it from its port and would take a tap's.
+    s.sh("ip link set br1 mtu 9000
+          ip link add up0 mtu 9000 type veth peer name up1 mtu 9000
+          ip link set up0 master br0");
+    for bridge in ["br0", "br1"] {
+        let mtu = |name| s.link(name).unwrap()["mtu"].clone();
+        assert_eq!(mtu(bridge), 9000);
+        assert_silent_success(&s.ifup(&["--bridge", bridge, "tap0"]));
+        assert_eq!((mtu(bridge), mtu("tap0")), (json!(9000), json!(9000)));
+        assert_silent_success(&s.ifdown(&["--delete", "tap0"]));
+        assert_eq!(mtu(bridge), 9000);
+    }
+}
+
+#[test]
+fn the_tap_gets_the_mtu_that_is_asked_for() {
+    let Some(s) = sandbox() else { return };
+    for mtu in [1400, 68, 65521] {
+        let word = mtu.to_string();
+        assert_silent_success(&s.ifup(&["--mtu", &word, "tap0"]));
+        assert_eq!(s.link("tap0").unwrap()["mtu"], mtu);
+        assert_silent_success(&s.ifdown(&["--delete", "tap0"]));
+    }
+}
+
+#[test]
+fn the_address_of_a_bridge_with_an_uplink_stays_while_taps_come_and_go() {
+    let Some(s) = Sandbox::new() else { return };
+    // No address is given to the bridge: it takes the lowest of its ports.
+    s.sh("ip link add br0 type bridge; ip link set br0 up
+          ip link add up0 address 52:54:00:12:34:56 type veth peer name up1
+          ip link set up0 master br0 up; ip link set up1 up");
+    let address = || s.link("br0").unwrap()["address"].clone();
+    assert_eq!(address(), "52:54:00:12:34:56");
+    let taps = ["tap0", "tap1", "tap2", "tap3", "tap4"];
+    for tap in taps {
+        assert_silent_success(&s.ifup(&[tap]));
+        assert_eq!(address(), "52:54:00:12:34:56");
+    }
+    for tap in taps {
+        assert_silent_success(&s.ifdown(&["--delete", tap]));
+        assert_eq!(address(), "52:54:00:12:34:56");
+    }
+}
+
+#[test]
+fn a_host_or_a_bridge_without_ipv6_is_no_obstacle() {
+    let Some(s) = Sandbox::new() else { return };
+    let cases = [
+        "ip link set br0 mtu 1000",
+        "ip link set br0 mtu 1000; ip tuntap add tap0 mode tap user 54321",
+        "ip link set br0 mtu 1000
+         ip tuntap add tap0 mode tap user 54321; ip link set tap0 up mtu 1000",
+        "echo 1 >/proc/sys/net/ipv6/conf/br0/disable_ipv6",
+        "for c in all default; do echo 1 >/proc/sys/net/ipv6/conf/$c/disable_ipv6; done",
+    ];
+    for setup in cases {
+        s.bridge_up("br0");
+        s.sh(setup);
+        let run = s.ifup(&["tap0"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "after {setup}");
+        let link = s.link("tap0").unwrap();
+        assert!(is_up(&link), "after {setup}: {link:#}");
+        assert_eq!(link["master"], "br0", "after {setup}");
+        assert_eq!(link["mtu"], s.link("br0").unwrap()["mtu"], "after {setup}");
+        assert!(inet6_of(&s, "tap0").is_empty(), "after {setup}");
+        let second = s.ifup(&["tap0"]);
+        assert_eq!(
+            second.stderr.trim_end(),
+            NOTHING_TO_DO,
+            "twice after {setup}"
+        );
+        s.sh("ip link del tap0; ip link del br0");
+    }
+}
+
+#[test]
+fn the_tap_that_a_full_bridge_has_no_room_for_is_not_left_behind() {
+    let Some(s) = sandbox() else { return };
+    // Both ends of 511 pairs and one of another: 1023 ports, which stay down, so that nothing runs in circles.
+    let mut batch = String::new();
+    for n in 0..512 {
+        batch += &format!("link add a{n} type veth peer name b{n}\nlink set a{n} master br0\n");
+        if n != 0 {
+            batch += &format!("link set b{n} master br0\n");
+        }
+    }
+    let file = s.dir().join("batch");
+    fs::write(&file, batch).unwrap();
+    s.sh("ip -batch \"$DIR/batch\"");
+    let run = s.ifup(&["tap0"]);
+    let error = "qemu-ifup: tap0: cannot attach to br0: the bridge is full";
+    assert_refused(&run, 4, error, "1023");
+    assert!(s.link("tap0").is_none());
+    assert_eq!(s.ports("br0").len(), 1023);
+    // One port less, and there is room.
+    s.sh("ip link set a0 nomaster");
+    assert_silent_success(&s.ifup(&["tap0"]));
+}
+
+// What is refused.
+
+/// One interface of every sort that could be mistaken for a tap or a bridge. The plain macvtap driver is not
+/// in every kernel, and is left out there.
+fn zoo(s: &Sandbox) -> bool {
+    s.sh(
+        "ip link add v0 type veth peer name v1; ip link property add dev v0 altname tap0alt
+          ip link property add dev br0 altname br0alt
+          ip tuntap add tap1 mode tap user 54321; ip link property add dev tap1 altname tap1alt
+          ip link set tap1 master br0 up
+          ip tuntap add tun0 mode tun
+          ip link add link v0 name mv0 type macvlan",
+    );
+    s.try_sh("ip link add link v0 name mt0 type macvtap").code == 0
+}
+
+#[test]
+fn no_interface_but_a_tap_is_touched_by_either_program() {
+    let Some(s) = sandbox() else { return };
+    let mut cases = vec![
+        ("br0", "a bridge"),
+        ("v0", "an interface of kind veth"),
+        ("mv0", "an interface of kind macvlan"),
+        ("tun0", "a tun interface"),
+        ("lo", "a network card or other plain interface"),
+    ];
+    if zoo(&s) {
+        cases.push(("mt0", "an interface of kind macvtap"));
+    }
+    let before = s.snapshot();
+    for (name, what) in cases {
+        let hint = "name a tap, or a name that is not in use";
+        let error = format!("{name}: cannot use {name}: it is not a tap but {what}");
+        assert_refused(&s.ifup(&[name]), 5, &format!("qemu-ifup: {error}"), hint);
+        for args in [&[name][..], &["--delete", name]] {
+            assert_refused(&s.ifdown(args), 5, &format!("qemu-ifdown: {error}"), hint);
+        }
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn only_a_bridge_that_is_there_is_attached_to() {
+    let Some(s) = sandbox() else { return };
+    let mut cases = vec![
+        ("br9", "no such bridge"),
+        ("br0alt", "no such bridge"),
+        ("v0", "it is not a bridge but an interface of kind veth"),
+        ("mv0", "it is not a bridge but an interface of kind macvlan"),
+        ("tap1", "it is not a bridge but a tap"),
+        (
+            "lo",
+            "it is not a bridge but a network card or other plain interface",
+        ),
+    ];
+    if zoo(&s) {
+        cases.push(("mt0", "it is not a bridge but an interface of kind macvtap"));
+    }
+    let before = s.snapshot();
+    for (bridge, why) in cases {
+        // A tap that would have to be made, and one that is there.
+        for tap in ["tap0", "tap1"] {
+            let run = s.ifup(&["--bridge", bridge, tap]);
+            let error = format!("qemu-ifup: {tap}: cannot attach to {bridge}: {why}");
+            assert_refused(&run, 4, &error, "--bridge");
+        }
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn an_alternative_name_is_not_taken_for_the_name() {
+    let Some(s) = sandbox() else { return };
+    zoo(&s);
+    let before = s.snapshot();
+    for name in ["tap0alt", "tap1alt"] {
+        let run = s.ifup(&[name]);
+        assert_ne!(run.code, 0, "{run:?}");
+        let gone = format!("qemu-ifdown: {name}: does not exist (any more), nothing to do");
+        assert_notice(&s.ifdown(&["--delete", name]), &gone);
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn a_refusal_of_the_kernel_is_told_in_its_own_words() {
+    let Some(s) = sandbox() else { return };
+    // An interface with a macvlan on it can be no bridge port. It has been up before: the queueing discipline that the
+    // kernel gives it then is there to stay.
+    s.sh(
+        "ip tuntap add tap0 mode tap user 54321; ip link set tap0 up; ip link set tap0 down
+          ip link add link tap0 name mv0 type macvlan",
+    );
+    let before = s.snapshot();
+    let error = "qemu-ifup: tap0: cannot attach to br0: Device or resource busy";
+    assert_refused(&s.ifup(&["tap0"]), 7, error, "");
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn names_that_the_kernel_would_not_take_reach_it_from_neither_program() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    let names: [&[u8]; 19] = [
+        b"",
+        b"1234567890123456",
+        b"12345678901234567890",
+        b".",
+        b"..",
+        b"a/b",
+        b"/",
+        b"a:b",
+        b"a b",
+        b" tap0",
+        b"tap0 ",
+        b"tap0\n",
+        b"a\tb",
+        b"a\x0bb",
+        b"a\x0cb",
+        b"a\rb",
+        b"a\xa0b",
+        b"tap%d",
+        b"%",
+    ];
+    for name in names {
+        for program in ["qemu-ifup", "qemu-ifdown"] {
+            let run = run(command(bin(program)).arg("--").arg(OsStr::from_bytes(name)));
+            let start = format!("{program}: '{}' is no interface name: ", Escaped(name));
+            assert_eq!(run.code, 2, "{start} {run:?}");
+            assert!(run.stderr.starts_with(&start), "{start} {run:?}");
+        }
+        let bridge = OsStr::from_bytes(name);
+        let run = run(command(bin("qemu-ifup"))
+            .arg("--bridge")
+            .arg(bridge)
+            .arg("tap0"));
+        assert_eq!(run.code, 2, "{bridge:?} {run:?}");
+    }
+    s.assert_unchanged(&before);
+}
+
+/// Does the kernel make a tap of that name, which must be new? It is told to keep it: so they all go at once, with the
+/// namespace, which is far quicker than one by one.
+fn kernel_takes(name: &[u8]) -> bool {
+    nix::ioctl_readwrite_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
+
+    let mut ifr_name = [0; IFNAMSIZ];
+    for (to, from) in ifr_name.iter_mut().zip(name) {
+        *to = from.cast_signed();
+    }
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    let mut request = libc::ifreq {
+        ifr_name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_flags: u16::try_from(flags).unwrap().cast_signed(),
+        },
+    };
+    let tun: File = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .unwrap();
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives on until it returns.
+    let made = unsafe { tunsetiff(tun.as_raw_fd(), &raw mut request) };
+    if made.is_ok() {
+        // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
+        unsafe { tunsetpersist(tun.as_raw_fd(), 1) }.unwrap();
+    }
+    made.is_ok()
+}
+
+#[test]
+fn our_rules_for_names_are_the_kernels_own() {
+    let Some(s) = Sandbox::new() else { return };
+    // The kernel expands %, which is why we refuse it.
+    let any_byte = (1..=255).filter(|&byte| byte != b'%');
+    let mut names: Vec<Vec<u8>> = any_byte.map(|byte| vec![b'a', byte, b'b']).collect();
+    names.extend((1..IFNAMSIZ).map(|length| vec![b'n'; length]));
+    let odd = [
+        ".", "..", "...", "all", "default", ".a", "a.", "-", "-h", "A",
+    ];
+    names.extend(odd.map(|name| name.as_bytes().to_owned()));
+
+    let mut taken = 0;
+    for name in names {
+        let ours = IfName::new(&name);
+        let kernel = kernel_takes(&name);
+        assert_eq!(ours.is_ok(), kernel, "{}: {ours:?}", Escaped(&name));
+        taken += usize::from(kernel);
+    }
+    assert!(taken > 200, "{taken}");
+    // What is too long or empty is not refused by the kernel but cut, or replaced by one of its own choosing.
+    for name in [vec![], vec![b'm'; 16], vec![b'o'; 17]] {
+        assert!(IfName::new(&name).is_err());
+        assert!(kernel_takes(&name));
+    }
+    assert!(s.link(&"m".repeat(15)).is_some());
+}
+
+// What goes wrong half way.
+
+/// A system call of a run, by its name and how many of that name came before it; this is how strace(1) counts.
+struct Call {
+    name: String,
+    nth: usize,
+    /// The line that strace prints.
+    line: String,
+}
+
+/// All system calls of one run, which has to succeed.
+fn calls(s: &Sandbox, program: &str, args: &[&str]) -> Vec<Call> {
+    let log = s.dir().join("calls");
+    let traced = run(command("strace")
+        .arg("-o")
+        .arg(&log)
+        .arg(bin(program))
+        .args(args));
+    assert_eq!(traced.code, 0, "{traced:?}");
+    let mut counts = HashMap::new();
+    let log = fs::read_to_string(log).unwrap();
+    let calls = log.lines().filter_map(|line| {
+        let (name, _) = line.split_once('(').filter(|(name, _)| !name.is_empty())?;
+        let nth = counts.entry(name.to_owned()).or_insert(0);
+        *nth += 1;
+        Some(Call {
+            name: name.to_owned(),
+            nth: *nth,
+            line: line.to_owned(),
+        })
+    });
+    calls.collect()
+}
+
+/// Runs a program and does something to one of its system calls.
+fn run_injecting(call: &Call, what: &str, program: &str, args: &[&str]) -> Run {
+    let Call { name, nth, .. } = call;
+    run(command("strace")
+        .args(["-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("inject={name}:{what}:when={nth}"))
+        .arg(bin(program))
+        .args(args))
+}
+
+/// A tap that needs every step that there is for one that exists.
+const FAR_FROM_READY: &str = "ip tuntap add tap0 mode tap
+    ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
+    ip link set tap0 master br1 up";
+
+/// How each system call can fail that has to do with the kernel's state.
+const FAILURES: [(&str, &[&str]); 7] = [
+    ("socket", &["EMFILE"]),
+    ("setsockopt", &["ENOPROTOOPT"]),
+    ("sendto", &["ENOBUFS", "EPERM"]),
+    ("recvfrom", &["ENOBUFS", "EAGAIN", "EINTR"]),
+    ("open", &["EMFILE", "EACCES"]),
+    ("openat", &["EMFILE", "EACCES"]),
+    ("ioctl", &["EBUSY", "EPERM"]),
+];
+
+#[test]
+fn whichever_system_call_fails_the_work_is_done_or_nothing_is_changed() {
+    let Some(s) = sandbox_with_strace() else {
+        return;
+    };
+    s.bridge_up("br1");
+    s.sh("ip link set br1 mtu 1400");
+    // Of so many calls the failure has to matter: each step's own, the answer to it, and the look-ups before.
+    for (program, setup, least) in [
+        ("qemu-ifup", "", 15),
+        ("qemu-ifup", FAR_FROM_READY, 20),
+        ("qemu-ifdown", FAR_FROM_READY, 6),
+    ] {
+        let reset = || {
+            s.try_sh("ip link del tap0");
+            s.sh(setup);
+        };
+        reset();
+        let calls = calls(&s, program, &["tap0"]);
+        reset();
+        let mut before = s.snapshot();
+        let mut failures = 0;
+        for call in &calls {
+            let errnos = FAILURES.iter().find(|(name, _)| *name == call.name);
+            for errno in errnos.map_or(&[][..], |(_, errnos)| *errnos) {
+                let run = run_injecting(call, &format!("error={errno}"), program, &["tap0"]);
+                let at = format!("{program} after '{setup}', {errno} from {}", call.line);
+                if run.code == 0 {
+                    // A lost line for syslog, or a call that is simply made again.
+                    let link = s.link("tap0").unwrap();
+                    assert_eq!(is_up(&link), program == "qemu-ifup", "{at}");
+                    reset();
+                    before = s.snapshot();
+                    continue;
+                }
+                failures += 1;
+                assert!((1..=7).contains(&run.code), "{at}: {run:?}");
+                let said = format!("{program}: tap0: cannot ");
+                assert!(run.stderr.starts_with(&said), "{at}: {run:?}");
+                // The state of a port follows the carrier, which comes with an opener, by up to a second.
+                let left = || changes(&before, &s.snapshot());
+                eventually(|| left().is_empty().then_some(()))
+                    .unwrap_or_else(|| panic!("{at}: {run:?}\n{}", left().join("\n")));
+            }
+        }
+        assert!(failures >= least, "{program} '{setup}': {failures}");
+    }
+}
+
+#[test]
+fn a_kill_before_any_system_call_leaves_no_tap_or_a_whole_one() {
+    let Some(s) = sandbox_with_strace() else {
+        return;
+    };
+    let calls = calls(&s, "qemu-ifup", &["tap0"]);
+    s.sh("ip link del tap0");
+    let before = s.snapshot();
+    let commit = calls
+        .iter()
+        .position(|call| call.line.contains("TUNSETPERSIST"))
+        .unwrap();
+    // execve is still strace's own.
+    for (position, call) in calls.iter().enumerate().skip(1) {
+        let run = run_injecting(call, "signal=SIGKILL", "qemu-ifup", &["tap0"]);
+        assert_eq!(run.code, 128 + libc::SIGKILL, "{}: {run:?}", call.line);
+        // strace kills before the call is carried out.
+        if position <= commit {
+            let changes = changes(&before, &s.snapshot());
+            assert!(changes.is_empty(), "{}:\n{}", call.line, changes.join("\n"));
+        } else {
+            assert_attached(&s, "tap0");
+            s.sh("ip link del tap0");
+        }
+    }
+    assert!(
+        (10..calls.len() - 1).contains(&commit),
+        "{commit} of {}",
+        calls.len()
+    );
+}
+
+/// Runs a program up to one of its system calls, does something, and lets it go on. Its exit code.
+fn interrupted(s: &Sandbox, call: &Call, program: &str, args: &[&str], then: impl Fn()) -> i32 {
+    let log = s.dir().join("stops");
+    let _ = fs::remove_file(&log);
+    // -D: the child is the program, and strace its grandchild.
+    let mut child = command("strace")
+        .args(["-D", "-o"])
+        .arg(&log)
+        .arg("-e")
+        .arg(format!(
+            "inject={}:signal=SIGSTOP:when={}",
+            call.name, call.nth
+        ))
+        .arg(bin(program))
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stops = eventually(|| {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        said.contains("stopped by SIGSTOP").then_some(())
+    });
+    stops.unwrap_or_else(|| panic!("no stop at {}", call.line));
+    then();
+    s.sh(&format!("kill -CONT {}", child.id()));
+    let status = eventually(|| child.try_wait().unwrap()).expect("it does not end");
+    status.code().unwrap()
+}
+
+#[test]
+fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
+    let Some(s) = sandbox_with_strace() else {
+        return;
+    };
+    s.bridge_up("br1");
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("qemu-ifup", &["tap0"], ""),
+        ("qemu-ifup", &["tap0"], FAR_FROM_READY),
+        ("qemu-ifdown", &["tap0"], FAR_FROM_READY),
+        ("qemu-ifdown", &["--delete", "tap0"], FAR_FROM_READY),
+    ];
+    for (program, args, setup) in cases {
+        let reset = || {
+            s.try_sh("for l in tap0 other v0; do ip link del $l || true; done");
+            s.sh(setup);
+            s.sh("ip link add v0 type veth peer name v1");
+        };
+        // Without its name, and by its number: what is left must stay as it is.
+        let victim = |name: &str| {
+            let mut link = s.link(name).unwrap();
+            link.as_object_mut().unwrap().remove("ifname");
+            link
+        };
+        reset();
+        let calls = calls(&s, program, args);
+        let exchanges = ["open", "openat", "sendto", "recvfrom", "ioctl"];
+        let mut acted = 0;
+        for call in calls.iter().filter(|c| exchanges.contains(&&*c.name)) {
+            reset();
+            let tap = s.link("tap0");
+            let before = victim("v0");
+            let code = interrupted(&s, call, program, args, || {
+                // An interface that is up can be renamed on newer kernels only.
+                s.try_sh("ip link set tap0 down && ip link set tap0 name other");
+                s.try_sh("ip link set v0 name tap0");
+            });
+            let at = format!("{program} {args:?} after '{setup}', at {}", call.line);
+            let changes = changes(&before, &victim("tap0"));
+            assert!(changes.is_empty(), "{at}:\n{}", changes.join("\n"));
+            // Where it did act, it acted on the tap that it had looked up.
+            let Some(tap) = tap.filter(|_| code == 0) else {
+                continue;
+            };
+            acted += 1;
+            let Some(other) = s.link("other") else {
+                assert_eq!(args.len(), 2, "{at}: the tap is gone");
+                continue;
+            };
+            assert_eq!(other["ifindex"], tap["ifindex"], "{at}");
+            let master = other.get("master").and_then(Value::as_str);
+            let expected = (program == "qemu-ifup").then_some("br0");
+            assert_eq!(master, expected, "{at}");
+        }
+        assert!(acted > 0 || setup.is_empty(), "{program} {args:?}");
+    }
+}
+
+// Hostile surroundings.
+
+#[test]
+fn odd_surroundings_do_not_stop_the_work() {
+    let Some(s) = sandbox() else { return };
+    let cases = [
+        "exec \"$IFUP\" tap0 <&- >&- 2>&-",
+        "exec env -i \"$IFUP\" tap0",
+        "exec env --block-signal --ignore-signal=PIPE \"$IFUP\" tap0",
+        "mkdir \"$DIR/gone\"; cd \"$DIR/gone\"; rmdir \"$DIR/gone\"; exec \"$IFUP\" tap0",
+        "umount -l /proc 2>/dev/null || mount -t tmpfs none /proc; exec \"$IFUP\" tap0",
+        "ulimit -n 6; ulimit -f 0; ulimit -c 0; exec \"$IFUP\" tap0",
+    ];
+    for script in cases {
+        let script = format!("IFUP='{}'\n{script}", bin("qemu-ifup").display());
+        // A mount namespace for each, as one takes /proc away.
+        let run = run(command("unshare")
+            .args(["-m", "sh", "-euc", &script])
+            .env("DIR", s.dir()));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{script}");
+        assert_attached(&s, "tap0");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn without_room_for_descriptors_there_is_an_error_and_no_tap() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    for (limit, error) in [
+        (3, "cannot open a netlink socket: Too many open files"),
+        (4, "cannot make tap0: Too many open files"),
+    ] {
+        let program = bin("qemu-ifup");
+        let run = s.try_sh(&format!(
+            "ulimit -n {limit}; exec '{}' tap0",
+            program.display()
+        ));
+        assert_refused(&run, 7, &format!("qemu-ifup: tap0: {error}"), "");
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn without_any_argument_not_even_its_own_name_it_asks_for_one() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    for program in ["qemu-ifup", "qemu-ifdown"] {
+        let path = CString::new(bin(program).as_os_str().as_bytes()).unwrap();
+        let mut child = command(bin(program));
+        let without_arguments = move || {
+            let nothing = [std::ptr::null()];
+            // SAFETY: the path ends with a zero and both lists with a null pointer; none of them is changed.
+            unsafe { libc::execve(path.as_ptr(), nothing.as_ptr(), nothing.as_ptr()) };
+            Err(io::Error::last_os_error())
+        };
+        // SAFETY: between fork and exec it makes one system call and allocates nothing.
+        unsafe { child.pre_exec(without_arguments) };
+        let error = format!("{program}: no IFNAME given");
+        assert_refused(&run(&mut child), 2, &error, "--help");
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn output_that_nobody_gets_is_an_error() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    for program in ["qemu-ifup", "qemu-ifdown"] {
+        for option in ["--dry-run", "--help", "--version"] {
+            s.try_sh("ip tuntap add tap1 mode tap && ip link set tap1 up");
+            let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let (_, closed) = io::pipe().unwrap();
+            for (stdout, reason) in [
+                (Stdio::from(full), "No space left on device"),
+                (Stdio::from(closed), "Broken pipe"),
+            ] {
+                let mut child = command(bin(program));
+                let output = child.args([option, "tap1"]).stdout(stdout).output();
+                let output = output.unwrap();
+                let at = format!("{program} {option}: {output:?}");
+                assert_eq!(output.status.code(), Some(1), "{at}");
+                let stderr = String::from_utf8(output.stderr).unwrap();
+                let said = format!("cannot write the output: {reason}\n");
+                assert!(stderr.starts_with(program), "{at}");
+                assert!(stderr.ends_with(&said), "{at}");
+            }
+        }
+    }
+    s.sh("ip link del tap1");
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn a_tun_device_that_cannot_be_used_has_an_exit_code_and_a_hint() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    let cases = [
+        (
+            "",
+            "cannot use /dev/net/tun: No such file or directory",
+            "mknod /dev/net/tun c 10 200",
+        ),
+        // A misc device, and a whole driver, that are not there.
+        (
+            "mknod /dev/net/tun c 10 198",
+            "cannot use /dev/net/tun: No such device",
+            "modprobe tun",
+        ),
+        (
+            "mknod /dev/net/tun c 60 0",
+            "cannot use /dev/net/tun: No such device or address",
+            "modprobe tun",
+        ),
+        (
+            "mkdir /dev/net/tun",
+            "cannot use /dev/net/tun: Is a directory",
+            "",
+        ),
+    ];
+    for (make, error, hint) in cases {
+        s.sh(&format!("rm -rf /dev/net/tun\n{make}"));
+        let error = format!("qemu-ifup: tap0: {error}");
+        assert_refused(&s.ifup(&["tap0"]), 6, &error, hint);
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn something_else_in_the_place_of_the_tun_device_is_told_the_same_way() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    // These can be opened; that they are something else shows only when they are asked for a tap.
+    for make in ["touch /dev/net/tun", "mknod /dev/net/tun c 1 3"] {
+        s.sh(&format!("rm -rf /dev/net/tun\n{make}"));
+        let run = s.ifup(&["tap0"]);
+        assert_eq!(run.code, 6, "{make}: {run:?}");
+        assert!(run.stderr.contains("/dev/net/tun"), "{make}: {run:?}");
+    }
+    s.assert_unchanged(&before);
+}
+
+// Dry run.
+
+/// Where a dry run and the act start from: the bridge's MTU and what else is there, the program, its arguments.
+const STARTS: [(&str, &str, &[&str]); 10] = [
+    ("", "qemu-ifup", &["tap0"]),
+    ("ip link set br0 mtu 9000", "qemu-ifup", &["tap0"]),
+    ("ip link set br0 mtu 1000", "qemu-ifup", &["tap0"]),
+    (
+        "",
+        "qemu-ifup",
+        &["--group", "54321", "--multi-queue", "--mtu", "1400", "tap0"],
+    ),
+    ("", "qemu-ifup", &["--owner", "54321", "a'b\"$(id)"]),
+    (
+        "ip tuntap add tap0 mode tap user 54321; ip link set tap0 address 02:00:00:00:00:99",
+        "qemu-ifup",
+        &["tap0"],
+    ),
+    (
+        "ip tuntap add tap0 mode tap user 54321
+         ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
+         ip link set tap0 master br1 up",
+        "qemu-ifup",
+        &["tap0"],
+    ),
+    (
+        "ip tuntap add tap0 mode tap user 54321
+         ip link set tap0 address fe:00:00:00:00:99 addrgenmode none; ip link set tap0 master br0",
+        "qemu-ifup",
+        &["tap0"],
+    ),
+    (
+        "ip tuntap add tap0 mode tap; ip link set tap0 address fe:00:00:00:00:99 master br0 up",
+        "qemu-ifdown",
+        &["tap0"],
+    ),
+    (
+        "ip tuntap add tap0 mode tap; ip link set tap0 master br0 up",
+        "qemu-ifdown",
+        &["--delete", "tap0"],
+    ),
+];
+
+/// Does something in a sandbox of its own, all of which are alike, and returns what it leaves and what it printed.
+fn in_a_like_sandbox(
+    setup: &'static str,
+    act: impl FnOnce(&Sandbox) -> Run + Send + 'static,
+) -> Option<(Value, Run)> {
+    let world = thread::spawn(move || {
+        let s = Sandbox::new()?;
+        for (n, bridge) in ["br0", "br1"].into_iter().enumerate() {
+            s.sh(&format!(
+                "ip link add {bridge} address 02:00:00:00:01:0{n} type bridge
+                 ip link set {bridge} addrgenmode none; ip link set {bridge} up"
+            ));
+        }
+        s.sh(setup);
+        let run = act(&s);
+        assert_eq!(run.code, 0, "after {setup}: {run:?}");
+        // A tap that was made in one go has a carrier, and its port forwards, for up to a second more.
+        let ports_follow = || {
+            let ports = s.bridge(&["link", "show"]);
+            let is_disabled = |port: &Value| port["state"] == "disabled";
+            let disabled = ports.as_array().unwrap().iter().all(is_disabled);
+            disabled.then_some(())
+        };
+        eventually(ports_follow).expect("a tap without a reader has no carrier");
+        Some((s.snapshot(), run))
+    });
+    world.join().unwrap()
+}
+
+/// The addresses of taps that are made are random but for the first byte.
+fn without_random(text: &str) -> String {
+    let words = text.split_inclusive([' ', '"', '\n']);
+    let steady = words.map(|word| match word.strip_prefix("fe:") {
+        Some(rest) => format!("fe:*{}", &rest["00:00:00:00:00".len()..]),
+        None => word.to_owned(),
+    });
+    steady.collect()
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_prints_what_does_the_same() {
+    for (setup, program, args) in STARTS {
+        let at = format!("{program} {args:?} after '{setup}'");
+        let Some((by_itself, verbose)) = in_a_like_sandbox(setup, move |_| {
+            run(command(bin(program)).arg("--verbose").args(args))
+        }) else {
+            return;
+        };
+        let Some((by_shell, dry)) = in_a_like_sandbox(setup, move |s| {
+            let before = s.snapshot();
+            let dry = run(command(bin(program)).arg("--dry-run").args(args));
+            s.assert_unchanged(&before);
+            // -u as well: a name with a $ in it must not be expanded.
+            s.sh(&dry.stdout);
+            dry
+        }) else {
+            return;
+        };
+        let steady = |value: &Value| -> Value {
+            serde_json::from_str(&without_random(&value.to_string())).unwrap()
+        };
+        let changes = changes(&steady(&by_itself), &steady(&by_shell));
+        assert!(changes.is_empty(), "{at}:\n{}", changes.join("\n"));
+
+        // What --verbose tells is the same, and both end with the same notice, if any.
+        assert_eq!(verbose.stdout, "", "{at}");
+        let told = without_random(&(dry.stdout.clone() + &dry.stderr));
+        assert_eq!(without_random(&verbose.stderr), told, "{at}");
+        assert!(!dry.stdout.is_empty(), "{at}");
+    }
+}
+
+// Syslog.
+
+#[test]
+fn success_is_logged_as_information_and_failure_as_an_error() {
+    let Some(s) = sandbox() else { return };
+    let log = s.devlog();
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_silent_success(&s.ifdown(&["tap0"]));
+    s.ifup(&["--bridge", "br9", "tap0"]);
+    s.ifup(&["--bridge", "br9", "\u{1b}[31m\\x"]);
+    s.ifdown(&["two\nlines"]);
+    let lines = lines(&log);
+    let expected = [
+        ("<30>qemu-ifup[", "tap0: done: "),
+        ("<30>qemu-ifdown[", "tap0: done: "),
+        (
+            "<27>qemu-ifup[",
+            "tap0: cannot attach to br9: no such bridge",
+        ),
+        (
+            "<27>qemu-ifup[",
+            "\\x1b[31m\\x5cx: cannot attach to br9: no such bridge",
+        ),
+        ("<27>qemu-ifdown[", "'two\\x0alines' is no interface name: "),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, (start, text)) in lines.iter().zip(expected) {
+        let rest = line.strip_prefix(start).expect(line);
+        let (pid, said) = rest.split_once("]: ").expect(line);
+        assert!(pid.parse::<u32>().is_ok(), "{line}");
+        assert!(said.starts_with(text), "{line}");
+        assert!(!line.contains(['\n', '\0', '\u{1b}']), "{line:?}");
+    }
+}
+
+#[test]
+fn a_syslog_that_takes_nothing_does_not_hold_the_work_up() {
+    let Some(s) = sandbox() else { return };
+    let _log = s.devlog();
+    let flood = UnixDatagram::unbound().unwrap();
+    flood.connect("/dev/log").unwrap();
+    flood.set_nonblocking(true).unwrap();
+    while flood.send(b"<30>noise").is_ok() {}
+
+    let start = Instant::now();
+    assert_silent_success(&s.ifup(&["tap0"]));
+    assert_attached(&s, "tap0");
+    assert_eq!(s.ifup(&["--bridge", "br9", "tap0"]).code, 4);
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
