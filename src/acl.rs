@@ -253,15 +253,10 @@ fn parse(line: &[u8]) -> Result<Option<Line>, Problem> {
     }
 }
 
-/// `isspace()` of the C locale, which counts the vertical tab where `u8::is_ascii_whitespace` does not.
-fn is_space(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
-}
-
 fn trim_start(bytes: &[u8]) -> &[u8] {
     let start = bytes
         .iter()
-        .position(|b| !is_space(b))
+        .position(|b| !b.is_ascii_whitespace())
         .unwrap_or(bytes.len());
     bytes.get(start..).unwrap_or_default()
 }
@@ -269,7 +264,7 @@ fn trim_start(bytes: &[u8]) -> &[u8] {
 fn trim_end(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
-        .rposition(|b| !is_space(b))
+        .rposition(|b| !b.is_ascii_whitespace())
         .map_or(0, |last| last + 1);
     bytes.get(..end).unwrap_or_default()
 }
