@@ -71,12 +71,18 @@ impl Display for Problem {
         match self {
             Self::NoRule => f.write_str("not a rule (allow NAME, deny NAME or include PATH)"),
             Self::UnknownCommand(word) => {
-                let start = word.get(..32).unwrap_or(word);
-                write!(f, "'{}' is not allow, deny or include", Escaped(start))
+                write!(
+                    f,
+                    "'{}' is not allow, deny or include",
+                    Escaped::start_of(word)
+                )
             }
             Self::BadName(name, problem) => {
-                let start = name.get(..32).unwrap_or(name);
-                write!(f, "'{}' is no bridge's name: {problem}", Escaped(start))
+                write!(
+                    f,
+                    "'{}' is no bridge's name: {problem}",
+                    Escaped::start_of(name)
+                )
             }
             Self::LongLine => write!(f, "the line is longer than {MAX_LINE} bytes"),
             Self::Nul => f.write_str("there is a NUL byte in the line"),

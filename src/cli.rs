@@ -163,6 +163,16 @@ pub struct Request {
     pub verbosity: Verbosity,
 }
 
+impl Request {
+    /// The tap that is spoken of by name.
+    pub fn tap(&self) -> Option<IfName> {
+        match self.action {
+            Action::Up { tap, .. } | Action::Down { tap, .. } => Some(tap),
+            Action::Hand { .. } => None,
+        }
+    }
+}
+
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -208,7 +218,7 @@ where
             Arg::Value(value) => {
                 return Err(Error::Usage(format!(
                     "one IFNAME is enough, '{}' is a second one",
-                    Escaped(value.as_bytes())
+                    Escaped::start_of(value.as_bytes())
                 )));
             }
             option @ (Arg::Short(_) | Arg::Long(_)) => {
@@ -225,6 +235,11 @@ where
         (Program::Ifup, None, Some(_)) if dry_run => {
             return Err(usage_of(
                 "--fd hands a tap to QEMU; --dry-run has none to hand over",
+            ));
+        }
+        (Program::Ifup, None, Some(_)) if settings.access.is_some() || settings.multi_queue => {
+            return Err(usage_of(
+                "--fd makes a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
             ));
         }
         (Program::Ifup, None, Some(fd)) => Action::Hand {
@@ -318,7 +333,7 @@ fn number(option: &str, word: &OsStr, min: u32, max: u32) -> Result<u32, Error> 
         .ok_or_else(|| {
             Error::Usage(format!(
                 "{option} takes a number from {min} to {max}, not '{}'",
-                Escaped(word.as_bytes())
+                Escaped::start_of(word.as_bytes())
             ))
         })
 }
@@ -339,7 +354,7 @@ fn id(option: &str, word: OsString) -> Result<Id, Error> {
         None if !digits && !word.is_empty() => Ok(Id::Name(word)),
         Some(_) | None => Err(Error::Usage(format!(
             "{option} takes a name or a number below 4294967295, not '{}'",
-            Escaped(word.as_bytes())
+            Escaped::start_of(word.as_bytes())
         ))),
     }
 }
@@ -347,8 +362,8 @@ fn id(option: &str, word: OsString) -> Result<Id, Error> {
 fn unknown(arg: &Arg<'_>) -> Error {
     Error::Usage(match arg {
         Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
-        Arg::Long(word) => format!("unknown option --{}", Escaped(word.as_bytes())),
-        Arg::Value(word) => format!("unexpected '{}'", Escaped(word.as_bytes())),
+        Arg::Long(word) => format!("unknown option --{}", Escaped::start_of(word.as_bytes())),
+        Arg::Value(word) => format!("unexpected '{}'", Escaped::start_of(word.as_bytes())),
     })
 }
 
@@ -364,11 +379,11 @@ fn usage(error: lexopt::Error) -> Error {
             option: Some(option),
         } = &error
         {
-            format!("{} needs a value", Escaped(option.as_bytes()))
+            format!("{} needs a value", Escaped::start_of(option.as_bytes()))
         } else if let UnexpectedValue { option, .. } = &error {
-            format!("{} takes no value", Escaped(option.as_bytes()))
+            format!("{} takes no value", Escaped::start_of(option.as_bytes()))
         } else {
-            Escaped(error.to_string().as_bytes()).to_string()
+            Escaped::start_of(error.to_string().as_bytes()).to_string()
         },
     )
 }

@@ -280,7 +280,9 @@ impl Error {
             }
             Self::Refused { hint, .. } => hint.clone(),
             Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
-            Self::AclFile { path, .. } => format!("as root: chown root {path} && chmod 0644 {path}"),
+            Self::AclFile { path, .. } => {
+                format!("it must be a plain file that root can rely on: chown root {path} && chmod 0644 {path}")
+            }
             Self::NoSocket { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }
@@ -325,20 +327,20 @@ impl Display for Error {
                 write!(
                     f,
                     "'{}' is no interface name: {problem}",
-                    Escaped(start_of(given))
+                    Escaped::start_of(given)
                 )
             }
             Self::UnknownId { name, file, .. } => {
                 write!(
                     f,
                     "cannot look up '{}': not in {file}",
-                    Escaped(start_of(name))
+                    Escaped::start_of(name)
                 )
             }
             Self::BadVariable { variable, value } => write!(
                 f,
                 "cannot tell the invoking user: {variable} is '{}'",
-                Escaped(start_of(value))
+                Escaped::start_of(value)
             ),
             Self::File { path, cause } => write!(f, "cannot read {path}: {cause}"),
             Self::Output(cause) => write!(f, "cannot write the output: {cause}"),
@@ -393,8 +395,3 @@ impl Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// As much of a word as a message has room for.
-fn start_of(word: &[u8]) -> &[u8] {
-    word.get(..64).unwrap_or(word)
-}

@@ -82,7 +82,7 @@ where
         }
         Command::Run(request) => request,
     };
-    reporter.speak(request.verbosity);
+    reporter.speak(request.verbosity, request.tap());
 
     let handover = match request.action {
         Action::Hand { fd, .. } => Some(fd),
@@ -94,7 +94,6 @@ where
     let judge = Judge::new(&caller, acl.as_ref(), request.dry_run);
     let plan = match &request.action {
         Action::Up { tap, settings } => {
-            reporter.about(*tap);
             let wish = wish(*tap, settings)?;
             let facts = kernel.observe(wish.tap, Some(wish.bridge))?;
             Plan::up(&judge.may_bring_up(wish, facts)?)
@@ -110,7 +109,6 @@ where
             Plan::hand_over(&judge.may_bring_up(wish, facts)?)
         }
         Action::Down { tap, delete } => {
-            reporter.about(*tap);
             let facts = kernel.observe(*tap, None)?;
             Plan::down(&judge.may_take_down(*tap, *delete, facts)?)
         }

@@ -256,10 +256,10 @@ impl<'a> Judge<'a> {
             if !self.owns(&info) {
                 return Err(only_root(
                     "use it".to_owned(),
-                    match (info.owner, info.group) {
-                        (None, None) => "it has no owner, so it is not yours",
-                        (Some(_), _) => "it is another user's",
-                        (None, Some(_)) => "it is for a group that you are not in",
+                    match info.owner {
+                        Some(uid) if uid != self.caller.real_uid() => "it is another user's",
+                        None if info.group.is_none() => "it has no owner, so it is not yours",
+                        Some(_) | None => "it is for a group that you are not in",
                     },
                 ));
             }

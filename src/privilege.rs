@@ -30,7 +30,14 @@ pub struct Privilege {
 /// # Errors
 /// The kernel refused, or what is left afterwards is not what should be. Nothing may be done then.
 pub fn shed() -> Result<Privilege, Error> {
+    ignore_file_size_limit();
     drop_all_but_net_admin().map_err(|cause| Error::step("give up privileges", cause))
+}
+
+/// With RLIMIT_FSIZE a caller could have SIGXFSZ kill us in the middle of the work, by way of a message to a file.
+fn ignore_file_size_limit() {
+    // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 fn drop_all_but_net_admin() -> Result<Privilege, Cause> {

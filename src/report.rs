@@ -31,9 +31,10 @@ impl Reporter {
         }
     }
 
-    /// From here on, this much is printed.
-    pub fn speak(&mut self, verbosity: Verbosity) {
+    /// From here on, this much is printed, and the messages are about this tap, if it is known.
+    pub fn speak(&mut self, verbosity: Verbosity, tap: Option<IfName>) {
         self.verbosity = verbosity;
+        self.tap = tap;
     }
 
     /// From here on, the messages are about this tap.

@@ -795,8 +795,9 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
             ("--br=br9", 3, "denied by /etc/qemu/bridge.conf:3"),
             ("--br=br8", 3, "allows br8"),
             ("--br=br7", 4, "no such bridge"),
-            ("--owner=0", 3, "only root"),
-            ("--group=0", 3, "only root"),
+            ("--owner=0", 2, "leave out --owner"),
+            ("--group=0", 2, "leave out --owner"),
+            ("--multi-queue", 2, "one queue"),
             ("--mtu=1400", 3, "smaller"),
         ] {
             let (ours, theirs) = UnixStream::pair().unwrap();

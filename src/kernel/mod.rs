@@ -77,6 +77,13 @@ impl Kernel {
     /// The kernel does not say.
     pub fn observe(&mut self, tap: IfName, bridge: Option<IfName>) -> Result<Facts, Error> {
         self.tap = self.look_up(tap)?;
+        // What was made is known by its descriptor; had it been renamed, the name would be another interface's.
+        if let Some(made) = &self.made
+            && made.name() != Ok(tap)
+        {
+            let cause = Cause::Nonsense("it was renamed at the same moment");
+            return Err(Error::step(format!("look up {tap}"), cause));
+        }
         let bridge = match bridge {
             Some(name) => self.look_up(name)?,
             None => None,
