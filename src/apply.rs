@@ -55,7 +55,12 @@ fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
 fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> Error {
     let bridge = match step {
         Step::Change(change) => change.master.flatten(),
-        Step::Make { .. } | Step::Give { .. } | Step::Keep | Step::Abandon | Step::Delete => None,
+        Step::Make { .. }
+        | Step::Give { .. }
+        | Step::HandOver
+        | Step::Keep
+        | Step::Abandon
+        | Step::Delete => None,
     };
     if let Cause::Device(errno) = cause {
         return Error::Tun(errno);

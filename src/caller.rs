@@ -5,33 +5,69 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::unistd::getuid;
+use std::path::Path;
+
+use nix::unistd::{getgid, getgroups, getuid};
 
 use crate::cli::{Access, Id};
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::file;
+use crate::privilege::Privilege;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
+
+/// What stands behind the caller's wishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// He is root.
+    Root,
+    /// The program lends him its capability, within the limits that root has set.
+    Lent,
+    /// Nothing does.
+    None,
+}
 
 /// The user who runs the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     real: u32,
+    groups: Vec<u32>,
+    authority: Authority,
     /// Kept as it was found: a variable that makes no sense matters only to those who need to know the invoking user.
     invoking: Result<u32, Error>,
 }
 
 impl Caller {
     /// Asks the kernel, and for root the environment.
-    pub fn identify() -> Self {
-        Self::from_parts(getuid().as_raw(), |name| std::env::var_os(name), read)
+    ///
+    /// # Errors
+    /// The kernel does not tell the groups.
+    pub fn identify(privilege: Privilege) -> Result<Self, Error> {
+        let groups = getgroups().map_err(|errno| Error::step("read the caller's groups", errno))?;
+        let groups = groups
+            .into_iter()
+            .chain([getgid()])
+            .map(Into::into)
+            .collect();
+        let variable = |name: &str| std::env::var_os(name);
+        Ok(Self::from_parts(
+            getuid().as_raw(),
+            groups,
+            privilege,
+            variable,
+            read,
+        ))
     }
 
-    /// The same from given parts: the real uid, a way to ask for a variable of the environment, and one to read a file.
+    /// The same from given parts: real uid and groups, what the program has to lend, a way to ask for a variable of the
+    /// environment, and one to read a file.
     ///
     /// Only root is asked who stands behind him: from anybody else these variables would be a claim, not a fact.
     pub fn from_parts(
         real: u32,
+        groups: Vec<u32>,
+        privilege: Privilege,
         variable: impl Fn(&str) -> Option<OsString>,
         read: impl Fn(&'static str) -> Result<Vec<u8>, Error>,
     ) -> Self {
@@ -55,7 +91,27 @@ impl Caller {
                 });
             }
         }
-        Self { real, invoking }
+        let authority = match (real, privilege.net_admin) {
+            (0, _) => Authority::Root,
+            (_, true) => Authority::Lent,
+            (_, false) => Authority::None,
+        };
+        Self {
+            real,
+            groups,
+            authority,
+            invoking,
+        }
+    }
+
+    /// What stands behind his wishes.
+    pub fn authority(&self) -> Authority {
+        self.authority
+    }
+
+    /// Whether he is in this group.
+    pub fn is_in_group(&self, gid: u32) -> bool {
+        self.groups.contains(&gid)
     }
 
     /// The real uid.
@@ -93,10 +149,9 @@ pub fn look_up(access: Access<Id>) -> Result<Access<u32>, Error> {
 }
 
 fn read(path: &'static str) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| Error::File {
-        path,
-        cause: error.into(),
-    })
+    let contents =
+        file::read(Path::new(path)).map_err(|cause: Cause| Error::File { path, cause })?;
+    Ok(contents.bytes)
 }
 
 /// The third field of the line whose first field is `name`: the uid of passwd(5), the gid of group(5).
@@ -127,7 +182,9 @@ mod tests {
             let found = environment.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        Caller::from_parts(real, variable, |_| Ok(FILE.to_vec())).invoking_uid()
+        let nothing = Privilege { net_admin: false };
+        Caller::from_parts(real, Vec::new(), nothing, variable, |_| Ok(FILE.to_vec()))
+            .invoking_uid()
     }
 
     #[test]

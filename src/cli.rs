@@ -50,14 +50,19 @@ QEMU runs it: -netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qemu-ifdow
   -g, --group GROUP   let a group open the tap, instead of an owner
       --multi-queue   make a tap that QEMU can open with queues=N
       --mtu N         MTU of the tap (default: the bridge's)
+      --fd=N          instead of IFNAME, as QEMU's bridge helper: make a tap and hand it over socket N
+      --use-vnet      with --fd: let QEMU pass on checksums and large packets (IFF_VNET_HDR)
   -n, --dry-run       change nothing; print the steps as ip(8) commands
   -v, --verbose       print each step as it is done
   -q, --quiet         print errors only
   -h, --help          print this help
   -V, --version       print the version
 
+Users other than root may attach taps of their own to the bridges that /etc/qemu/bridge.conf allows, where the
+program was installed with --setcap.
+
 Exit codes: 0 done, 1 unexpected, 2 usage, 3 not permitted, 4 bridge missing, not a bridge, or full,
-5 not a usable tap, 6 /dev/net/tun unusable, 7 refused by the kernel. QEMU prints 256 times the code.
+5 not a usable tap, 6 /dev/net/tun unusable, 7 refused by the kernel, 8 ACL file. QEMU prints 256 times the code.
 ";
 
 const IFDOWN_HELP: &str = "\
@@ -72,7 +77,8 @@ Detach the tap IFNAME from the bridge it is in and bring it down.
   -h, --help          print this help
   -V, --version       print the version
 
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 not permitted, 5 not a tap, 7 refused by the kernel.
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 not permitted, 5 not a tap, 7 refused by the kernel,
+8 ACL file.
 ";
 
 /// How much is printed.
@@ -118,13 +124,29 @@ pub struct Settings {
     pub mtu: Option<u32>,
 }
 
-/// What is to be done to the tap.
+/// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Bring it up on a bridge.
-    Up(Settings),
+    Up {
+        /// The tap.
+        tap: IfName,
+        /// What it is to be like.
+        settings: Settings,
+    },
+    /// Make one of the kernel's choosing, bring it up on a bridge and hand it to QEMU.
+    Hand {
+        /// The socket.
+        fd: i32,
+        /// With a virtio-net header before each frame, if the kernel has it.
+        vnet_hdr: bool,
+        /// What it is to be like.
+        settings: Settings,
+    },
     /// Detach it and bring it down.
     Down {
+        /// The tap.
+        tap: IfName,
         /// Remove it afterwards.
         delete: bool,
     },
@@ -133,14 +155,22 @@ pub enum Action {
 /// A whole command line that asks for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The tap.
-    pub tap: IfName,
     /// The work.
     pub action: Action,
     /// Print the plan instead of carrying it out.
     pub dry_run: bool,
     /// How much to print.
     pub verbosity: Verbosity,
+}
+
+impl Request {
+    /// The tap that is spoken of by name.
+    pub fn tap(&self) -> Option<IfName> {
+        match self.action {
+            Action::Up { tap, .. } | Action::Down { tap, .. } => Some(tap),
+            Action::Hand { .. } => None,
+        }
+    }
 }
 
 /// What a command line asks for.
@@ -166,6 +196,8 @@ where
     let mut settings = Settings::default();
     let mut tap = None;
     let mut delete = false;
+    let mut fd = None;
+    let mut vnet_hdr = false;
     let mut dry_run = false;
     let mut verbosity = Verbosity::Normal;
 
@@ -177,11 +209,16 @@ where
             Arg::Short('v') | Arg::Long("verbose") => verbosity = Verbosity::Verbose,
             Arg::Short('q') | Arg::Long("quiet") => verbosity = Verbosity::Quiet,
             Arg::Long("delete") if program == Program::Ifdown => delete = true,
+            Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
+            Arg::Long("fd") if program == Program::Ifup => {
+                let value = parser.value().map_err(usage)?;
+                fd = Some(number("--fd", &value, 0, MAX_FD)?.cast_signed());
+            }
             Arg::Value(value) if tap.is_none() => tap = Some(interface_name(&value)?),
             Arg::Value(value) => {
                 return Err(Error::Usage(format!(
                     "one IFNAME is enough, '{}' is a second one",
-                    Escaped(value.as_bytes())
+                    Escaped::start_of(value.as_bytes())
                 )));
             }
             option @ (Arg::Short(_) | Arg::Long(_)) => {
@@ -194,18 +231,43 @@ where
         }
     }
 
-    let tap = tap.ok_or_else(|| Error::Usage("no IFNAME given".to_owned()))?;
-    let action = match program {
-        Program::Ifup => Action::Up(settings),
-        Program::Ifdown => Action::Down { delete },
+    let action = match (program, tap, fd) {
+        (Program::Ifup, None, Some(_)) if dry_run => {
+            return Err(usage_of(
+                "--fd hands a tap to QEMU; --dry-run has none to hand over",
+            ));
+        }
+        (Program::Ifup, None, Some(_)) if settings.access.is_some() || settings.multi_queue => {
+            return Err(usage_of(
+                "--fd makes a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
+            ));
+        }
+        (Program::Ifup, None, Some(fd)) => Action::Hand {
+            fd,
+            vnet_hdr,
+            settings,
+        },
+        (Program::Ifup, Some(_), Some(_)) => {
+            return Err(usage_of(
+                "with --fd the kernel chooses the name: leave out IFNAME",
+            ));
+        }
+        (Program::Ifup, _, None) if vnet_hdr => {
+            return Err(usage_of("--use-vnet goes with --fd"));
+        }
+        (_, None, _) => return Err(usage_of("no IFNAME given")),
+        (Program::Ifup, Some(tap), None) => Action::Up { tap, settings },
+        (Program::Ifdown, Some(tap), _) => Action::Down { tap, delete },
     };
     Ok(Command::Run(Request {
-        tap,
         action,
         dry_run,
         verbosity,
     }))
 }
+
+/// The largest number that a descriptor can have.
+const MAX_FD: u32 = i32::MAX.unsigned_abs();
 
 /// The options behind [`Settings`].
 #[derive(Debug, Clone, Copy)]
@@ -236,8 +298,8 @@ impl Setting {
                 settings.bridge = Some(interface_name(&value)?);
             }
             Self::Owner | Self::Group if settings.access.is_some() => {
-                return Err(Error::Usage(
-                    "a tap is given to one --owner or one --group, not to two".to_owned(),
+                return Err(usage_of(
+                    "a tap is given to one --owner or one --group, not to two",
                 ));
             }
             Self::Owner => {
@@ -271,7 +333,7 @@ fn number(option: &str, word: &OsStr, min: u32, max: u32) -> Result<u32, Error> 
         .ok_or_else(|| {
             Error::Usage(format!(
                 "{option} takes a number from {min} to {max}, not '{}'",
-                Escaped(word.as_bytes())
+                Escaped::start_of(word.as_bytes())
             ))
         })
 }
@@ -292,7 +354,7 @@ fn id(option: &str, word: OsString) -> Result<Id, Error> {
         None if !digits && !word.is_empty() => Ok(Id::Name(word)),
         Some(_) | None => Err(Error::Usage(format!(
             "{option} takes a name or a number below 4294967295, not '{}'",
-            Escaped(word.as_bytes())
+            Escaped::start_of(word.as_bytes())
         ))),
     }
 }
@@ -300,9 +362,13 @@ fn id(option: &str, word: OsString) -> Result<Id, Error> {
 fn unknown(arg: &Arg<'_>) -> Error {
     Error::Usage(match arg {
         Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
-        Arg::Long(word) => format!("unknown option --{}", Escaped(word.as_bytes())),
-        Arg::Value(word) => format!("unexpected '{}'", Escaped(word.as_bytes())),
+        Arg::Long(word) => format!("unknown option --{}", Escaped::start_of(word.as_bytes())),
+        Arg::Value(word) => format!("unexpected '{}'", Escaped::start_of(word.as_bytes())),
     })
+}
+
+fn usage_of(problem: &str) -> Error {
+    Error::Usage(problem.to_owned())
 }
 
 /// lexopt's own errors, all of which are about the words, with those words made safe to print.
@@ -313,117 +379,11 @@ fn usage(error: lexopt::Error) -> Error {
             option: Some(option),
         } = &error
         {
-            format!("{} needs a value", Escaped(option.as_bytes()))
+            format!("{} needs a value", Escaped::start_of(option.as_bytes()))
         } else if let UnexpectedValue { option, .. } = &error {
-            format!("{} takes no value", Escaped(option.as_bytes()))
+            format!("{} takes no value", Escaped::start_of(option.as_bytes()))
         } else {
-            Escaped(error.to_string().as_bytes()).to_string()
+            Escaped::start_of(error.to_string().as_bytes()).to_string()
         },
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ExitCode;
-
-    fn words(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
-    }
-
-    fn up(args: &[&str]) -> Result<(Request, Settings), Error> {
-        match parse(Program::Ifup, words(args))? {
-            Command::Run(request) => match request.action.clone() {
-                Action::Up(settings) => Ok((request, settings)),
-                Action::Down { .. } => panic!("qemu-ifup brings nothing down"),
-            },
-            Command::Help | Command::Version => panic!("that is no work"),
-        }
-    }
-
-    #[test]
-    fn qemu_gives_a_name_and_nothing_else() {
-        let (request, settings) = up(&["tap0"]).unwrap();
-        assert_eq!(request.tap, IfName::new(b"tap0").unwrap());
-        assert_eq!(settings, Settings::default());
-        assert!(!request.dry_run);
-        assert_eq!(request.verbosity, Verbosity::Normal);
-    }
-
-    #[test]
-    fn every_option_is_understood_in_every_spelling() {
-        for bridge in [
-            &["-b", "br1"][..],
-            &["-bbr1"],
-            &["--bridge", "br1"],
-            &["--bridge=br1"],
-            &["--br=br1"],
-        ] {
-            let args = [bridge, &["tap0"]].concat();
-            assert_eq!(
-                up(&args).unwrap().1.bridge,
-                Some(IfName::new(b"br1").unwrap())
-            );
-        }
-        let (request, settings) = up(&[
-            "--multi-queue",
-            "--mtu",
-            "9000",
-            "-u",
-            "1000",
-            "-nv",
-            "--",
-            "-h",
-        ])
-        .unwrap();
-        assert_eq!(request.tap, IfName::new(b"-h").unwrap());
-        assert!(settings.multi_queue && request.dry_run);
-        assert_eq!(settings.mtu, Some(9000));
-        assert_eq!(settings.access, Some(Access::Owner(Id::Number(1000))));
-        assert_eq!(request.verbosity, Verbosity::Verbose);
-        assert_eq!(
-            up(&["tap0", "--group=kvm"]).unwrap().1.access,
-            Some(Access::Group(Id::Name("kvm".into())))
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (args, part) in [
-            (&[][..], "no IFNAME"),
-            (&["tap0", "tap1"], "'tap1' is a second one"),
-            (&["--frob", "tap0"], "--frob"),
-            (&["-x", "tap0"], "-x"),
-            (&["--delete", "tap0"], "--delete"),
-            (&["tap0", "--bridge"], "--bridge needs a value"),
-            (&["--multi-queue=2", "tap0"], "--multi-queue takes no value"),
-            (&["--mtu", "67", "tap0"], "68 to 65521, not '67'"),
-            (&["--mtu", "65522", "tap0"], "65522"),
-            (&["--mtu", "+1500", "tap0"], "+1500"),
-            (&["--owner", "4294967295", "tap0"], "4294967295"),
-            (&["--owner", "99999999999", "tap0"], "99999999999"),
-            (&["--owner", "", "tap0"], "''"),
-            (&["-u", "1", "-g", "2", "tap0"], "not to two"),
-            (&["--bridge", "", "tap0"], "empty"),
-            (&["abcdefghijklmnop"], "16 bytes"),
-            (&["a\x1b[2J/"], "\\x1b[2J/"),
-        ] {
-            let error = up(args).unwrap_err();
-            assert!(error.to_string().contains(part), "{args:?}: {error}");
-            assert_eq!(error.exit_code(), ExitCode::Usage, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn qemu_ifdown_has_options_of_its_own_only() {
-        let parsed = parse(Program::Ifdown, words(&["--delete", "-q", "tap0"])).unwrap();
-        let Command::Run(request) = parsed else {
-            panic!("{parsed:?}")
-        };
-        assert_eq!(request.action, Action::Down { delete: true });
-        assert_eq!(request.verbosity, Verbosity::Quiet);
-        for option in ["--bridge=br0", "--mtu=1500", "--multi-queue", "-b"] {
-            assert!(parse(Program::Ifdown, words(&[option, "tap0"])).is_err());
-        }
-    }
 }

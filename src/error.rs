@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 
 use nix::errno::Errno;
 
+use crate::acl::AclError;
 use crate::name::{IfName, NameError};
 use crate::text::{Escaped, ShellWord};
 
@@ -30,6 +31,8 @@ pub enum ExitCode {
     Tun = 6,
     /// The kernel refused a step.
     Kernel = 7,
+    /// The configuration or the ACL file cannot be relied on.
+    Configuration = 8,
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -129,8 +132,33 @@ pub enum Error {
     },
     /// Standard output cannot be written.
     Output(Cause),
-    /// The caller is neither root nor does the program have a privilege to lend.
-    NotRoot,
+    /// The caller is not root, and the program has no privilege to lend.
+    NoPrivilege,
+    /// Root's rules do not let this caller do it.
+    Refused {
+        /// What he wanted.
+        doing: String,
+        /// The rule.
+        reason: String,
+        /// What would make it possible.
+        hint: String,
+    },
+    /// The ACL leaves a doubt.
+    Acl(AclError),
+    /// The ACL cannot be read, or others than root may write to it.
+    AclFile {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// --fd names no Unix socket.
+    NoSocket {
+        /// The descriptor.
+        fd: i32,
+        /// Why not.
+        cause: Cause,
+    },
     /// There is no such bridge.
     NoBridge(IfName),
     /// The interface that was named as the bridge is none.
@@ -217,9 +245,11 @@ impl Error {
             Self::Usage(_)
             | Self::Name { .. }
             | Self::UnknownId { .. }
-            | Self::BadVariable { .. } => ExitCode::Usage,
+            | Self::BadVariable { .. }
+            | Self::NoSocket { .. } => ExitCode::Usage,
             Self::File { .. } | Self::Output(_) => ExitCode::Unexpected,
-            Self::NotRoot => ExitCode::NotPermitted,
+            Self::NoPrivilege | Self::Refused { .. } => ExitCode::NotPermitted,
+            Self::Acl(_) | Self::AclFile { .. } => ExitCode::Configuration,
             Self::NoBridge(_) | Self::NotABridge { .. } | Self::BridgeFull(_) => ExitCode::Bridge,
             Self::NotATap { .. } | Self::FixedTap { .. } | Self::Appeared(_) => ExitCode::Tap,
             Self::Tun(_) => ExitCode::Tun,
@@ -245,7 +275,17 @@ impl Error {
                 format!("run it without {variable}, or through sudo, pkexec or doas")
             }
             Self::File { .. } | Self::Output(_) => return None,
-            Self::NotRoot => "run it as root: sudo qemu-ifup IFNAME".to_owned(),
+            Self::NoPrivilege => {
+                "run it as root (sudo qemu-ifup ...), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
+            }
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
+            Self::AclFile { path, .. } => {
+                format!("it must be a plain file that root can rely on: chown root {path} && chmod 0644 {path}")
+            }
+            Self::NoSocket { .. } => {
+                "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
+            }
             Self::NoBridge(name) => {
                 let word = ShellWord(name.as_bytes());
                 format!(
@@ -287,24 +327,36 @@ impl Display for Error {
                 write!(
                     f,
                     "'{}' is no interface name: {problem}",
-                    Escaped(start_of(given))
+                    Escaped::start_of(given)
                 )
             }
             Self::UnknownId { name, file, .. } => {
                 write!(
                     f,
                     "cannot look up '{}': not in {file}",
-                    Escaped(start_of(name))
+                    Escaped::start_of(name)
                 )
             }
             Self::BadVariable { variable, value } => write!(
                 f,
                 "cannot tell the invoking user: {variable} is '{}'",
-                Escaped(start_of(value))
+                Escaped::start_of(value)
             ),
             Self::File { path, cause } => write!(f, "cannot read {path}: {cause}"),
             Self::Output(cause) => write!(f, "cannot write the output: {cause}"),
-            Self::NotRoot => f.write_str("cannot change interfaces: only root may"),
+            Self::NoPrivilege => {
+                f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN)")
+            }
+            Self::Refused { doing, reason, .. } => write!(f, "cannot {doing}: {reason}"),
+            Self::Acl(AclError { place, problem }) => {
+                write!(f, "cannot tell what is allowed: {place}: {problem}")
+            }
+            Self::AclFile { path, cause } => {
+                write!(f, "cannot tell what is allowed: {path}: {cause}")
+            }
+            Self::NoSocket { fd, cause } => {
+                write!(f, "cannot hand a tap over descriptor {fd}: {cause}")
+            }
             Self::NoBridge(name) => write!(f, "cannot attach to {name}: no such bridge"),
             Self::NotABridge { name, kind } => {
                 write!(
@@ -314,10 +366,10 @@ impl Display for Error {
                 )
             }
             Self::BridgeFull(name) => write!(f, "cannot attach to {name}: the bridge is full"),
-            Self::NotATap { name, kind } => {
+            Self::NotATap { kind, .. } => {
                 write!(
                     f,
-                    "cannot use {name}: it is not a tap but {}",
+                    "cannot use it: it is not a tap but {}",
                     Escaped(kind.as_bytes())
                 )
             }
@@ -343,8 +395,3 @@ impl Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// As much of a word as a message has room for.
-fn start_of(word: &[u8]) -> &[u8] {
-    word.get(..64).unwrap_or(word)
-}

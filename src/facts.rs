@@ -167,8 +167,8 @@ pub struct Facts {
     pub master: Option<LinkRef>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub bridge: Option<Link>,
-    /// The caller (QEMU) passed on a descriptor that has the tap open.
-    pub inherited: bool,
+    /// We have the tap open: QEMU passed its descriptor on, or the tap was made to be handed over.
+    pub at_hand: bool,
     /// Five random bytes, for the address of a tap that is to be made.
     pub random: [u8; 5],
 }

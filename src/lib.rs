@@ -1,9 +1,11 @@
 //! qemu-ifup and qemu-ifdown: bring a tap up on a bridge for QEMU, and take it down again.
 //!
-//! The whole program is [`run`]: parse, observe, judge, plan, then print or apply, and report. The modules stand in
-//! that order, and an arrow between two of them points one way only:
+//! The whole program is [`run`]: shed privileges, parse, observe, judge, plan, then print or apply, and report. The
+//! modules stand in that order, and an arrow between two of them points one way only:
 //!
+//! * [`privilege`] gives up all but one, first of all;
 //! * [`cli`] reads the command line, [`caller`] finds out who asks, [`name`] holds names, [`text`] makes text safe;
+//! * [`acl`] reads root's rules, [`mod@file`] the files they are in;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;
 //! * [`policy`] says whether the caller may, [`plan`] says which [`step`]s it takes: all pure;
 //! * [`mod@apply`] carries a plan out and undoes it on failure;
@@ -17,29 +19,36 @@
 #[cfg(all(not(debug_assertions), not(target_feature = "crt-static")))]
 compile_error!("release builds are static: unset RUSTFLAGS, which overrides .cargo/config.toml");
 
+pub mod acl;
 pub mod apply;
 pub mod caller;
 pub mod cli;
 pub mod error;
 pub mod facts;
+pub mod file;
 pub mod kernel;
 pub mod name;
 pub mod plan;
 pub mod policy;
+pub mod privilege;
 pub mod report;
 pub mod step;
 pub mod text;
 
 use std::ffi::OsString;
+use std::path::Path;
 
+use nix::errno::Errno;
+
+use crate::acl::{ACL_FILE, Acl};
 use crate::apply::apply;
-use crate::caller::Caller;
+use crate::caller::{Authority, Caller};
 use crate::cli::{Action, Command, Program, Request, Settings};
-use crate::error::{Error, ExitCode};
+use crate::error::{Cause, Error, ExitCode};
 use crate::kernel::Kernel;
 use crate::name::IfName;
 use crate::plan::Plan;
-use crate::policy::Wish;
+use crate::policy::{Judge, Wish};
 use crate::report::{Reporter, to_stdout};
 
 /// The bridge where nobody names one.
@@ -64,6 +73,7 @@ fn work<I>(program: Program, args: I, reporter: &mut Reporter) -> Result<(), Err
 where
     I: IntoIterator<Item = OsString>,
 {
+    let privilege = privilege::shed()?;
     let request = match cli::parse(program, args)? {
         Command::Help => return print(program.help()),
         Command::Version => {
@@ -72,37 +82,81 @@ where
         }
         Command::Run(request) => request,
     };
-    reporter.about(request.tap, request.verbosity);
+    reporter.speak(request.verbosity, request.tap());
 
-    let caller = Caller::identify();
-    let mut kernel = Kernel::open()?;
-    let plan = match request.action {
-        Action::Up(ref settings) => {
-            let wish = wish(request.tap, settings)?;
+    let handover = match request.action {
+        Action::Hand { fd, .. } => Some(fd),
+        Action::Up { .. } | Action::Down { .. } => None,
+    };
+    let mut kernel = Kernel::open(handover)?;
+    let caller = Caller::identify(privilege)?;
+    let acl = acl_for(&caller)?;
+    let judge = Judge::new(&caller, acl.as_ref(), request.dry_run);
+    let plan = match &request.action {
+        Action::Up { tap, settings } => {
+            let wish = wish(*tap, settings)?;
             let facts = kernel.observe(wish.tap, Some(wish.bridge))?;
-            Plan::up(&policy::may_bring_up(&caller, wish, facts)?)
+            Plan::up(&judge.may_bring_up(wish, facts)?)
         }
-        Action::Down { delete } => {
-            let facts = kernel.observe(request.tap, None)?;
-            Plan::down(&policy::may_take_down(&caller, request.tap, delete, facts)?)
+        Action::Hand {
+            vnet_hdr, settings, ..
+        } => {
+            let leave = judge.may_make_for(bridge(settings)?)?;
+            let tap = kernel.make_any(*vnet_hdr, &leave)?;
+            reporter.about(tap);
+            let wish = wish(tap, settings)?;
+            let facts = kernel.observe(wish.tap, Some(wish.bridge))?;
+            Plan::hand_over(&judge.may_bring_up(wish, facts)?)
+        }
+        Action::Down { tap, delete } => {
+            let facts = kernel.observe(*tap, None)?;
+            Plan::down(&judge.may_take_down(*tap, *delete, facts)?)
         }
     };
     carry_out(&request, &mut kernel, &plan, reporter)
 }
 
-/// Names are looked up here, the defaults filled in by those who know them.
-fn wish(tap: IfName, settings: &Settings) -> Result<Wish, Error> {
-    let bridge = match settings.bridge {
-        Some(bridge) => bridge,
+/// The rules for callers to whom the privilege is lent; nobody else is bound by them.
+fn acl_for(caller: &Caller) -> Result<Option<Acl>, Error> {
+    if caller.authority() != Authority::Lent {
+        return Ok(None);
+    }
+    let path = Path::new(ACL_FILE);
+    let doubt = |cause| Error::AclFile {
+        path: ACL_FILE,
+        cause,
+    };
+    let contents = match file::read(path) {
+        Ok(contents) => contents,
+        Err(cause) if cause.errno() == Some(Errno::ENOENT) => return Ok(None),
+        Err(cause) => return Err(doubt(cause)),
+    };
+    if !contents.only_roots {
+        return Err(doubt(Cause::Nonsense(
+            "it must be root's, and nobody else may write to it",
+        )));
+    }
+    Acl::load(path, &contents, file::read)
+        .map(Some)
+        .map_err(Error::Acl)
+}
+
+fn bridge(settings: &Settings) -> Result<IfName, Error> {
+    match settings.bridge {
+        Some(bridge) => Ok(bridge),
         None => IfName::new(DEFAULT_BRIDGE).map_err(|problem| Error::Name {
             given: DEFAULT_BRIDGE.to_owned(),
             problem,
-        })?,
-    };
+        }),
+    }
+}
+
+/// Names are looked up here, the defaults filled in by those who know them.
+fn wish(tap: IfName, settings: &Settings) -> Result<Wish, Error> {
     let access = settings.access.clone().map(caller::look_up).transpose()?;
     Ok(Wish {
         tap,
-        bridge,
+        bridge: bridge(settings)?,
         access,
         multi_queue: settings.multi_queue,
         mtu: settings.mtu,

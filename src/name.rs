@@ -59,11 +59,6 @@ impl IfName {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.split(|&b| b == 0).next().unwrap_or_default()
     }
-
-    /// The name as the kernel's structures hold it, padded with NUL.
-    pub fn padded(&self) -> &[u8; IFNAMSIZ] {
-        &self.bytes
-    }
 }
 
 /// `/` and `:` are the kernel's separators, `%` its pattern. White space is what the kernel's own `isspace()` takes

@@ -199,7 +199,7 @@ impl Plan {
             steps.push(Planned {
                 step: Step::Give {
                     access,
-                    inherited: tap.inherited,
+                    at_hand: tap.at_hand,
                 },
                 undo: None,
             });
@@ -217,6 +217,21 @@ impl Plan {
             steps,
             notice,
         }
+    }
+
+    /// What it takes to bring up the tap that was made for QEMU, and hand it over.
+    ///
+    /// Nothing of it needs to be undone: until it is handed over, the tap lives no longer than this program.
+    pub fn hand_over(leave: &UpLeave) -> Self {
+        let mut plan = Self::up(leave);
+        plan.steps.push(Planned {
+            step: Step::HandOver,
+            undo: None,
+        });
+        for planned in &mut plan.steps {
+            planned.undo = None;
+        }
+        plan
     }
 
     /// What it takes to take the tap down.
@@ -309,7 +324,7 @@ fn new_access(leave: &UpLeave, tap: &Tap) -> Option<Access<u32>> {
         (None, Some(gid)) => Some(Access::Group(gid)),
         (None, None) => None,
     };
-    let reachable = tap.inherited || !tap.link.carrier;
+    let reachable = tap.at_hand || !tap.link.carrier;
     match (current, leave.wish.access) {
         (None, _) if reachable => Some(leave.access),
         (Some(current), Some(wanted)) if current != wanted => Some(wanted),

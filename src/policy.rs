@@ -1,12 +1,17 @@
 //! May this caller do this to this interface? Pure: the facts come in, a verdict goes out.
+//!
+//! Root may do all of it. Others, to whom the program lends its capability, may do to their own taps what root's ACL
+//! allows. Nobody may touch what is not a tap.
 
 #![forbid(unsafe_code)]
 
-use crate::caller::Caller;
+use crate::acl::{ACL_FILE, Acl, Verdict};
+use crate::caller::{Authority, Caller};
 use crate::cli::Access;
 use crate::error::Error;
 use crate::facts::{Facts, Kind, Link, LinkRef, TapInfo};
 use crate::name::IfName;
+use crate::text::ShellWord;
 
 /// What is wanted of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +37,21 @@ pub struct Tap {
     pub info: TapInfo,
     /// What it is a port of.
     pub master: Option<LinkRef>,
-    /// QEMU passed on a descriptor that has it open.
-    pub inherited: bool,
+    /// We have it open: QEMU passed its descriptor on, or it was made to be handed over.
+    pub at_hand: bool,
 }
 
-/// Leave to bring a tap up. Only [`may_bring_up`] gives it, and no plan is made without.
+/// Whose wish is judged, by which rules.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    caller: &'a Caller,
+    /// For callers to whom the privilege is lent. None where there is no file: then nothing is allowed to them.
+    acl: Option<&'a Acl>,
+    /// Nothing will be changed.
+    dry_run: bool,
+}
+
+/// Leave to bring a tap up. Only [`Judge::may_bring_up`] gives it, and no plan is made without.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpLeave {
     /// What is wanted.
@@ -52,7 +67,7 @@ pub struct UpLeave {
     _given: Given,
 }
 
-/// Leave to take a tap down. Only [`may_take_down`] gives it, and no plan is made without.
+/// Leave to take a tap down. Only [`Judge::may_take_down`] gives it, and no plan is made without.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownLeave {
     /// The name that was given.
@@ -64,83 +79,216 @@ pub struct DownLeave {
     _given: Given,
 }
 
+/// Leave to make a tap of the kernel's choosing, which lives no longer than this program unless it is handed over.
+#[derive(Debug)]
+pub struct MakeLeave {
+    /// Whose it is.
+    pub access: Access<u32>,
+    _given: Given,
+}
+
 /// Cannot be made outside this module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Given;
 
-/// Judges a wish to bring a tap up.
-///
-/// # Errors
-/// The caller may not, the tap is none or cannot become what is wanted, or the bridge is none.
-pub fn may_bring_up(caller: &Caller, wish: Wish, facts: Facts) -> Result<UpLeave, Error> {
-    may_change_interfaces(caller)?;
-    let bridge = facts.bridge.ok_or(Error::NoBridge(wish.bridge))?;
-    if bridge.kind != Kind::Bridge {
-        return Err(Error::NotABridge {
-            name: bridge.name,
-            kind: bridge.kind.to_string(),
-        });
+impl<'a> Judge<'a> {
+    /// A judge of this caller's wishes.
+    pub fn new(caller: &'a Caller, acl: Option<&'a Acl>, dry_run: bool) -> Self {
+        Self {
+            caller,
+            acl,
+            dry_run,
+        }
     }
-    let access = match wish.access {
-        Some(access) => access,
-        None => Access::Owner(caller.invoking_uid()?),
-    };
-    let tap = tap(facts.tap, facts.master, facts.inherited)?;
-    if let Some(tap) = &tap {
-        can_become(&wish, tap)?;
+
+    /// Judges a wish to make a tap for this bridge.
+    ///
+    /// # Errors
+    /// The caller may not attach to the bridge.
+    pub fn may_make_for(&self, bridge: IfName) -> Result<MakeLeave, Error> {
+        self.has_privilege()?;
+        self.may_attach_to(bridge)?;
+        Ok(MakeLeave {
+            access: Access::Owner(self.caller.invoking_uid()?),
+            _given: Given,
+        })
     }
-    Ok(UpLeave {
-        wish,
-        tap,
-        bridge,
-        access,
-        random: facts.random,
-        _given: Given,
-    })
-}
 
-/// Judges a wish to take a tap down.
-///
-/// # Errors
-/// The caller may not, or the interface is no tap.
-pub fn may_take_down(
-    caller: &Caller,
-    name: IfName,
-    delete: bool,
-    facts: Facts,
-) -> Result<DownLeave, Error> {
-    may_change_interfaces(caller)?;
-    Ok(DownLeave {
-        name,
-        tap: tap(facts.tap, facts.master, facts.inherited)?,
-        delete,
-        _given: Given,
-    })
-}
-
-/// Is known before anything is observed, but judged here with the rest.
-fn may_change_interfaces(caller: &Caller) -> Result<(), Error> {
-    if caller.real_uid() == 0 {
-        Ok(())
-    } else {
-        Err(Error::NotRoot)
+    /// Judges a wish to bring a tap up.
+    ///
+    /// # Errors
+    /// The caller may not, the tap is none or cannot become what is wanted, or the bridge is none.
+    pub fn may_bring_up(&self, wish: Wish, facts: Facts) -> Result<UpLeave, Error> {
+        self.has_privilege()?;
+        self.may_attach_to(wish.bridge)?;
+        self.may_give_away(wish.access)?;
+        let tap = self.own_tap(wish.tap, facts.tap, facts.master, facts.at_hand)?;
+        let bridge = facts.bridge.ok_or(Error::NoBridge(wish.bridge))?;
+        if bridge.kind != Kind::Bridge {
+            return Err(Error::NotABridge {
+                name: bridge.name,
+                kind: bridge.kind.to_string(),
+            });
+        }
+        self.may_set_mtu(wish.mtu, &bridge)?;
+        if let Some(tap) = &tap {
+            can_become(&wish, tap)?;
+        }
+        let access = match wish.access {
+            Some(access) => access,
+            None => Access::Owner(self.caller.invoking_uid()?),
+        };
+        Ok(UpLeave {
+            wish,
+            tap,
+            bridge,
+            access,
+            random: facts.random,
+            _given: Given,
+        })
     }
-}
 
-/// No interface but a tap is ever touched, whoever asks.
-fn tap(link: Option<Link>, master: Option<LinkRef>, inherited: bool) -> Result<Option<Tap>, Error> {
-    let Some(link) = link else { return Ok(None) };
-    match link.kind {
-        Kind::Tap(info) => Ok(Some(Tap {
+    /// Judges a wish to take a tap down.
+    ///
+    /// # Errors
+    /// The caller may not, or the interface is no tap.
+    pub fn may_take_down(
+        &self,
+        name: IfName,
+        delete: bool,
+        facts: Facts,
+    ) -> Result<DownLeave, Error> {
+        self.has_privilege()?;
+        Ok(DownLeave {
+            name,
+            tap: self.own_tap(name, facts.tap, facts.master, facts.at_hand)?,
+            delete,
+            _given: Given,
+        })
+    }
+
+    /// Without a privilege there is nothing to judge, but a plan can be shown: it is for whoever has one.
+    fn has_privilege(&self) -> Result<(), Error> {
+        match self.caller.authority() {
+            Authority::Root | Authority::Lent => Ok(()),
+            Authority::None if self.dry_run => Ok(()),
+            Authority::None => Err(Error::NoPrivilege),
+        }
+    }
+
+    /// The rules below are for those to whom the privilege is lent.
+    fn is_bound(&self) -> bool {
+        self.caller.authority() == Authority::Lent
+    }
+
+    fn may_attach_to(&self, bridge: IfName) -> Result<(), Error> {
+        self.acl_allows(bridge, || format!("attach to {bridge}"))
+    }
+
+    fn acl_allows(&self, bridge: IfName, doing: impl Fn() -> String) -> Result<(), Error> {
+        if !self.is_bound() {
+            return Ok(());
+        }
+        let word = ShellWord(bridge.as_bytes());
+        let add = format!("to allow it, root adds this line to {ACL_FILE}: allow {word}");
+        let (reason, hint) = match self.acl.map(|acl| acl.judge(bridge)) {
+            Some(Verdict::Allowed) => return Ok(()),
+            Some(Verdict::Denied(place)) => (
+                format!("denied by {place}"),
+                format!(
+                    "a denial outweighs every allow: root would have to remove it from {place}"
+                ),
+            ),
+            Some(Verdict::NotAllowed) => (format!("no line of {ACL_FILE} allows {bridge}"), add),
+            None => (format!("there is no {ACL_FILE} to allow it"), add),
+        };
+        Err(Error::Refused {
+            doing: doing(),
+            reason,
+            hint,
+        })
+    }
+
+    /// A tap is made for its maker: anything else would be a way to put an interface into somebody else's hands.
+    fn may_give_away(&self, access: Option<Access<u32>>) -> Result<(), Error> {
+        match access {
+            Some(access) if self.is_bound() && access != Access::Owner(self.caller.real_uid()) => {
+                Err(only_root(
+                    format!("give a tap to {access}"),
+                    "only root gives taps to others",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// One port with a small MTU pulls the bridge, and everybody on it, down to it.
+    fn may_set_mtu(&self, mtu: Option<u32>, bridge: &Link) -> Result<(), Error> {
+        match mtu {
+            Some(mtu) if self.is_bound() && mtu < bridge.mtu => Err(only_root(
+                format!("set MTU {mtu}"),
+                "it is smaller than the bridge's, which would pull down everybody's on it",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// No interface but a tap is ever touched, whoever asks; and by those who are not root, none but their own, and
+    /// not out of a bridge that they could not have put it into.
+    fn own_tap(
+        &self,
+        name: IfName,
+        link: Option<Link>,
+        master: Option<LinkRef>,
+        at_hand: bool,
+    ) -> Result<Option<Tap>, Error> {
+        let Some(link) = link else { return Ok(None) };
+        let info = match link.kind {
+            Kind::Tap(info) => info,
+            Kind::Tun | Kind::Bridge | Kind::Other(_) | Kind::Plain => {
+                return Err(Error::NotATap {
+                    name,
+                    kind: link.kind.to_string(),
+                });
+            }
+        };
+        if self.is_bound() {
+            if !self.owns(&info) {
+                return Err(only_root(
+                    "use it".to_owned(),
+                    match info.owner {
+                        Some(uid) if uid != self.caller.real_uid() => "it is another user's",
+                        None if info.group.is_none() => "it has no owner, so it is not yours",
+                        Some(_) | None => "it is for a group that you are not in",
+                    },
+                ));
+            }
+            if let Some(master) = master {
+                self.acl_allows(master.name, || format!("take it out of {}", master.name))?;
+            }
+        }
+        Ok(Some(Tap {
             link,
             info,
             master,
-            inherited,
-        })),
-        Kind::Tun | Kind::Bridge | Kind::Other(_) | Kind::Plain => Err(Error::NotATap {
-            name: link.name,
-            kind: link.kind.to_string(),
-        }),
+            at_hand,
+        }))
+    }
+
+    /// The kernel's own rule for opening a tap (`tun_not_capable()` in drivers/net/tun.c), but for one that names
+    /// nobody: that one everybody can open, and so it is nobody's.
+    fn owns(&self, info: &TapInfo) -> bool {
+        let owner = info.owner.map(|uid| uid == self.caller.real_uid());
+        let group = info.group.map(|gid| self.caller.is_in_group(gid));
+        (owner.is_some() || group.is_some()) && owner != Some(false) && group != Some(false)
+    }
+}
+
+fn only_root(doing: String, reason: &str) -> Error {
+    Error::Refused {
+        doing,
+        reason: reason.to_owned(),
+        hint: "root may: run it through sudo".to_owned(),
     }
 }
 
@@ -154,36 +302,29 @@ fn can_become(wish: &Wish, tap: &Tap) -> Result<(), Error> {
         })
     };
     // QEMU made its tap with as many queues as it wants; the option is about taps that we make.
-    if wish.multi_queue && !tap.info.multi_queue && !tap.inherited {
+    if wish.multi_queue && !tap.info.multi_queue && !tap.at_hand {
         return fixed(
             "give it several queues".to_owned(),
             "it was made for one, and the kernel cannot change that",
         );
     }
-    let Some(access) = wish.access else {
-        return Ok(());
-    };
     let TapInfo { owner, group, .. } = tap.info;
-    match access {
-        Access::Owner(uid) if owner != Some(uid) => {
-            let doing = format!("set the owner to uid {uid}");
-            if group.is_some() {
-                return fixed(doing, "it has a group, which the kernel cannot take back");
-            }
-            if tap.link.carrier && !tap.inherited {
-                return fixed(doing, "another program has it open");
-            }
-        }
-        Access::Group(gid) if group != Some(gid) => {
-            let doing = format!("set the group to gid {gid}");
-            if owner.is_some() {
-                return fixed(doing, "it has an owner, whom the kernel cannot take back");
-            }
-            if tap.link.carrier && !tap.inherited {
-                return fixed(doing, "another program has it open");
-            }
-        }
-        Access::Owner(_) | Access::Group(_) => {}
+    let (doing, other) = match wish.access {
+        Some(Access::Owner(uid)) if owner != Some(uid) => (
+            format!("set the owner to uid {uid}"),
+            group.map(|_| "it has a group, which the kernel cannot take back"),
+        ),
+        Some(Access::Group(gid)) if group != Some(gid) => (
+            format!("set the group to gid {gid}"),
+            owner.map(|_| "it has an owner, whom the kernel cannot take back"),
+        ),
+        Some(_) | None => return Ok(()),
+    };
+    if let Some(reason) = other {
+        return fixed(doing, reason);
+    }
+    if tap.link.carrier && !tap.at_hand {
+        return fixed(doing, "another program has it open");
     }
     Ok(())
 }

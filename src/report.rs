@@ -31,10 +31,15 @@ impl Reporter {
         }
     }
 
-    /// From here on the messages are about this tap.
-    pub fn about(&mut self, tap: IfName, verbosity: Verbosity) {
-        self.tap = Some(tap);
+    /// From here on, this much is printed, and the messages are about this tap, if it is known.
+    pub fn speak(&mut self, verbosity: Verbosity, tap: Option<IfName>) {
         self.verbosity = verbosity;
+        self.tap = tap;
+    }
+
+    /// From here on, the messages are about this tap.
+    pub fn about(&mut self, tap: IfName) {
+        self.tap = Some(tap);
     }
 
     /// An error, and what to do about it.

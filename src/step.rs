@@ -43,9 +43,11 @@ pub enum Step {
     Give {
         /// Who.
         access: Access<u32>,
-        /// Through QEMU's descriptor; otherwise the tap is opened, just as it is, by one of ours.
-        inherited: bool,
+        /// Through a descriptor at hand; otherwise the tap is opened, just as it is, to do this.
+        at_hand: bool,
     },
+    /// Hand the tap's descriptor over to QEMU, which the tap then lives as long as. The other commit.
+    HandOver,
     /// Make the tap stay when this program ends. This is the commit: before it, a kill leaves nothing behind.
     Keep,
     /// Give up a tap that was made and not kept; the undo of [`Step::Make`].
@@ -72,6 +74,7 @@ impl Step {
                 None => "bring it down".to_owned(),
             },
             Self::Give { access, .. } => format!("give it to {access}"),
+            Self::HandOver => "hand it over to QEMU".to_owned(),
             Self::Keep => "make it persistent".to_owned(),
             Self::Abandon => "give it up".to_owned(),
             Self::Delete => "remove it".to_owned(),
@@ -94,8 +97,8 @@ impl Step {
                 format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
             }
             Self::Change(change) => format!("ip link set dev {dev}{}", change.attributes()),
-            Self::Give { access, inherited } => {
-                let how = if *inherited {
+            Self::Give { access, at_hand } => {
+                let how = if *at_hand {
                     "QEMU's own descriptor"
                 } else {
                     "TUNSETOWNER or TUNSETGROUP"
@@ -103,6 +106,9 @@ impl Step {
                 format!(
                     "# {dev} is given to {access} through {how}; ip(8) cannot do that to a tap that exists"
                 )
+            }
+            Self::HandOver => {
+                format!("# {dev} is handed over to QEMU (SCM_RIGHTS) and goes when QEMU does")
             }
             Self::Keep => format!(
                 "# {dev} stays from here on (TUNSETPERSIST); ip tuntap add did that at once"

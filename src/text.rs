@@ -11,6 +11,13 @@ use std::fmt::{self, Display, Write};
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
+impl<'a> Escaped<'a> {
+    /// As much of a word as a message has room for.
+    pub fn start_of(word: &'a [u8]) -> Self {
+        Self(word.get(..64).unwrap_or(word))
+    }
+}
+
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &byte in self.0 {

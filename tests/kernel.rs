@@ -248,7 +248,9 @@ fn nobody_but_root_gets_anything_done() {
         ("qemu-ifdown", "tap1"),
     ] {
         let run = s.as_user(ALICE, ALICE, &[&format!("/etc/{program}"), tap]);
-        let error = format!("{program}: {tap}: cannot change interfaces: only root may");
+        let error = format!(
+            "{program}: {tap}: cannot change interfaces: this user may not (no CAP_NET_ADMIN)"
+        );
         assert_refused(&run, 3, &error, "sudo");
     }
     s.assert_unchanged(&before);
@@ -570,7 +572,7 @@ fn no_interface_but_a_tap_is_touched_by_either_program() {
     let before = s.snapshot();
     for (name, what) in cases {
         let hint = "name a tap, or a name that is not in use";
-        let error = format!("{name}: cannot use {name}: it is not a tap but {what}");
+        let error = format!("{name}: cannot use it: it is not a tap but {what}");
         assert_refused(&s.ifup(&[name]), 5, &format!("qemu-ifup: {error}"), hint);
         for args in [&[name][..], &["--delete", name]] {
             assert_refused(&s.ifdown(args), 5, &format!("qemu-ifdown: {error}"), hint);

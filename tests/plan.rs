@@ -14,16 +14,19 @@ use qemu_ifup::error::{Cause, Error, ExitCode};
 use qemu_ifup::facts::{AddrGenMode, Facts, Kind, Link, LinkRef, Mac, TapInfo};
 use qemu_ifup::name::IfName;
 use qemu_ifup::plan::Plan;
-use qemu_ifup::policy::{Wish, may_bring_up, may_take_down};
+use qemu_ifup::policy::{Judge, Wish};
+use qemu_ifup::privilege::Privilege;
 use qemu_ifup::step::Step;
 
 fn name(text: &str) -> IfName {
     IfName::new(text.as_bytes()).unwrap()
 }
 
-fn caller(uid: u32) -> Caller {
+/// Root, on behalf of user 1000.
+fn root() -> Caller {
     let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
-    Caller::from_parts(uid, environment, |_| Ok(Vec::new()))
+    let privilege = Privilege { net_admin: true };
+    Caller::from_parts(0, Vec::new(), privilege, environment, |_| Ok(Vec::new()))
 }
 
 fn wish() -> Wish {
@@ -70,7 +73,7 @@ fn facts(tap: Option<Link>) -> Facts {
         tap,
         master: None,
         bridge: Some(bridge()),
-        inherited: false,
+        at_hand: false,
         random: [1, 2, 3, 4, 5],
     }
 }
@@ -102,7 +105,8 @@ fn br(index: u32) -> Option<LinkRef> {
 }
 
 fn up(wish: Wish, facts: Facts) -> Result<Plan, Error> {
-    may_bring_up(&caller(0), wish, facts).map(|leave| Plan::up(&leave))
+    let leave = Judge::new(&root(), None, false).may_bring_up(wish, facts)?;
+    Ok(Plan::up(&leave))
 }
 
 fn commands(plan: &Plan) -> Vec<String> {
@@ -185,7 +189,7 @@ fn a_bridge_can_be_wider_than_any_tap() {
 #[test]
 fn the_tap_that_qemu_holds_is_configured_and_given_to_the_invoking_user_last() {
     let held = Facts {
-        inherited: true,
+        at_hand: true,
         ..facts(Some(tap(TapInfo::default())))
     };
     let plan = up(wish(), held).unwrap();
@@ -324,14 +328,14 @@ fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_if_that_can_be_don
         persistent: true,
         ..TapInfo::default()
     };
-    let given = |carrier, inherited| {
+    let given = |carrier, at_hand| {
         let link = Link {
             carrier,
             ..finished(nobodys)
         };
         let facts = Facts {
             master: br(2),
-            inherited,
+            at_hand,
             ..facts(Some(link))
         };
         commands(&up(wish(), facts).unwrap()).len()
@@ -394,7 +398,9 @@ fn nothing_but_a_tap_is_ever_touched() {
         };
         let error = up(wish(), facts(Some(link.clone()))).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
-        let error = may_take_down(&caller(0), name("tap0"), true, facts(Some(link))).unwrap_err();
+        let error = Judge::new(&root(), None, false)
+            .may_take_down(name("tap0"), true, facts(Some(link)))
+            .unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
     }
 }
@@ -424,7 +430,9 @@ fn down(link: Option<Link>, delete: bool) -> Plan {
         bridge: None,
         ..facts(link)
     };
-    let leave = may_take_down(&caller(0), name("tap0"), delete, facts).unwrap();
+    let leave = Judge::new(&root(), None, false)
+        .may_take_down(name("tap0"), delete, facts)
+        .unwrap();
     Plan::down(&leave)
 }
 
@@ -484,7 +492,7 @@ impl System for Model {
 #[test]
 fn whichever_step_fails_it_and_all_before_it_are_undone_in_reverse() {
     let held = Facts {
-        inherited: true,
+        at_hand: true,
         ..facts(Some(tap(TapInfo::default())))
     };
     for plan in [
@@ -515,7 +523,7 @@ fn whichever_step_fails_it_and_all_before_it_are_undone_in_reverse() {
 #[test]
 fn what_could_not_be_undone_is_said() {
     let held = Facts {
-        inherited: true,
+        at_hand: true,
         ..facts(Some(tap(TapInfo::default())))
     };
     let plan = up(wish(), held).unwrap();

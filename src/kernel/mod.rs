@@ -1,8 +1,11 @@
 //! The only place that touches the system's interfaces: it observes facts and carries out steps.
 
+pub mod handover;
 pub mod link;
 pub mod netlink;
 pub mod tap;
+
+use std::os::fd::{BorrowedFd, RawFd};
 
 use netlink_sys::Socket;
 use nix::errno::Errno;
@@ -10,10 +13,12 @@ use nix::errno::Errno;
 use crate::apply::System;
 use crate::error::{Cause, Error};
 use crate::facts::{Facts, IfIndex, Kind, Link};
+use crate::kernel::handover::Handover;
 use crate::kernel::netlink::Netlink;
-use crate::kernel::tap::{InheritedTap, TapFd};
+use crate::kernel::tap::{InheritedTap, TapFd, give};
 use crate::name::IfName;
 use crate::plan::Plan;
+use crate::policy::MakeLeave;
 use crate::step::Step;
 
 /// The running kernel, and the tap that is being worked on.
@@ -24,14 +29,18 @@ pub struct Kernel {
     tap: Option<Link>,
     made: Option<TapFd>,
     inherited: Option<InheritedTap>,
+    handover: Option<Handover>,
 }
 
 impl Kernel {
-    /// Starts a conversation.
+    /// Starts a conversation, with the socket to hand a tap over if there is one.
     ///
     /// # Errors
-    /// The kernel has no netlink for us.
-    pub fn open() -> Result<Self, Error> {
+    /// The number is no Unix socket's, or the kernel has no netlink for us.
+    pub fn open(handover: Option<RawFd>) -> Result<Self, Error> {
+        let handover = handover
+            .map(|fd| Handover::over(fd).map_err(|cause| Error::NoSocket { fd, cause }))
+            .transpose()?;
         let netlink =
             Netlink::open().map_err(|cause| Error::step("open a netlink socket", cause))?;
         Ok(Self {
@@ -39,7 +48,27 @@ impl Kernel {
             tap: None,
             made: None,
             inherited: None,
+            handover,
         })
+    }
+
+    /// Makes a tap of the kernel's choosing, to be handed over, and gives it to its owner; returns its name. Until it is
+    /// handed over, it lives as long as this.
+    ///
+    /// # Errors
+    /// /dev/net/tun cannot be used, or the kernel refuses.
+    pub fn make_any(&mut self, vnet_hdr: bool, leave: &MakeLeave) -> Result<IfName, Error> {
+        let make = || {
+            let tap = TapFd::make_any(vnet_hdr)?;
+            give(tap.descriptor(), leave.access)?;
+            Ok((tap.name()?, tap))
+        };
+        let (name, tap) = make().map_err(|cause| match cause {
+            Cause::Device(errno) => Error::Tun(errno),
+            Cause::Refused { .. } | Cause::Nonsense(_) => Error::step("make a tap", cause),
+        })?;
+        self.made = Some(tap);
+        Ok(name)
     }
 
     /// Looks at the tap, what it is a port of, and the bridge, changing nothing.
@@ -48,6 +77,13 @@ impl Kernel {
     /// The kernel does not say.
     pub fn observe(&mut self, tap: IfName, bridge: Option<IfName>) -> Result<Facts, Error> {
         self.tap = self.look_up(tap)?;
+        // What was made is known by its descriptor; had it been renamed, the name would be another interface's.
+        if let Some(made) = &self.made
+            && made.name() != Ok(tap)
+        {
+            let cause = Cause::Nonsense("it was renamed at the same moment");
+            return Err(Error::step(format!("look up {tap}"), cause));
+        }
         let bridge = match bridge {
             Some(name) => self.look_up(name)?,
             None => None,
@@ -56,13 +92,13 @@ impl Kernel {
             tap: self.tap.clone(),
             master: None,
             bridge,
-            inherited: false,
+            at_hand: self.made.is_some(),
             random: random(),
         };
         if let Some(link) = &facts.tap {
-            if link.carrier {
+            if link.carrier && self.made.is_none() {
                 self.inherited = InheritedTap::find(tap);
-                facts.inherited = self.inherited.is_some();
+                facts.at_hand = self.inherited.is_some();
             }
             facts.master = match (link.master, &facts.bridge) {
                 (None, _) => None,
@@ -85,6 +121,12 @@ impl Kernel {
             Err(cause) if cause.errno() == Some(Errno::ENODEV) => Ok(None),
             Err(cause) => Err(Error::step(format!("look up {name}"), cause)),
         }
+    }
+
+    /// The descriptor through which the tap can be given to somebody.
+    fn at_hand(&self) -> Option<BorrowedFd<'_>> {
+        let made = self.made.as_ref().map(TapFd::descriptor);
+        made.or_else(|| self.inherited.as_ref().map(InheritedTap::descriptor))
     }
 
     fn index(&self) -> Result<IfIndex, Cause> {
@@ -114,7 +156,7 @@ impl System for Kernel {
                 multi_queue,
             } => {
                 let made = TapFd::make(plan.tap(), *multi_queue)?;
-                made.give(*access)?;
+                give(made.descriptor(), *access)?;
                 self.tap = Some(self.index_behind(&made, plan.tap())?);
                 self.made = Some(made);
                 Ok(())
@@ -123,11 +165,8 @@ impl System for Kernel {
                 let index = self.index()?;
                 link::change(&mut self.netlink, index, change)
             }
-            Step::Give {
-                access,
-                inherited: _,
-            } => match (&self.inherited, &self.tap) {
-                (Some(tap), _) => tap.give(*access),
+            Step::Give { access, at_hand: _ } => match (self.at_hand(), &self.tap) {
+                (Some(tap), _) => give(tap, *access),
                 (
                     None,
                     Some(Link {
@@ -142,9 +181,13 @@ impl System for Kernel {
                     if self.index_behind(&tap, name)?.index != index {
                         return Err(Cause::Nonsense("it was renamed at the same moment"));
                     }
-                    tap.give(*access)
+                    give(tap.descriptor(), *access)
                 }
                 (None, _) => Err(Errno::ENODEV.into()),
+            },
+            Step::HandOver => match (&self.handover, &self.made) {
+                (Some(handover), Some(tap)) => handover.hand(tap.descriptor()),
+                (_, _) => Err(Errno::EBADF.into()),
             },
             Step::Keep => match &self.made {
                 Some(made) => made.keep(),

@@ -1,10 +1,11 @@
 //! The tun driver's ioctls. Creation and ownership of a tap have no netlink message.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use libc::c_short;
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{SFlag, fstat, major, minor};
 
 use crate::cli::Access;
@@ -21,6 +22,7 @@ const TUN_DEVICE: (u64, u64) = (10, 200);
 mod ioctl {
     nix::ioctl_write_ptr_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_read_bad!(tungetiff, libc::TUNGETIFF, libc::ifreq);
+    nix::ioctl_read_bad!(tungetfeatures, libc::TUNGETFEATURES, libc::c_uint);
     nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
     nix::ioctl_write_int_bad!(tunsetowner, libc::TUNSETOWNER);
     nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
@@ -40,7 +42,25 @@ impl TapFd {
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }
-        Self::set_interface(name, flags)
+        set_interface(open()?, request(name), flags)
+    }
+
+    /// Makes a tap of a name that the kernel chooses, and with a virtio-net header if that is wanted and the kernel has
+    /// it.
+    ///
+    /// # Errors
+    /// [`Cause::Device`] if /dev/net/tun cannot be opened.
+    pub fn make_any(vnet_hdr: bool) -> Result<Self, Cause> {
+        let tun = open()?;
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+        if vnet_hdr {
+            let mut features = 0;
+            // SAFETY: TUNGETFEATURES writes one unsigned int, which `features` is.
+            unsafe { ioctl::tungetfeatures(tun.as_raw_fd(), &raw mut features) }?;
+            flags |= features.cast_signed() & libc::IFF_VNET_HDR;
+        }
+        // The kernel puts the first number that is free for %d; no IfName holds such a pattern.
+        set_interface(tun, named(b"tap%d"), flags)
     }
 
     /// Opens a tap that exists and that nobody has open, with exactly the flags it has: the kernel takes over those
@@ -57,29 +77,7 @@ impl TapFd {
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        Self::set_interface(name, flags)
-    }
-
-    fn set_interface(name: IfName, flags: libc::c_int) -> Result<Self, Cause> {
-        let file = OpenOptions::new().read(true).write(true).open(TUN);
-        let file: File = file.map_err(|error| match error.raw_os_error() {
-            // Of the process and the machine, not of the device node.
-            Some(number @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-                Errno::from_raw(number).into()
-            }
-            Some(number) => Cause::Device(Errno::from_raw(number)),
-            None => error.into(),
-        })?;
-        let mut request = request(name);
-        request.ifr_ifru.ifru_flags = low_bits(flags);
-        // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
-        let result = unsafe { ioctl::tunsetiff(file.as_raw_fd(), &raw const request) };
-        if result == Err(Errno::ENOTTY) {
-            // No driver but tun's knows this call.
-            return Err(Cause::Device(Errno::ENOTTY));
-        }
-        result?;
-        Ok(Self(file.into()))
+        set_interface(open()?, request(name), flags)
     }
 
     /// The name that the tap has now.
@@ -90,12 +88,9 @@ impl TapFd {
         name_behind(self.0.as_fd())
     }
 
-    /// Says who may open the tap.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn give(&self, access: Access<u32>) -> Result<(), Cause> {
-        give(self.0.as_fd(), access)
+    /// The descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// Makes the tap outlive the descriptor.
@@ -116,16 +111,26 @@ pub struct InheritedTap(RawFd);
 impl InheritedTap {
     /// Looks for it among the open descriptors.
     ///
-    /// Without /proc there is none to be found.
+    /// A program with a privilege of its own may not read /proc/self/fd, so poll(2) is asked which numbers are open.
     pub fn find(name: IfName) -> Option<Self> {
-        fs::read_dir("/proc/self/fd")
-            .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .find(|&number| {
-                let found = Self(number);
-                found.is_tun() && name_behind(found.descriptor()) == Ok(name)
-            })
-            .map(Self)
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        let limit = RawFd::try_from(limit)
+            .unwrap_or(RawFd::MAX)
+            .min(MOST_DESCRIPTORS);
+        let mut first = 0;
+        while first < limit {
+            let numbers = first..limit.min(first + AT_ONCE);
+            first = numbers.end;
+            let found = open_ones(numbers)
+                .ok()?
+                .into_iter()
+                .map(Self)
+                .find(|fd| fd.is_tun() && name_behind(fd.descriptor()) == Ok(name));
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     /// Whether it is /dev/net/tun at all: an ioctl on a descriptor of some other driver could mean anything there.
@@ -136,23 +141,64 @@ impl InheritedTap {
         })
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: /proc/self/fd listed the number, so it was open at that moment, and nothing in this program, which
-        // has one thread, closes a descriptor that it did not open. (The listing's own descriptor is in the list and
-        // closed by now; its number then is a closed one, for which the system calls answer EBADF.)
+    /// The descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: poll(2) said that the number is open, and nothing in this program, which has one thread, closes a
+        // descriptor that it did not open.
         unsafe { BorrowedFd::borrow_raw(self.0) }
-    }
-
-    /// Says who may open the tap.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn give(&self, access: Access<u32>) -> Result<(), Cause> {
-        give(self.descriptor(), access)
     }
 }
 
-fn give(tap: BorrowedFd<'_>, access: Access<u32>) -> Result<(), Cause> {
+/// Descriptors asked about in one poll(2).
+const AT_ONCE: RawFd = 1024;
+/// QEMU keeps the number that the tap has, and has fewer descriptors than this.
+const MOST_DESCRIPTORS: RawFd = 65536;
+
+/// Those of these numbers that are open.
+fn open_ones(numbers: std::ops::Range<RawFd>) -> Result<Vec<RawFd>, Cause> {
+    let mut entries: Vec<libc::pollfd> = numbers
+        .map(|fd| libc::pollfd {
+            fd,
+            events: 0,
+            revents: 0,
+        })
+        .collect();
+    let count = libc::nfds_t::try_from(entries.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: poll(2) reads and writes `count` entries, which is as many as there are.
+    Errno::result(unsafe { libc::poll(entries.as_mut_ptr(), count, 0) })?;
+    entries.retain(|entry| entry.revents & libc::POLLNVAL == 0);
+    Ok(entries.into_iter().map(|entry| entry.fd).collect())
+}
+
+fn open() -> Result<File, Cause> {
+    let file = OpenOptions::new().read(true).write(true).open(TUN);
+    file.map_err(|error| match error.raw_os_error() {
+        // Of the process and the machine, not of the device node.
+        Some(number @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+            Errno::from_raw(number).into()
+        }
+        Some(number) => Cause::Device(Errno::from_raw(number)),
+        None => error.into(),
+    })
+}
+
+fn set_interface(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TapFd, Cause> {
+    request.ifr_ifru.ifru_flags = low_bits(flags);
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
+    let result = unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) };
+    if result == Err(Errno::ENOTTY) {
+        // No driver but tun's knows this call.
+        return Err(Cause::Device(Errno::ENOTTY));
+    }
+    result?;
+    Ok(TapFd(tun.into()))
+}
+
+/// Says who may open the tap that this descriptor has open.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn give(tap: BorrowedFd<'_>, access: Access<u32>) -> Result<(), Cause> {
     match access {
         // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.
         Access::Owner(uid) => unsafe { ioctl::tunsetowner(tap.as_raw_fd(), uid.cast_signed()) },
@@ -177,8 +223,13 @@ fn name_behind(tap: BorrowedFd<'_>) -> Result<IfName, Cause> {
 }
 
 fn request(name: IfName) -> libc::ifreq {
+    named(name.as_bytes())
+}
+
+/// What is longer than a name can be is cut; neither of the two callers has such a thing.
+fn named(name: &[u8]) -> libc::ifreq {
     let mut request = empty_request();
-    for (room, &byte) in request.ifr_name.iter_mut().zip(name.padded()) {
+    for (room, &byte) in request.ifr_name.iter_mut().zip(name) {
         *room = libc::c_char::from_ne_bytes([byte]);
     }
     request

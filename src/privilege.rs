@@ -1,0 +1,145 @@
+//! Gives up every privilege but CAP_NET_ADMIN, before anything else is done, and makes sure of it.
+//!
+//! The program may have got its privileges from its caller (root), from a file capability or from a setuid bit. Where
+//! it came from makes no difference: afterwards all user and group ids are the caller's own, and the only capability
+//! that may be left is the one to change interfaces. Files are therefore read with the caller's own rights.
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
+
+use crate::error::{Cause, Error};
+
+/// The number of CAP_NET_ADMIN (linux/capability.h). It is in the first of the two words of each set.
+const CAP_NET_ADMIN: u32 = 12;
+const NET_ADMIN: [u32; 2] = [1 << CAP_NET_ADMIN, 0];
+const NOTHING: [u32; 2] = [0, 0];
+
+/// `_LINUX_CAPABILITY_VERSION_3` in linux/capability.h: sets of 64 bits.
+const VERSION_3: u32 = 0x2008_0522;
+
+/// What is left of the privileges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Privilege {
+    /// CAP_NET_ADMIN is.
+    pub net_admin: bool,
+}
+
+/// Gives up all but CAP_NET_ADMIN.
+///
+/// # Errors
+/// The kernel refused, or what is left afterwards is not what should be. Nothing may be done then.
+pub fn shed() -> Result<Privilege, Error> {
+    ignore_file_size_limit();
+    drop_all_but_net_admin().map_err(|cause| Error::step("give up privileges", cause))
+}
+
+/// With RLIMIT_FSIZE a caller could have SIGXFSZ kill us in the middle of the work, by way of a message to a file.
+fn ignore_file_size_limit() {
+    // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
+    let net_admin = capabilities()?
+        .permitted
+        .first()
+        .is_some_and(|low| low & NET_ADMIN[0] != 0);
+    let keep = if net_admin { NET_ADMIN } else { NOTHING };
+
+    let user = getresuid()?;
+    let group = getresgid()?;
+    let users = [user.effective, user.saved];
+    let groups = [group.effective, group.saved];
+    if users != [user.real; 2] || groups != [group.real; 2] {
+        // Without this, leaving uid 0 would take the capability along. It lasts until the next execve(2) at most.
+        prctl::set_keepcaps(true)?;
+        // The group first: without the user's privileges it could not be changed any more.
+        setresgid(group.real, group.real, group.real)?;
+        setresuid(user.real, user.real, user.real)?;
+        prctl::set_keepcaps(false)?;
+        verify_ids(user.real, group.real)?;
+    }
+    set_capabilities(keep)?;
+    prctl::set_no_new_privs()?;
+
+    let left = capabilities()?;
+    if left.permitted != keep || left.effective != keep || left.inheritable != NOTHING {
+        return Err(Cause::Nonsense(
+            "other capabilities are left than were kept",
+        ));
+    }
+    Ok(Privilege { net_admin })
+}
+
+fn verify_ids(user: Uid, group: Gid) -> Result<(), Cause> {
+    let (users, groups) = (getresuid()?, getresgid()?);
+    let dropped = [users.real, users.effective, users.saved] == [user; 3]
+        && [groups.real, groups.effective, groups.saved] == [group; 3];
+    // The ids may look right and still not be final: a saved one would let us return.
+    let can_return = !user.is_root() && setresuid(user, Uid::from_raw(0), user).is_ok();
+    if dropped && !can_return {
+        Ok(())
+    } else {
+        Err(Cause::Nonsense("the ids are not the caller's"))
+    }
+}
+
+/// The three sets of a thread that capget(2) knows, the low word first.
+struct Capabilities {
+    effective: [u32; 2],
+    permitted: [u32; 2],
+    inheritable: [u32; 2],
+}
+
+/// `struct __user_cap_header_struct`; pid 0 is this thread.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// `struct __user_cap_data_struct`, one for each word.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Data {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn capabilities() -> Result<Capabilities, Cause> {
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let mut data = [Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
+    // SAFETY: capget(2) with version 3 writes the header's version and two data structures; both are that large.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+    Ok(Capabilities {
+        effective: data.map(|word| word.effective),
+        permitted: data.map(|word| word.permitted),
+        inheritable: data.map(|word| word.inheritable),
+    })
+}
+
+/// Makes these the effective and the permitted ones. With nothing inheritable, nothing ambient can be left either
+/// (capabilities(7)).
+fn set_capabilities(set: [u32; 2]) -> Result<(), Cause> {
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let data = set.map(|word| Data {
+        effective: word,
+        permitted: word,
+        inheritable: 0,
+    });
+    // SAFETY: capset(2) with version 3 reads the header and two data structures; both are that large.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) })?;
+    Ok(())
+}
