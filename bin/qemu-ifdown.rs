@@ -3,5 +3,5 @@
 use qemu_ifup::cli::Program;
 
 fn main() -> std::process::ExitCode {
-    qemu_ifup::run(Program::Ifdown, std::env::args_os().skip(1)).into()
+    qemu_ifup::run(Program::Ifdown, std::env::args_os()).into()
 }

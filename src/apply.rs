@@ -46,7 +46,7 @@ fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
         .filter_map(|planned| planned.undo.as_ref())
         .filter_map(|step| {
             let cause = system.carry_out(plan, step).err()?;
-            Some(format!("{}: {cause}", step.purpose(plan.tap())))
+            Some(format!("{} ({cause})", step.purpose()))
         })
         .collect()
 }
@@ -55,7 +55,12 @@ fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
 fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> Error {
     let bridge = match step {
         Step::Change(change) => change.master.flatten(),
-        Step::Make { .. }
+        Step::MakeBridge(_)
+        | Step::RemoveBridge(_)
+        | Step::Isolate(_)
+        | Step::Vlans { .. }
+        | Step::Wait { .. }
+        | Step::Make { .. }
         | Step::Give { .. }
         | Step::HandOver
         | Step::Keep
@@ -65,14 +70,24 @@ fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> 
     if let Cause::Device(errno) = cause {
         return Error::Tun(errno);
     }
+    if let (Step::Wait { bridge, .. }, Cause::Late(state)) = (step, &cause) {
+        return Error::Late {
+            bridge: *bridge,
+            state: *state,
+            not_undone,
+        };
+    }
     match (step, bridge, cause.errno()) {
         // br_add_if() in net/bridge/br_if.c, where no port number is left.
         (_, Some(bridge), Some(Errno::EXFULL)) if not_undone.is_empty() => {
             Error::BridgeFull(bridge.name)
         }
         (Step::Make { .. }, _, Some(Errno::EBUSY)) => Error::Appeared(plan.tap()),
+        (Step::MakeBridge(new), _, Some(Errno::EEXIST)) if cause == Errno::EEXIST.into() => {
+            Error::BridgeAppeared(new.link.name)
+        }
         _ => Error::Step {
-            doing: step.purpose(plan.tap()),
+            doing: step.purpose(),
             cause,
             not_undone,
         },

@@ -182,7 +182,10 @@ mod tests {
             let found = environment.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        let nothing = Privilege { net_admin: false };
+        let nothing = Privilege {
+            net_admin: false,
+            looks_at_others: false,
+        };
         Caller::from_parts(real, Vec::new(), nothing, variable, |_| Ok(FILE.to_vec()))
             .invoking_uid()
     }

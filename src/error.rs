@@ -7,6 +7,8 @@ use std::fmt::{self, Display};
 use nix::errno::Errno;
 
 use crate::acl::AclError;
+use crate::conf::{CONF_FILE, ConfError};
+use crate::facts::PortState;
 use crate::name::{IfName, NameError};
 use crate::text::{Escaped, ShellWord};
 
@@ -33,6 +35,8 @@ pub enum ExitCode {
     Kernel = 7,
     /// The configuration or the ACL file cannot be relied on.
     Configuration = 8,
+    /// What was waited for did not come.
+    Timeout = 9,
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -53,6 +57,10 @@ pub enum Cause {
     },
     /// /dev/net/tun cannot be opened, or is something else.
     Device(Errno),
+    /// It said yes and did not do it.
+    Ignored,
+    /// The port does not forward in time; what it does instead.
+    Late(PortState),
     /// Its answer makes no sense; what is wrong with it.
     Nonsense(&'static str),
 }
@@ -62,7 +70,7 @@ impl Cause {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } | Self::Device(errno) => Some(*errno),
-            Self::Nonsense(_) => None,
+            Self::Ignored | Self::Late(_) | Self::Nonsense(_) => None,
         }
     }
 }
@@ -90,6 +98,8 @@ impl Display for Cause {
                 errno,
                 words: Some(words),
             } => write!(f, "{} ({})", Escaped(words), errno.desc()),
+            Self::Ignored => f.write_str("the kernel said yes, but did not do it"),
+            Self::Late(state) => write!(f, "it is still {state}"),
             Self::Nonsense(problem) => f.write_str(problem),
         }
     }
@@ -145,8 +155,8 @@ pub enum Error {
     },
     /// The ACL leaves a doubt.
     Acl(AclError),
-    /// The ACL cannot be read, or others than root may write to it.
-    AclFile {
+    /// A file of root's rules cannot be read, or others than root may write to it.
+    RootsFile {
         /// The file.
         path: &'static str,
         /// Why.
@@ -160,7 +170,12 @@ pub enum Error {
         cause: Cause,
     },
     /// There is no such bridge.
-    NoBridge(IfName),
+    NoBridge {
+        /// Its name.
+        name: IfName,
+        /// The bridges that there are.
+        others: Vec<IfName>,
+    },
     /// The interface that was named as the bridge is none.
     NotABridge {
         /// The interface.
@@ -168,6 +183,12 @@ pub enum Error {
         /// What it is, for people.
         kind: String,
     },
+    /// The bridge does not keep VLANs apart.
+    NoVlanFiltering(IfName),
+    /// Somebody else made the bridge between our look and our own making of it.
+    BridgeAppeared(IfName),
+    /// The configuration cannot be relied on.
+    Conf(ConfError),
     /// The bridge has no room for another port.
     BridgeFull(IfName),
     /// The interface is not a tap.
@@ -190,6 +211,15 @@ pub enum Error {
     Appeared(IfName),
     /// The tap cannot be made, since its device node cannot be used.
     Tun(Errno),
+    /// The port does not forward in time.
+    Late {
+        /// The bridge that it is a port of.
+        bridge: IfName,
+        /// What it does instead.
+        state: PortState,
+        /// What could not be put back afterwards, each a step and a reason.
+        not_undone: Vec<String>,
+    },
     /// A step failed, for whatever reason.
     Step {
         /// The step.
@@ -202,7 +232,7 @@ pub enum Error {
 }
 
 /// Why /dev/net/tun cannot be used, and what to do. Other reasons speak for themselves.
-const TUN_HINTS: [(Errno, &str); 6] = [
+pub const TUN_HINTS: [(Errno, &str); 6] = [
     (
         Errno::ENOTTY,
         "something else stands in its place: rm /dev/net/tun && mknod /dev/net/tun c 10 200",
@@ -229,6 +259,35 @@ const TUN_HINTS: [(Errno, &str); 6] = [
     ),
 ];
 
+/// What people name as the bridge, by the word in its kind, and what to do instead.
+const NOT_BRIDGES: [(&str, &str); 6] = [
+    (
+        "openvswitch",
+        "Open vSwitch has ports of its own: give QEMU script=no, and then ovs-vsctl add-port NAME TAP",
+    ),
+    (
+        "bond",
+        "put the bond into a bridge: ip link add br0 type bridge && ip link set NAME master br0; then name the bridge",
+    ),
+    (
+        "team",
+        "put the team into a bridge: ip link add br0 type bridge && ip link set NAME master br0; then name the bridge",
+    ),
+    (
+        "macvtap",
+        "a macvtap needs no bridge, QEMU opens it by itself (-netdev tap,fd=N); or name a bridge with --bridge",
+    ),
+    (
+        "macvlan",
+        "a macvlan takes no ports: name a bridge with --bridge; ip link show type bridge lists them",
+    ),
+    (
+        "plain",
+        "a network card is put into a bridge (ip link add br0 type bridge && ip link set NAME master br0; its address moves to br0), and that is what --bridge names",
+    ),
+];
+const NO_BRIDGE_AT_ALL: &str = "name a bridge with --bridge; ip link show type bridge lists them";
+
 impl Error {
     /// A step that failed where there was nothing to put back.
     pub fn step(doing: impl Into<String>, cause: impl Into<Cause>) -> Self {
@@ -249,15 +308,23 @@ impl Error {
             | Self::NoSocket { .. } => ExitCode::Usage,
             Self::File { .. } | Self::Output(_) => ExitCode::Unexpected,
             Self::NoPrivilege | Self::Refused { .. } => ExitCode::NotPermitted,
-            Self::Acl(_) | Self::AclFile { .. } => ExitCode::Configuration,
-            Self::NoBridge(_) | Self::NotABridge { .. } | Self::BridgeFull(_) => ExitCode::Bridge,
+            Self::Acl(_) | Self::Conf(_) | Self::RootsFile { .. } => ExitCode::Configuration,
+            Self::NoBridge { .. }
+            | Self::NotABridge { .. }
+            | Self::NoVlanFiltering(_)
+            | Self::BridgeAppeared(_)
+            | Self::BridgeFull(_) => ExitCode::Bridge,
             Self::NotATap { .. } | Self::FixedTap { .. } | Self::Appeared(_) => ExitCode::Tap,
             Self::Tun(_) => ExitCode::Tun,
-            Self::Step { cause, .. } => match cause.errno() {
-                Some(Errno::EPERM | Errno::EACCES) => ExitCode::NotPermitted,
-                Some(_) => ExitCode::Kernel,
-                None => ExitCode::Unexpected,
+            Self::Step { cause, .. } => match cause {
+                Cause::Refused {
+                    errno: Errno::EPERM | Errno::EACCES,
+                    ..
+                } => ExitCode::NotPermitted,
+                Cause::Refused { .. } | Cause::Device(_) | Cause::Ignored => ExitCode::Kernel,
+                Cause::Late(_) | Cause::Nonsense(_) => ExitCode::Unexpected,
             },
+            Self::Late { .. } => ExitCode::Timeout,
         }
     }
 
@@ -276,23 +343,35 @@ impl Error {
             }
             Self::File { .. } | Self::Output(_) => return None,
             Self::NoPrivilege => {
-                "run it as root (sudo qemu-ifup ...), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
+                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
             }
             Self::Refused { hint, .. } => hint.clone(),
             Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
-            Self::AclFile { path, .. } => {
+            Self::RootsFile { path, .. } => {
                 format!("it must be a plain file that root can rely on: chown root {path} && chmod 0644 {path}")
             }
+            Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
+            Self::NoVlanFiltering(name) => {
+                let word = ShellWord(name.as_bytes());
+                format!("let it: ip link set dev {word} type bridge vlan_filtering 1; or leave out --pvid and --vlans")
+            }
+            Self::BridgeAppeared(_) => "run it again".to_owned(),
             Self::NoSocket { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }
-            Self::NoBridge(name) => {
+            Self::NoBridge { name, .. } => {
                 let word = ShellWord(name.as_bytes());
                 format!(
-                    "make it: ip link add {word} type bridge && ip link set {word} up; or name another one with --bridge"
+                    "let qemu-ifup make it (--create-bridge --address 192.168.10.1/24), make it (ip link add {word} type bridge && ip link set {word} up), or name another one (--bridge)"
                 )
             }
-            Self::NotABridge { .. } => "name a bridge with --bridge; ip link show type bridge lists them".to_owned(),
+            Self::NotABridge { name, kind } => {
+                let known = NOT_BRIDGES
+                    .iter()
+                    .find(|(word, _)| kind.contains(word) && *name != IfName::LOOPBACK);
+                let hint = known.map_or(NO_BRIDGE_AT_ALL, |(_, hint)| hint);
+                hint.replace("NAME", &ShellWord(name.as_bytes()).to_string())
+            }
             Self::BridgeFull(_) => {
                 "a bridge holds 1023 ports: remove taps that are left over, or use a second bridge".to_owned()
             }
@@ -308,12 +387,23 @@ impl Error {
                 let known = TUN_HINTS.iter().find(|(number, _)| number == errno);
                 return known.map(|(_, hint)| (*hint).to_owned());
             }
-            Self::Step { cause, .. } => match cause.errno() {
-                Some(Errno::EPERM) => {
-                    "this takes CAP_NET_ADMIN in the network namespace; a container often goes without".to_owned()
-                }
-                _ => return None,
-            },
+            Self::Step { cause, .. } => match cause {
+                Cause::Refused {
+                    errno: Errno::EPERM,
+                    ..
+                } => "this takes CAP_NET_ADMIN in the network namespace; a container often goes without",
+                Cause::Ignored => "the running kernel is too old for this option: leave it out",
+                Cause::Refused { .. } | Cause::Device(_) | Cause::Late(_) | Cause::Nonsense(_) => return None,
+            }
+            .to_owned(),
+            Self::Late { bridge, state: PortState::Disabled, .. } => {
+                let word = ShellWord(bridge.as_bytes());
+                format!("the bridge is down (ip link set dev {word} up), or QEMU has switched the link off")
+            }
+            Self::Late { bridge, .. } => {
+                let word = ShellWord(bridge.as_bytes());
+                format!("STP takes twice the forward delay: wait longer, shorten it (ip link set dev {word} type bridge forward_delay 400), or do without (ip link set dev {word} type bridge stp_state 0)")
+            }
         };
         Some(hint)
     }
@@ -351,13 +441,31 @@ impl Display for Error {
             Self::Acl(AclError { place, problem }) => {
                 write!(f, "cannot tell what is allowed: {place}: {problem}")
             }
-            Self::AclFile { path, cause } => {
-                write!(f, "cannot tell what is allowed: {path}: {cause}")
+            Self::RootsFile { path, cause } => write!(f, "cannot rely on {path}: {cause}"),
+            Self::Conf(ConfError { line, problem }) => {
+                write!(f, "cannot rely on {CONF_FILE}:{line}: {problem}")
             }
+            Self::NoVlanFiltering(name) => {
+                write!(
+                    f,
+                    "cannot set VLANs: {name} does not keep them apart (vlan_filtering is off)"
+                )
+            }
+            Self::BridgeAppeared(name) => write!(
+                f,
+                "cannot make the bridge {name}: somebody else made it at the same moment"
+            ),
             Self::NoSocket { fd, cause } => {
                 write!(f, "cannot hand a tap over descriptor {fd}: {cause}")
             }
-            Self::NoBridge(name) => write!(f, "cannot attach to {name}: no such bridge"),
+            Self::NoBridge { name, others } => {
+                write!(f, "cannot attach to {name}: no such bridge")?;
+                for (position, other) in others.iter().take(8).enumerate() {
+                    let before = if position == 0 { " (there is " } else { ", " };
+                    write!(f, "{before}{other}")?;
+                }
+                f.write_str(if others.is_empty() { "" } else { ")" })
+            }
             Self::NotABridge { name, kind } => {
                 write!(
                     f,
@@ -385,13 +493,23 @@ impl Display for Error {
                 not_undone,
             } => {
                 write!(f, "cannot {doing}: {cause}")?;
-                for left in not_undone {
-                    write!(f, "; and then cannot {left}")?;
-                }
-                Ok(())
+                add_not_undone(f, not_undone)
+            }
+            Self::Late {
+                state, not_undone, ..
+            } => {
+                write!(f, "cannot wait until it forwards: it is still {state}")?;
+                add_not_undone(f, not_undone)
             }
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+fn add_not_undone(f: &mut fmt::Formatter<'_>, not_undone: &[String]) -> fmt::Result {
+    for left in not_undone {
+        write!(f, "; not undone: {left}")?;
+    }
+    Ok(())
+}

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 
 use crate::name::IfName;
+use crate::vlan::PortVlan;
 
 /// The kernel's number of an interface. It stays when the interface is renamed, which is why every change is
 /// addressed by it and never by name.
@@ -35,8 +37,18 @@ impl Mac {
     /// An address of 0xfe and these five bytes.
     #[must_use]
     pub fn above_every_card_from(rest: [u8; 5]) -> Self {
+        Self::local(0xfe, rest)
+    }
+
+    /// An address of 0x02, the plainest locally administered one, and these five bytes.
+    #[must_use]
+    pub fn local_from(rest: [u8; 5]) -> Self {
+        Self::local(0x02, rest)
+    }
+
+    fn local(first: u8, rest: [u8; 5]) -> Self {
         let [b, c, d, e, f] = rest;
-        Self([0xfe, b, c, d, e, f])
+        Self([first, b, c, d, e, f])
     }
 }
 
@@ -98,6 +110,84 @@ pub struct TapInfo {
     pub multi_queue: bool,
 }
 
+/// What the kernel says of a bridge (`IFLA_BR_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BridgeInfo {
+    /// It speaks STP.
+    pub stp: bool,
+    /// How long a port listens, and then learns, in hundredths of a second (STP).
+    pub forward_delay: u32,
+    /// It keeps VLANs apart; otherwise those of its ports mean nothing.
+    pub vlan_filtering: bool,
+    /// The untagged VLAN that a port gets when it joins, if any.
+    pub default_pvid: Option<u16>,
+}
+
+/// What the kernel says of a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PortInfo {
+    /// What it does with frames.
+    pub state: PortState,
+    /// It may not talk to other isolated ports. None where the kernel does not know of such a thing.
+    pub isolated: Option<bool>,
+}
+
+/// What a port of a bridge does with frames (`BR_STATE_*` in linux/if_bridge.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortState {
+    /// Nothing: the bridge or the port is down, or the port has no carrier.
+    #[default]
+    Disabled,
+    /// It listens for other bridges (STP).
+    Listening,
+    /// It learns addresses, and does not forward yet (STP).
+    Learning,
+    /// It forwards.
+    Forwarding,
+    /// It is held back, since it would close a loop (STP).
+    Blocking,
+}
+
+impl Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        })
+    }
+}
+
+/// An address of an interface, with the length of its network's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// How many of its leading bits are the network's.
+    pub prefix: u8,
+}
+
+impl Address {
+    /// Reads `A/LEN`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ip, prefix) = text.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        let longest = if ip.is_ipv4() { 32 } else { 128 };
+        let digits = prefix.bytes().all(|b| b.is_ascii_digit());
+        let prefix = prefix.parse().ok().filter(|&p| digits && p <= longest)?;
+        let usable = !ip.is_unspecified() && !ip.is_multicast();
+        usable.then_some(Self { ip, prefix })
+    }
+}
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}
+
 /// What an interface is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -106,7 +196,7 @@ pub enum Kind {
     /// A tun: the same driver, but packets instead of frames.
     Tun,
     /// A bridge.
-    Bridge,
+    Bridge(BridgeInfo),
     /// Something else that has a kind (`IFLA_INFO_KIND`), by the kernel's word for it.
     Other(String),
     /// An interface without a kind, such as a network card.
@@ -118,7 +208,7 @@ impl Display for Kind {
         match self {
             Self::Tap(_) => f.write_str("a tap"),
             Self::Tun => f.write_str("a tun interface"),
-            Self::Bridge => f.write_str("a bridge"),
+            Self::Bridge(_) => f.write_str("a bridge"),
             Self::Other(word) => write!(f, "an interface of kind {word}"),
             Self::Plain => f.write_str("a network card or other plain interface"),
         }
@@ -146,6 +236,8 @@ pub struct Link {
     pub master: Option<IfIndex>,
     /// How it gets link-local addresses; none where it has no IPv6.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// What it is as a port, if it is one of a bridge.
+    pub port: Option<PortInfo>,
 }
 
 impl Link {
@@ -158,6 +250,17 @@ impl Link {
     }
 }
 
+/// Random bytes. They are no secret, and need only differ between hosts and runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Random {
+    /// For the address of a tap.
+    pub tap: [u8; 5],
+    /// For the address of a bridge.
+    pub bridge: [u8; 5],
+    /// For the number of a bridge: one that nobody has.
+    pub index: IfIndex,
+}
+
 /// All that a plan rests on, observed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -167,8 +270,12 @@ pub struct Facts {
     pub master: Option<LinkRef>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub bridge: Option<Link>,
+    /// The VLANs of the tap as a port, where they were asked about; in order.
+    pub vlans: Vec<PortVlan>,
+    /// The kernel has IPv6.
+    pub ipv6: bool,
     /// We have the tap open: QEMU passed its descriptor on, or the tap was made to be handed over.
     pub at_hand: bool,
-    /// Five random bytes, for the address of a tap that is to be made.
-    pub random: [u8; 5],
+    /// For the addresses of what is to be made.
+    pub random: Random,
 }

@@ -5,10 +5,11 @@
 //!
 //! * [`privilege`] gives up all but one, first of all;
 //! * [`cli`] reads the command line, [`caller`] finds out who asks, [`name`] holds names, [`text`] makes text safe;
-//! * [`acl`] reads root's rules, [`mod@file`] the files they are in;
+//! * [`conf`] and [`acl`] read root's options and rules, [`roots`] and [`mod@file`] the files they are in;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;
 //! * [`policy`] says whether the caller may, [`plan`] says which [`step`]s it takes: all pure;
 //! * [`mod@apply`] carries a plan out and undoes it on failure;
+//! * [`check`] says what is wrong and what mends it;
 //! * [`report`] tells people, [`error`] knows what can go wrong and what helps.
 //!
 //! To learn netlink from this code, start with `kernel/netlink.rs` (one request, one answer) and go on to
@@ -22,7 +23,9 @@ compile_error!("release builds are static: unset RUSTFLAGS, which overrides .car
 pub mod acl;
 pub mod apply;
 pub mod caller;
+pub mod check;
 pub mod cli;
+pub mod conf;
 pub mod error;
 pub mod facts;
 pub mod file;
@@ -32,36 +35,36 @@ pub mod plan;
 pub mod policy;
 pub mod privilege;
 pub mod report;
+pub mod roots;
 pub mod step;
 pub mod text;
+pub mod vlan;
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use nix::errno::Errno;
-
-use crate::acl::{ACL_FILE, Acl};
+use crate::acl::Acl;
 use crate::apply::apply;
 use crate::caller::{Authority, Caller};
+use crate::check::{Finding, Looked};
 use crate::cli::{Action, Command, Program, Request, Settings};
-use crate::error::{Cause, Error, ExitCode};
+use crate::conf::CONF_FILE;
+use crate::error::{Error, ExitCode};
 use crate::kernel::Kernel;
 use crate::name::IfName;
 use crate::plan::Plan;
-use crate::policy::{Judge, Wish};
-use crate::report::{Reporter, to_stdout};
+use crate::policy::{Judge, UpLeave, Wish};
+use crate::privilege::Privilege;
+use crate::report::Reporter;
+use crate::vlan::VlanWish;
 
-/// The bridge where nobody names one.
-const DEFAULT_BRIDGE: &[u8] = b"br0";
-
-/// Runs one of the two programs; `args` are the words after its own name.
+/// Runs one of the two programs; `args` are the name it was run under, and the words after it.
 pub fn run<I>(program: Program, args: I) -> ExitCode
 where
     I: IntoIterator<Item = OsString>,
 {
     let mut reporter = Reporter::new(program);
     match work(program, args, &mut reporter) {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(error) => {
             reporter.error(&error);
             error.exit_code()
@@ -69,12 +72,14 @@ where
     }
 }
 
-fn work<I>(program: Program, args: I, reporter: &mut Reporter) -> Result<(), Error>
+fn work<I>(program: Program, args: I, reporter: &mut Reporter) -> Result<ExitCode, Error>
 where
     I: IntoIterator<Item = OsString>,
 {
     let privilege = privilege::shed()?;
-    let request = match cli::parse(program, args)? {
+    let mut args = args.into_iter();
+    let run_as = args.next().unwrap_or_default();
+    let mut request = match cli::parse(program, args)? {
         Command::Help => return print(program.help()),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
@@ -83,83 +88,188 @@ where
         Command::Run(request) => request,
     };
     reporter.speak(request.verbosity, request.tap());
+    if !matches!(request.action, Action::Check { .. }) {
+        privilege.keep_only_net_admin()?;
+    }
+    request.take_bridge_from_name(program, &run_as)?;
 
-    let handover = match request.action {
-        Action::Hand { fd, .. } => Some(fd),
-        Action::Up { .. } | Action::Down { .. } => None,
-    };
-    let mut kernel = Kernel::open(handover)?;
+    let mut kernel = Kernel::open(request.handover())?;
     let caller = Caller::identify(privilege)?;
+    reporter.on_behalf_of(caller.real_uid());
+    if let Action::Check { tap, settings } = &request.action {
+        let looked = look_before(*tap, settings, &caller, privilege);
+        let mut findings = check::findings(&kernel.look_around(looked)?);
+        // Where nothing is wrong with the host, what was asked for may still be refused.
+        if let (Some(tap), ExitCode::Done) = (*tap, check::exit_code(&findings)) {
+            let verdict = try_it(tap, settings, &caller, &mut kernel);
+            findings.extend(verdict.err().as_ref().map(Finding::of));
+        }
+        report::findings(&findings).map_err(|error| Error::Output(error.into()))?;
+        return Ok(check::exit_code(&findings));
+    }
+
     let acl = acl_for(&caller)?;
     let judge = Judge::new(&caller, acl.as_ref(), request.dry_run);
-    let plan = match &request.action {
+    match &request.action {
         Action::Up { tap, settings } => {
             let wish = wish(*tap, settings)?;
-            let facts = kernel.observe(wish.tap, Some(wish.bridge))?;
-            Plan::up(&judge.may_bring_up(wish, facts)?)
+            bring_up(
+                &wish,
+                settings,
+                Plan::up,
+                &judge,
+                &request,
+                &mut kernel,
+                reporter,
+            )
         }
         Action::Hand {
             vnet_hdr, settings, ..
         } => {
-            let leave = judge.may_make_for(bridge(settings)?)?;
+            let leave = judge.may_make_for(settings.bridge.unwrap_or(IfName::DEFAULT_BRIDGE))?;
             let tap = kernel.make_any(*vnet_hdr, &leave)?;
             reporter.about(tap);
-            let wish = wish(tap, settings)?;
-            let facts = kernel.observe(wish.tap, Some(wish.bridge))?;
-            Plan::hand_over(&judge.may_bring_up(wish, facts)?)
+            let mut wish = wish(tap, settings)?;
+            // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
+            wish.access = None;
+            wish.multi_queue = false;
+            bring_up(
+                &wish,
+                settings,
+                Plan::hand_over,
+                &judge,
+                &request,
+                &mut kernel,
+                reporter,
+            )
         }
         Action::Down { tap, delete } => {
             let facts = kernel.observe(*tap, None)?;
-            Plan::down(&judge.may_take_down(*tap, *delete, facts)?)
+            let plan = Plan::down(&judge.may_take_down(*tap, *delete, facts)?);
+            carry_out(&request, &mut kernel, &plan, reporter)
         }
-    };
-    carry_out(&request, &mut kernel, &plan, reporter)
+        Action::Check { .. } => Ok(ExitCode::Done),
+    }
+}
+
+/// How often a bridge may be made by others just as we are about to, and fail to be there when we look, before it is an
+/// error.
+const MOST_RACES: usize = 3;
+
+fn bring_up(
+    wish: &Wish,
+    asked: &Settings,
+    plan: impl Fn(&UpLeave) -> Plan,
+    judge: &Judge<'_>,
+    request: &Request,
+    kernel: &mut Kernel,
+    reporter: &Reporter,
+) -> Result<ExitCode, Error> {
+    let mut races = 0;
+    loop {
+        let facts = kernel.observe(wish.tap, Some(wish))?;
+        let leave = match judge.may_bring_up(wish.clone(), asked, facts) {
+            Err(Error::NoBridge { name, .. }) => {
+                return Err(Error::NoBridge {
+                    name,
+                    others: kernel.bridges(),
+                });
+            }
+            result => result?,
+        };
+        match carry_out(request, kernel, &plan(&leave), reporter) {
+            // Then it is there now, and only needs to be attached to.
+            Err(Error::BridgeAppeared(_)) if races < MOST_RACES => races += 1,
+            Ok(code) => {
+                if !request.dry_run
+                    && let Some(warning) = leave.warning(kernel.docker_drops())
+                {
+                    reporter.notice(&warning);
+                }
+                return Ok(code);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What would become of a call without --check, as far as that can be told without doing anything.
+fn try_it(
+    tap: IfName,
+    settings: &Settings,
+    caller: &Caller,
+    kernel: &mut Kernel,
+) -> Result<(), Error> {
+    let acl = acl_for(caller)?;
+    let wish = wish(tap, settings)?;
+    let facts = kernel.observe(tap, Some(&wish))?;
+    let judge = Judge::new(caller, acl.as_ref(), true);
+    judge.may_bring_up(wish, settings, facts).map(|_| ())
 }
 
 /// The rules for callers to whom the privilege is lent; nobody else is bound by them.
 fn acl_for(caller: &Caller) -> Result<Option<Acl>, Error> {
-    if caller.authority() != Authority::Lent {
-        return Ok(None);
+    match caller.authority() {
+        Authority::Lent => roots::acl(),
+        Authority::Root | Authority::None => Ok(None),
     }
-    let path = Path::new(ACL_FILE);
-    let doubt = |cause| Error::AclFile {
-        path: ACL_FILE,
-        cause,
-    };
-    let contents = match file::read(path) {
-        Ok(contents) => contents,
-        Err(cause) if cause.errno() == Some(Errno::ENOENT) => return Ok(None),
-        Err(cause) => return Err(doubt(cause)),
-    };
-    if !contents.only_roots {
-        return Err(doubt(Cause::Nonsense(
-            "it must be root's, and nobody else may write to it",
+}
+
+/// What --check knows before it asks the kernel. An error is one of its findings.
+fn look_before(
+    tap: Option<IfName>,
+    settings: &Settings,
+    caller: &Caller,
+    privilege: Privilege,
+) -> Looked {
+    let conf = roots::configuration(tap.unwrap_or(IfName::EXAMPLE_TAP));
+    let effective = conf.as_ref().map(|conf| conf.settings.clone());
+    let all = settings.clone().over(effective.unwrap_or_default());
+    let bridge_name = all.bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
+    Looked {
+        authority: caller.authority(),
+        uid: caller.real_uid(),
+        net_admin: privilege.net_admin,
+        bridge_from: match (settings.bridge, &conf) {
+            (Some(_), _) => "the command line, or the name that the program was run under",
+            (None, Ok(conf)) if conf.settings.bridge.is_some() => CONF_FILE,
+            (None, Ok(_) | Err(_)) => "default",
+        },
+        conf: conf.map(|conf| conf.lines),
+        acl: roots::acl().map(|acl| acl.map(|acl| acl.judge(bridge_name))),
+        bridge_name,
+        creates_bridge: all.create_bridge,
+        tap,
+    }
+}
+
+/// The wish behind the options and the configuration: names are looked up here, and the defaults filled in.
+fn wish(tap: IfName, asked: &Settings) -> Result<Wish, Error> {
+    let settings = asked.clone().over(roots::configuration(tap)?.settings);
+    if !settings.addresses.is_empty() && !settings.create_bridge {
+        return Err(Error::Usage(
+            "--address goes with --create-bridge".to_owned(),
+        ));
+    }
+    if settings.create_bridge && settings.bridge == Some(tap) {
+        return Err(Error::Usage(format!(
+            "{tap} cannot be the tap and its bridge"
         )));
     }
-    Acl::load(path, &contents, file::read)
-        .map(Some)
-        .map_err(Error::Acl)
-}
-
-fn bridge(settings: &Settings) -> Result<IfName, Error> {
-    match settings.bridge {
-        Some(bridge) => Ok(bridge),
-        None => IfName::new(DEFAULT_BRIDGE).map_err(|problem| Error::Name {
-            given: DEFAULT_BRIDGE.to_owned(),
-            problem,
-        }),
-    }
-}
-
-/// Names are looked up here, the defaults filled in by those who know them.
-fn wish(tap: IfName, settings: &Settings) -> Result<Wish, Error> {
-    let access = settings.access.clone().map(caller::look_up).transpose()?;
+    let vlans = VlanWish {
+        pvid: settings.pvid,
+        tagged: settings.vlans,
+    };
     Ok(Wish {
         tap,
-        bridge: bridge(settings)?,
-        access,
+        bridge: settings.bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
+        access: settings.access.map(caller::look_up).transpose()?,
         multi_queue: settings.multi_queue,
         mtu: settings.mtu,
+        create_bridge: settings.create_bridge.then_some(settings.addresses),
+        isolated: settings.isolated,
+        vlans: (vlans.pvid.is_some() || !vlans.tagged.is_empty()).then_some(vlans),
+        wait: settings.wait,
     })
 }
 
@@ -168,7 +278,7 @@ fn carry_out(
     kernel: &mut Kernel,
     plan: &Plan,
     reporter: &Reporter,
-) -> Result<(), Error> {
+) -> Result<ExitCode, Error> {
     if request.dry_run {
         let commands: String = plan
             .steps()
@@ -180,14 +290,15 @@ fn carry_out(
         apply(kernel, plan, |step| {
             reporter.step(&step.command(plan.tap()));
         })?;
-        reporter.done(&plan.summary());
+        reporter.done(plan.outcome());
     }
     if let Some(notice) = plan.notice() {
         reporter.notice(&notice);
     }
-    Ok(())
+    Ok(ExitCode::Done)
 }
 
-fn print(text: &str) -> Result<(), Error> {
-    to_stdout(text).map_err(|error| Error::Output(error.into()))
+fn print(text: &str) -> Result<ExitCode, Error> {
+    let printed = report::to_stdout(text).map_err(|error| Error::Output(error.into()));
+    printed.map(|()| ExitCode::Done)
 }

@@ -33,6 +33,26 @@ pub enum NameError {
 }
 
 impl IfName {
+    /// The loopback interface, which every network namespace has.
+    pub const LOOPBACK: Self = Self {
+        bytes: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+
+    /// The tap that QEMU makes first.
+    pub const EXAMPLE_TAP: Self = Self {
+        bytes: *b"tap0\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+
+    /// The bridge that Docker makes as it starts.
+    pub const DOCKER_BRIDGE: Self = Self {
+        bytes: *b"docker0\0\0\0\0\0\0\0\0\0",
+    };
+
+    /// The bridge where nobody names one.
+    pub const DEFAULT_BRIDGE: Self = Self {
+        bytes: *b"br0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+
     /// Checks a name.
     ///
     /// # Errors

@@ -9,12 +9,9 @@ use crate::facts::{AddrGenMode, Link, LinkRef, MAX_MTU, MIN_IPV6_MTU, Mac};
 use crate::name::IfName;
 use crate::policy::{DownLeave, Tap, UpLeave};
 use crate::step::{LinkChange, Step};
+use crate::vlan::PortVlan;
 
 impl LinkChange {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// The change that takes this one back, on an interface that was `before`.
     fn inverse(&self, before: &Before) -> Self {
         Self {
@@ -87,6 +84,8 @@ pub enum Notice {
         /// The bridge.
         to: IfName,
     },
+    /// It was not waited for, since nothing forwards until a program has it open.
+    NotWaited,
     /// It is gone already.
     Gone,
     /// It is down and in no bridge already.
@@ -100,6 +99,9 @@ impl Display for Notice {
         match self {
             Self::AlreadyUp(bridge) => write!(f, "already up on {bridge}, nothing to do"),
             Self::Moved { from, to } => write!(f, "moved from {from} to {to}"),
+            Self::NotWaited => {
+                f.write_str("not waited for: it forwards only while a program has it open")
+            }
             Self::Gone => f.write_str("does not exist (any more), nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent => f.write_str(
@@ -115,6 +117,7 @@ pub struct Plan {
     tap: IfName,
     steps: Vec<Planned>,
     notice: Option<Notice>,
+    outcome: String,
 }
 
 impl Plan {
@@ -129,51 +132,54 @@ impl Plan {
     fn make_and_bring_up(leave: &UpLeave) -> Self {
         let mtu = wanted_mtu(leave);
         let first = LinkChange {
-            address: Some(Mac::above_every_card_from(leave.random)),
+            address: Some(Mac::above_every_card_from(leave.random.tap)),
             mtu: Some(mtu),
-            // A new tap has IPv6 where the bridge has it.
-            addr_gen_mode: (leave.bridge.addr_gen_mode.is_some() && mtu >= MIN_IPV6_MTU)
-                .then_some(AddrGenMode::None),
+            addr_gen_mode: (leave.ipv6 && mtu >= MIN_IPV6_MTU).then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
-        let second = LinkChange {
-            up: Some(true),
-            master: Some(Some(leave.bridge.reference())),
-            ..LinkChange::default()
-        };
-        let planned = |step, undo| Planned { step, undo };
+        let mut steps = bridge_to_make(leave);
+        steps.push(Planned {
+            step: Step::Make {
+                access: leave.access,
+                multi_queue: leave.wish.multi_queue,
+            },
+            undo: Some(Step::Abandon),
+        });
+        let after_that = [Step::Change(first)]
+            .into_iter()
+            .chain(join(leave, None, Some(leave.bridge.link), true))
+            .chain([Step::Keep]);
+        // Giving the tap up takes all of this along.
+        steps.extend(after_that.map(|step| Planned { step, undo: None }));
         Self {
             tap: leave.wish.tap,
-            steps: vec![
-                planned(
-                    Step::Make {
-                        access: leave.access,
-                        multi_queue: leave.wish.multi_queue,
-                    },
-                    Some(Step::Abandon),
-                ),
-                planned(Step::Change(first), None),
-                planned(Step::Change(second), None),
-                planned(Step::Keep, None),
-            ],
-            notice: None,
+            steps,
+            // Nobody has it open once this program ends, so it would not go on forwarding.
+            notice: leave.wish.wait.map(|_| Notice::NotWaited),
+            outcome: format!(
+                "up on {}, given to {}",
+                leave.bridge.link.name, leave.access
+            ),
         }
     }
 
     /// Only what differs is changed.
     fn converge(leave: &UpLeave, tap: &Tap) -> Self {
         let link = &tap.link;
-        let bridge = leave.bridge.reference();
+        let bridge = leave.bridge.link;
         let mtu = wanted_mtu(leave);
         let address = link.address.map(Mac::above_every_card);
         let makes_addresses = match link.addr_gen_mode {
             Some(mode) => mode != AddrGenMode::None,
             // It is too small for IPv6; with a larger MTU it gets that, and begins to.
-            None => link.mtu < MIN_IPV6_MTU && leave.bridge.addr_gen_mode.is_some(),
+            None => link.mtu < MIN_IPV6_MTU && leave.ipv6,
         } && mtu >= MIN_IPV6_MTU;
-        // Only going down removes a link-local address that the tap has got already.
+        let joins = link.master != Some(bridge.index);
+        let joins_limited = joins && !limits(leave, None).is_empty();
+        // Only going down removes a link-local address that the tap has got already, and only what is down joins the
+        // bridge without a frame getting past the limits that it is to have.
         let down = LinkChange {
-            up: (makes_addresses && link.up).then_some(false),
+            up: ((makes_addresses || joins_limited) && link.up).then_some(false),
             ..LinkChange::default()
         };
         // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
@@ -187,13 +193,25 @@ impl Plan {
             addr_gen_mode: makes_addresses.then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
-        let second = LinkChange {
-            up: (!link.up || down.up.is_some()).then_some(true),
-            master: (link.master != Some(bridge.index)).then_some(Some(bridge)),
-            ..LinkChange::default()
-        };
+        let goes_up = !link.up || down.up.is_some();
 
-        let mut steps = changes(tap, &[down, widen, first, second]);
+        let mut steps = bridge_to_make(leave);
+        let wanted = [down, widen, first]
+            .into_iter()
+            .filter(|change| *change != LinkChange::default())
+            .map(Step::Change)
+            .chain(join(leave, Some(tap), joins.then_some(bridge), goes_up));
+        steps.extend(with_undo(tap, wanted));
+        let is_held = tap.at_hand || link.carrier;
+        if let Some(seconds) = leave.wish.wait.filter(|_| is_held) {
+            steps.push(Planned {
+                step: Step::Wait {
+                    bridge: bridge.name,
+                    seconds,
+                },
+                undo: None,
+            });
+        }
         // An owner that was set cannot be taken back to none, so this comes last.
         if let Some(access) = new_access(leave, tap) {
             steps.push(Planned {
@@ -210,18 +228,22 @@ impl Plan {
                 to: bridge.name,
             }),
             _ if steps.is_empty() => Some(Notice::AlreadyUp(bridge.name)),
+            _ if leave.wish.wait.is_some() && !is_held => Some(Notice::NotWaited),
             Some(_) | None => None,
         };
+        let given = in_words(new_access(leave, tap).or(access_of(tap)));
+        let outcome = format!("up on {}, given to {given}", bridge.name);
         Self {
             tap: link.name,
             steps,
             notice,
+            outcome,
         }
     }
 
     /// What it takes to bring up the tap that was made for QEMU, and hand it over.
     ///
-    /// Nothing of it needs to be undone: until it is handed over, the tap lives no longer than this program.
+    /// Nothing that is done to the tap needs to be undone: until it is handed over, it lives no longer than this program.
     pub fn hand_over(leave: &UpLeave) -> Self {
         let mut plan = Self::up(leave);
         plan.steps.push(Planned {
@@ -229,7 +251,9 @@ impl Plan {
             undo: None,
         });
         for planned in &mut plan.steps {
-            planned.undo = None;
+            if !matches!(planned.step, Step::MakeBridge(_)) {
+                planned.undo = None;
+            }
         }
         plan
     }
@@ -241,6 +265,7 @@ impl Plan {
                 tap: leave.name,
                 steps: Vec::new(),
                 notice: Some(Notice::Gone),
+                outcome: "gone".to_owned(),
             };
         };
         let change = LinkChange {
@@ -248,7 +273,8 @@ impl Plan {
             master: tap.link.master.map(|_| None),
             ..LinkChange::default()
         };
-        let mut steps = changes(tap, &[change]);
+        let wanted = Some(change).filter(|change| *change != LinkChange::default());
+        let mut steps = with_undo(tap, wanted.map(Step::Change).into_iter());
         let mut notice = steps.is_empty().then_some(Notice::AlreadyDown);
         if leave.delete && tap.info.persistent {
             steps.push(Planned {
@@ -259,10 +285,21 @@ impl Plan {
         } else if leave.delete {
             notice = Some(Notice::NotPersistent);
         }
+        let removed = if steps.last().is_some_and(|last| last.step == Step::Delete) {
+            ", removed"
+        } else {
+            ""
+        };
+        let outcome = match tap.master {
+            Some(master) => format!("down, detached from {}{removed}", master.name),
+            None => format!("down{removed}"),
+        };
+        let outcome = format!("{outcome}, given to {}", in_words(access_of(tap)));
         Self {
             tap: leave.name,
             steps,
             notice,
+            outcome,
         }
     }
 
@@ -276,17 +313,9 @@ impl Plan {
         &self.steps
     }
 
-    /// The whole, in words for the log.
-    pub fn summary(&self) -> String {
-        let steps: Vec<String> = self
-            .steps
-            .iter()
-            .map(|p| p.step.purpose(self.tap))
-            .collect();
-        match self.notice {
-            Some(notice) if steps.is_empty() => notice.to_string(),
-            Some(_) | None => format!("done: {}", steps.join(", ")),
-        }
+    /// What the tap is afterwards, in words for the log.
+    pub fn outcome(&self) -> &str {
+        &self.outcome
     }
 
     /// What to say once it is done.
@@ -300,18 +329,89 @@ fn wanted_mtu(leave: &UpLeave) -> u32 {
     leave.wish.mtu.unwrap_or(leave.bridge.mtu.min(MAX_MTU))
 }
 
-/// The changes that change something, each with its inverse.
-fn changes(tap: &Tap, wanted: &[LinkChange]) -> Vec<Planned> {
-    let mut now = Before::of(tap);
+fn bridge_to_make(leave: &UpLeave) -> Vec<Planned> {
+    let new = leave.bridge.new.iter();
+    new.map(|new| Planned {
+        step: Step::MakeBridge(new.clone()),
+        undo: Some(Step::RemoveBridge(new.clone())),
+    })
+    .collect()
+}
+
+/// The steps by which a tap becomes the port that is wanted, and goes up: in one message where that will do. Where the
+/// port is to be limited, it is so before it goes up: until then, no frame passes.
+fn join(leave: &UpLeave, tap: Option<&Tap>, master: Option<LinkRef>, up: bool) -> Vec<Step> {
+    let port = tap.filter(|_| master.is_none());
+    let limits = limits(leave, port);
+    let change = |master: Option<LinkRef>, up: bool| LinkChange {
+        master: master.map(Some),
+        up: up.then_some(true),
+        ..LinkChange::default()
+    };
     let mut steps = Vec::new();
-    for change in wanted.iter().filter(|change| !change.is_empty()) {
-        steps.push(Planned {
-            step: Step::Change(*change),
-            undo: Some(Step::Change(change.inverse(&now))),
-        });
-        now = now.then(change);
+    if limits.is_empty() {
+        steps.push(Step::Change(change(master, up)));
+    } else {
+        steps.push(Step::Change(change(master, false)));
+        steps.extend(limits);
+        steps.push(Step::Change(change(None, up)));
+    }
+    steps.retain(|step| *step != Step::Change(LinkChange::default()));
+    steps
+}
+
+/// The limits of the port that it does not have yet; a port that has just joined has none.
+fn limits(leave: &UpLeave, port: Option<&Tap>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let isolated = port.and_then(|tap| tap.link.port?.isolated);
+    if leave.wish.isolated && isolated != Some(true) {
+        steps.push(Step::Isolate(true));
+    }
+    if let Some(wish) = &leave.wish.vlans {
+        let from = match port {
+            Some(tap) => tap.vlans.clone(),
+            None => {
+                let default = leave.bridge.info.default_pvid;
+                default.map(PortVlan::untagged).into_iter().collect()
+            }
+        };
+        let to = wish.wanted(&from);
+        if from != to {
+            steps.push(Step::Vlans { from, to });
+        }
     }
     steps
+}
+
+/// Steps on a tap that is there, each with its inverse.
+fn with_undo(tap: &Tap, steps: impl Iterator<Item = Step>) -> Vec<Planned> {
+    let mut now = Before::of(tap);
+    let mut planned = Vec::new();
+    for step in steps {
+        let undo = match &step {
+            Step::Change(change) => {
+                let inverse = change.inverse(&now);
+                now = now.then(change);
+                Some(Step::Change(inverse))
+            }
+            Step::Isolate(isolated) => Some(Step::Isolate(!isolated)),
+            Step::Vlans { from, to } => Some(Step::Vlans {
+                from: to.clone(),
+                to: from.clone(),
+            }),
+            Step::MakeBridge(_)
+            | Step::RemoveBridge(_)
+            | Step::Make { .. }
+            | Step::Wait { .. }
+            | Step::Give { .. }
+            | Step::HandOver
+            | Step::Keep
+            | Step::Abandon
+            | Step::Delete => None,
+        };
+        planned.push(Planned { step, undo });
+    }
+    planned
 }
 
 /// Who is to be let in from now on, if that is a change.
@@ -319,15 +419,24 @@ fn changes(tap: &Tap, wanted: &[LinkChange]) -> Vec<Planned> {
 /// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
 /// the invoking user unless another program has it open, where only that program could do it.
 fn new_access(leave: &UpLeave, tap: &Tap) -> Option<Access<u32>> {
-    let current = match (tap.info.owner, tap.info.group) {
-        (Some(uid), _) => Some(Access::Owner(uid)),
-        (None, Some(gid)) => Some(Access::Group(gid)),
-        (None, None) => None,
-    };
+    let current = access_of(tap);
     let reachable = tap.at_hand || !tap.link.carrier;
     match (current, leave.wish.access) {
         (None, _) if reachable => Some(leave.access),
         (Some(current), Some(wanted)) if current != wanted => Some(wanted),
         (Some(_) | None, _) => None,
+    }
+}
+
+fn in_words(access: Option<Access<u32>>) -> String {
+    access.map_or_else(|| "everybody".to_owned(), |access| access.to_string())
+}
+
+/// Whom the tap names.
+fn access_of(tap: &Tap) -> Option<Access<u32>> {
+    match (tap.info.owner, tap.info.group) {
+        (Some(uid), _) => Some(Access::Owner(uid)),
+        (None, Some(gid)) => Some(Access::Group(gid)),
+        (None, None) => None,
     }
 }

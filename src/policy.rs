@@ -7,11 +7,15 @@
 
 use crate::acl::{ACL_FILE, Acl, Verdict};
 use crate::caller::{Authority, Caller};
-use crate::cli::Access;
+use crate::cli::{Access, Settings};
 use crate::error::Error;
-use crate::facts::{Facts, Kind, Link, LinkRef, TapInfo};
+use crate::facts::{
+    Address, BridgeInfo, Facts, Kind, Link, LinkRef, Mac, PortState, Random, TapInfo,
+};
 use crate::name::IfName;
+use crate::step::NewBridge;
 use crate::text::ShellWord;
+use crate::vlan::{PortVlan, VlanWish};
 
 /// What is wanted of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,29 @@ pub struct Wish {
     pub multi_queue: bool,
     /// Its MTU, if it is not to be the bridge's.
     pub mtu: Option<u32>,
+    /// Make the bridge, with these addresses, if it is not there.
+    pub create_bridge: Option<Vec<Address>>,
+    /// The port may not talk to other isolated ports.
+    pub isolated: bool,
+    /// The VLANs of the port, if they matter.
+    pub vlans: Option<VlanWish>,
+    /// Wait until it forwards, for this many seconds at most.
+    pub wait: Option<u32>,
+}
+
+/// The bridge to attach to: there, or to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// By number and name.
+    pub link: LinkRef,
+    /// Its MTU.
+    pub mtu: u32,
+    /// It is up.
+    pub up: bool,
+    /// What is particular to bridges.
+    pub info: BridgeInfo,
+    /// How to make it, if it is not there.
+    pub new: Option<NewBridge>,
 }
 
 /// A tap that is there.
@@ -39,6 +66,8 @@ pub struct Tap {
     pub master: Option<LinkRef>,
     /// We have it open: QEMU passed its descriptor on, or it was made to be handed over.
     pub at_hand: bool,
+    /// Its VLANs as a port, if they matter; in order.
+    pub vlans: Vec<PortVlan>,
 }
 
 /// Whose wish is judged, by which rules.
@@ -59,11 +88,13 @@ pub struct UpLeave {
     /// The tap, if it is there already.
     pub tap: Option<Tap>,
     /// The bridge; it is one.
-    pub bridge: Link,
+    pub bridge: Bridge,
+    /// The kernel has IPv6.
+    pub ipv6: bool,
     /// Who may open the tap if it is made, or if nobody in particular may so far.
     pub access: Access<u32>,
     /// For the address of a tap that is made.
-    pub random: [u8; 5],
+    pub random: Random,
     _given: Given,
 }
 
@@ -91,6 +122,39 @@ pub struct MakeLeave {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Given;
 
+impl UpLeave {
+    /// Why the guest will certainly have no network although all went well, if so; `docker_drops` says whether Docker
+    /// drops what bridges forward.
+    pub fn warning(&self, docker_drops: bool) -> Option<String> {
+        let Bridge { link, info, up, .. } = &self.bridge;
+        let (name, word) = (link.name, ShellWord(link.name.as_bytes()));
+        if !up {
+            let mend = format!("ip link set dev {word} up");
+            return Some(format!("warning: {name} is down, no frame passes: {mend}"));
+        }
+        let forwards = |tap: &Tap| {
+            let is_port = tap.link.carrier && tap.link.master == Some(link.index);
+            is_port
+                && tap
+                    .link
+                    .port
+                    .is_some_and(|port| port.state == PortState::Forwarding)
+        };
+        if info.stp && self.wish.wait.is_none() && !self.tap.as_ref().is_some_and(forwards) {
+            let seconds = info.forward_delay.div_ceil(50);
+            return Some(format!(
+                "warning: {name} has STP, so the guest has no network for {seconds} s: --wait {}, or ip link set dev {word} type bridge stp_state 0",
+                seconds + 5
+            ));
+        }
+        docker_drops.then(|| {
+            format!(
+                "warning: frames on {name} go through iptables, where Docker drops them: sysctl net.bridge.bridge-nf-call-iptables=0"
+            )
+        })
+    }
+}
+
 impl<'a> Judge<'a> {
     /// A judge of this caller's wishes.
     pub fn new(caller: &'a Caller, acl: Option<&'a Acl>, dry_run: bool) -> Self {
@@ -114,23 +178,29 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Judges a wish to bring a tap up.
+    /// Judges a wish to bring a tap up, of which `asked` is what the caller said himself; the rest is root's.
     ///
     /// # Errors
     /// The caller may not, the tap is none or cannot become what is wanted, or the bridge is none.
-    pub fn may_bring_up(&self, wish: Wish, facts: Facts) -> Result<UpLeave, Error> {
+    pub fn may_bring_up(
+        &self,
+        wish: Wish,
+        asked: &Settings,
+        facts: Facts,
+    ) -> Result<UpLeave, Error> {
         self.has_privilege()?;
         self.may_attach_to(wish.bridge)?;
-        self.may_give_away(wish.access)?;
-        let tap = self.own_tap(wish.tap, facts.tap, facts.master, facts.at_hand)?;
-        let bridge = facts.bridge.ok_or(Error::NoBridge(wish.bridge))?;
-        if bridge.kind != Kind::Bridge {
-            return Err(Error::NotABridge {
-                name: bridge.name,
-                kind: bridge.kind.to_string(),
-            });
+        self.may_ask(asked)?;
+        if asked.access.is_some() {
+            self.may_give_away(wish.access)?;
         }
-        self.may_set_mtu(wish.mtu, &bridge)?;
+        let ipv6 = facts.ipv6;
+        let random = facts.random;
+        let bridge = bridge(&wish, facts.bridge.as_ref(), random)?;
+        let tap = self.own_tap(wish.tap, facts)?;
+        if asked.mtu.is_some() {
+            self.may_set_mtu(wish.mtu, bridge.mtu)?;
+        }
         if let Some(tap) = &tap {
             can_become(&wish, tap)?;
         }
@@ -142,8 +212,9 @@ impl<'a> Judge<'a> {
             wish,
             tap,
             bridge,
+            ipv6,
             access,
-            random: facts.random,
+            random,
             _given: Given,
         })
     }
@@ -161,7 +232,7 @@ impl<'a> Judge<'a> {
         self.has_privilege()?;
         Ok(DownLeave {
             name,
-            tap: self.own_tap(name, facts.tap, facts.master, facts.at_hand)?,
+            tap: self.own_tap(name, facts)?,
             delete,
             _given: Given,
         })
@@ -179,6 +250,25 @@ impl<'a> Judge<'a> {
     /// The rules below are for those to whom the privilege is lent.
     fn is_bound(&self) -> bool {
         self.caller.authority() == Authority::Lent
+    }
+
+    /// Options that shape the network rather than a tap are the administrator's; he gives them to users in the
+    /// configuration.
+    fn may_ask(&self, asked: &Settings) -> Result<(), Error> {
+        let options = [
+            (asked.create_bridge, "--create-bridge"),
+            (!asked.addresses.is_empty(), "--address"),
+            (asked.pvid.is_some(), "--pvid"),
+            (!asked.vlans.is_empty(), "--vlans"),
+        ];
+        match options.iter().find(|(is_asked, _)| *is_asked) {
+            Some((_, option)) if self.is_bound() => Err(Error::Refused {
+                doing: format!("use {option}"),
+                reason: "it is the administrator's option".to_owned(),
+                hint: "root may; or root gives it to users in /etc/qemu-ifup.conf".to_owned(),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn may_attach_to(&self, bridge: IfName) -> Result<(), Error> {
@@ -223,9 +313,9 @@ impl<'a> Judge<'a> {
     }
 
     /// One port with a small MTU pulls the bridge, and everybody on it, down to it.
-    fn may_set_mtu(&self, mtu: Option<u32>, bridge: &Link) -> Result<(), Error> {
+    fn may_set_mtu(&self, mtu: Option<u32>, bridge: u32) -> Result<(), Error> {
         match mtu {
-            Some(mtu) if self.is_bound() && mtu < bridge.mtu => Err(only_root(
+            Some(mtu) if self.is_bound() && mtu < bridge => Err(only_root(
                 format!("set MTU {mtu}"),
                 "it is smaller than the bridge's, which would pull down everybody's on it",
             )),
@@ -235,17 +325,13 @@ impl<'a> Judge<'a> {
 
     /// No interface but a tap is ever touched, whoever asks; and by those who are not root, none but their own, and
     /// not out of a bridge that they could not have put it into.
-    fn own_tap(
-        &self,
-        name: IfName,
-        link: Option<Link>,
-        master: Option<LinkRef>,
-        at_hand: bool,
-    ) -> Result<Option<Tap>, Error> {
-        let Some(link) = link else { return Ok(None) };
+    fn own_tap(&self, name: IfName, facts: Facts) -> Result<Option<Tap>, Error> {
+        let Some(link) = facts.tap else {
+            return Ok(None);
+        };
         let info = match link.kind {
             Kind::Tap(info) => info,
-            Kind::Tun | Kind::Bridge | Kind::Other(_) | Kind::Plain => {
+            Kind::Tun | Kind::Bridge(_) | Kind::Other(_) | Kind::Plain => {
                 return Err(Error::NotATap {
                     name,
                     kind: link.kind.to_string(),
@@ -263,15 +349,16 @@ impl<'a> Judge<'a> {
                     },
                 ));
             }
-            if let Some(master) = master {
+            if let Some(master) = facts.master {
                 self.acl_allows(master.name, || format!("take it out of {}", master.name))?;
             }
         }
         Ok(Some(Tap {
             link,
             info,
-            master,
-            at_hand,
+            master: facts.master,
+            at_hand: facts.at_hand,
+            vlans: facts.vlans,
         }))
     }
 
@@ -291,6 +378,69 @@ fn only_root(doing: String, reason: &str) -> Error {
         hint: "root may: run it through sudo".to_owned(),
     }
 }
+
+/// The bridge, if it is one and has what is wanted of it, or how to make it.
+fn bridge(wish: &Wish, found: Option<&Link>, random: Random) -> Result<Bridge, Error> {
+    let bridge = match (found, &wish.create_bridge) {
+        (Some(link), _) => match link.kind {
+            Kind::Bridge(info) => Bridge {
+                link: link.reference(),
+                mtu: link.mtu,
+                up: link.up,
+                info,
+                new: None,
+            },
+            Kind::Tap(_) | Kind::Tun | Kind::Other(_) | Kind::Plain => {
+                return Err(Error::NotABridge {
+                    name: link.name,
+                    kind: link.kind.to_string(),
+                });
+            }
+        },
+        (None, Some(addresses)) => {
+            let link = LinkRef {
+                index: random.index,
+                name: wish.bridge,
+            };
+            let new = NewBridge {
+                link,
+                mac: Mac::local_from(random.bridge),
+                addresses: addresses.clone(),
+                vlan_filtering: wish.vlans.is_some(),
+            };
+            Bridge {
+                link,
+                mtu: NEW_BRIDGE_MTU,
+                up: true,
+                info: BridgeInfo {
+                    vlan_filtering: new.vlan_filtering,
+                    ..NEW_BRIDGE
+                },
+                new: Some(new),
+            }
+        }
+        (None, None) => {
+            return Err(Error::NoBridge {
+                name: wish.bridge,
+                others: Vec::new(),
+            });
+        }
+    };
+    if wish.vlans.is_some() && !bridge.info.vlan_filtering {
+        return Err(Error::NoVlanFiltering(wish.bridge));
+    }
+    Ok(bridge)
+}
+
+/// The MTU of a new bridge (`ETH_DATA_LEN` in linux/if_ether.h).
+const NEW_BRIDGE_MTU: u32 = 1500;
+/// How the kernel makes a bridge that is not told otherwise.
+const NEW_BRIDGE: BridgeInfo = BridgeInfo {
+    stp: false,
+    forward_delay: 0,
+    vlan_filtering: false,
+    default_pvid: Some(1),
+};
 
 /// What the kernel lets nobody change about a tap that exists.
 fn can_become(wish: &Wish, tap: &Tap) -> Result<(), Error> {

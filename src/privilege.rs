@@ -10,9 +10,13 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
 
 use crate::error::{Cause, Error};
 
-/// The number of CAP_NET_ADMIN (linux/capability.h). It is in the first of the two words of each set.
+/// The numbers of capabilities (linux/capability.h). They are in the first of the two words of each set.
+const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_PTRACE: u32 = 19;
 const NET_ADMIN: [u32; 2] = [1 << CAP_NET_ADMIN, 0];
+/// What root needs to be told which program has a tap open (/proc/PID/fdinfo in proc(5)).
+const LOOK_AT_OTHERS: u32 = 1 << CAP_SYS_PTRACE | 1 << CAP_DAC_READ_SEARCH;
 const NOTHING: [u32; 2] = [0, 0];
 
 /// `_LINUX_CAPABILITY_VERSION_3` in linux/capability.h: sets of 64 bits.
@@ -23,9 +27,25 @@ const VERSION_3: u32 = 0x2008_0522;
 pub struct Privilege {
     /// CAP_NET_ADMIN is.
     pub net_admin: bool,
+    /// Root may still look at other programs.
+    pub looks_at_others: bool,
 }
 
-/// Gives up all but CAP_NET_ADMIN.
+impl Privilege {
+    /// Gives up what root was left with to look at other programs. For anybody else nothing is to be given up any more.
+    ///
+    /// # Errors
+    /// As [`shed`].
+    pub fn keep_only_net_admin(self) -> Result<(), Error> {
+        let keep = if self.net_admin { NET_ADMIN } else { NOTHING };
+        if self.looks_at_others {
+            keep_only(keep).map_err(|cause| Error::step("give up privileges", cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives up all but CAP_NET_ADMIN, and for root, what it takes to look at other programs.
 ///
 /// # Errors
 /// The kernel refused, or what is left afterwards is not what should be. Nothing may be done then.
@@ -41,13 +61,15 @@ fn ignore_file_size_limit() {
 }
 
 fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
-    let net_admin = capabilities()?
-        .permitted
-        .first()
-        .is_some_and(|low| low & NET_ADMIN[0] != 0);
-    let keep = if net_admin { NET_ADMIN } else { NOTHING };
-
     let user = getresuid()?;
+    let [mut low, _] = capabilities()?.permitted;
+    low &= if user.real.is_root() {
+        NET_ADMIN[0] | LOOK_AT_OTHERS
+    } else {
+        NET_ADMIN[0]
+    };
+    let keep = [low, 0];
+
     let group = getresgid()?;
     let users = [user.effective, user.saved];
     let groups = [group.effective, group.saved];
@@ -60,16 +82,25 @@ fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
         prctl::set_keepcaps(false)?;
         verify_ids(user.real, group.real)?;
     }
-    set_capabilities(keep)?;
     prctl::set_no_new_privs()?;
+    keep_only(keep)?;
+    Ok(Privilege {
+        net_admin: low & NET_ADMIN[0] != 0,
+        looks_at_others: low & LOOK_AT_OTHERS != 0,
+    })
+}
 
+/// Gives up every other capability, and looks whether that is what happened.
+fn keep_only(keep: [u32; 2]) -> Result<(), Cause> {
+    set_capabilities(keep)?;
     let left = capabilities()?;
-    if left.permitted != keep || left.effective != keep || left.inheritable != NOTHING {
-        return Err(Cause::Nonsense(
+    if left.permitted == keep && left.effective == keep && left.inheritable == NOTHING {
+        Ok(())
+    } else {
+        Err(Cause::Nonsense(
             "other capabilities are left than were kept",
-        ));
+        ))
     }
-    Ok(Privilege { net_admin })
 }
 
 fn verify_ids(user: Uid, group: Gid) -> Result<(), Cause> {

@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
+use crate::check::{Finding, Level};
 use crate::cli::{Program, Verbosity};
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::name::IfName;
 
 /// Where syslogd listens (syslog(3)).
@@ -19,6 +20,7 @@ pub struct Reporter {
     program: Program,
     verbosity: Verbosity,
     tap: Option<IfName>,
+    caller: Option<u32>,
 }
 
 impl Reporter {
@@ -28,7 +30,13 @@ impl Reporter {
             program,
             verbosity: Verbosity::Normal,
             tap: None,
+            caller: None,
         }
+    }
+
+    /// From here on, the log says that it is this user who asks.
+    pub fn on_behalf_of(&mut self, uid: u32) {
+        self.caller = Some(uid);
     }
 
     /// From here on, this much is printed, and the messages are about this tap, if it is known.
@@ -50,7 +58,12 @@ impl Reporter {
             text += &format!("\n{}: hint: {hint}", self.program.name());
         }
         to_stderr(&text);
-        self.log(Severity::LOG_ERR, error);
+        // Refusals are for whoever watches over users.
+        if error.exit_code() == ExitCode::NotPermitted {
+            self.log(Facility::LOG_AUTH, Severity::LOG_NOTICE, error);
+        } else {
+            self.log(Facility::LOG_DAEMON, Severity::LOG_ERR, error);
+        }
     }
 
     /// Something worth knowing that is no error.
@@ -69,7 +82,7 @@ impl Reporter {
 
     /// The work is done.
     pub fn done(&self, what: &str) {
-        self.log(Severity::LOG_INFO, &what);
+        self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &what);
     }
 
     fn line(&self, text: &impl std::fmt::Display) -> String {
@@ -83,15 +96,21 @@ impl Reporter {
         }
     }
 
-    fn log(&self, severity: Severity, text: &impl std::fmt::Display) {
+    /// One line, with what an administrator looks for: the tap, who asked, and which process that was (QEMU's).
+    fn log(&self, facility: Facility, severity: Severity, text: &impl std::fmt::Display) {
         let formatter = Line {
-            facility: Facility::LOG_DAEMON,
+            facility,
             tag: self.program.name(),
         };
         let Ok(mut logger) = syslog::unix_custom(formatter, LOG_SOCKET) else {
             return;
         };
-        send(&mut logger, severity, &self.about_tap(text));
+        let parent = std::os::unix::process::parent_id();
+        let caller = match self.caller {
+            Some(uid) => format!(" (uid {uid}, for pid {parent})"),
+            None => format!(" (for pid {parent})"),
+        };
+        send(&mut logger, severity, &(self.about_tap(text) + &caller));
     }
 }
 
@@ -135,4 +154,34 @@ pub fn to_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+/// Prints the answer of --check: a line for each finding, aligned, with the command that mends it below.
+///
+/// # Errors
+/// It cannot be written.
+pub fn findings(findings: &[Finding]) -> io::Result<()> {
+    let is_terminal = io::stdout().is_terminal();
+    let in_colour =
+        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut text = String::new();
+    for finding in findings {
+        // Escape sequences of ECMA-48: bold red, bold yellow, green.
+        let (word, colour) = match finding.level {
+            Level::Ok => ("ok", "32"),
+            Level::Warning => ("warning", "1;33"),
+            Level::Problem(_) => ("problem", "1;31"),
+        };
+        let word = format!("{word:<7}");
+        let word = if in_colour {
+            format!("\x1b[{colour}m{word}\x1b[0m")
+        } else {
+            word
+        };
+        text += &format!("{word}  {:<13}  {}\n", finding.about, finding.what);
+        if let Some(mend) = &finding.mend {
+            text += &format!("{:22}-> {mend}\n", "");
+        }
+    }
+    to_stdout(&text)
 }

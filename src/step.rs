@@ -5,9 +5,10 @@
 use std::fmt::{self, Display};
 
 use crate::cli::Access;
-use crate::facts::{AddrGenMode, LinkRef, Mac};
+use crate::facts::{AddrGenMode, Address, LinkRef, Mac};
 use crate::name::IfName;
 use crate::text::ShellWord;
+use crate::vlan::{PortVlan, ranges};
 
 /// What is to become of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
 ///
@@ -27,9 +28,27 @@ pub struct LinkChange {
     pub addr_gen_mode: Option<AddrGenMode>,
 }
 
+/// A bridge that is to be made, up and without STP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBridge {
+    /// Its name, and the number that it gets. That is chosen before it exists, so that the messages that give it its
+    /// addresses can be sent together with the one that makes it: no kill comes between them.
+    pub link: LinkRef,
+    /// Its own Ethernet address. One that was set stays, whatever ports come and go.
+    pub mac: Mac,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// It keeps VLANs apart.
+    pub vlan_filtering: bool,
+}
+
 /// One thing that the kernel is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Make the bridge, all of it or nothing.
+    MakeBridge(NewBridge),
+    /// Remove the bridge, unless somebody else's port is in it by now; the undo of [`Step::MakeBridge`].
+    RemoveBridge(NewBridge),
     /// Make the tap. Until [`Step::Keep`] it lives only as long as this program.
     Make {
         /// Who may open it.
@@ -39,6 +58,22 @@ pub enum Step {
     },
     /// Change the tap.
     Change(LinkChange),
+    /// Say whether the port may talk to other isolated ports, and make sure that the kernel listened.
+    Isolate(bool),
+    /// Change the VLANs of the port, and make sure that it then has exactly those that it should.
+    Vlans {
+        /// Those it had.
+        from: Vec<PortVlan>,
+        /// Those it is to have.
+        to: Vec<PortVlan>,
+    },
+    /// Wait until the port forwards.
+    Wait {
+        /// The bridge that it is a port of.
+        bridge: IfName,
+        /// For how many seconds at most.
+        seconds: u32,
+    },
     /// Say who may open a tap that exists.
     Give {
         /// Who.
@@ -58,9 +93,15 @@ pub enum Step {
 
 impl Step {
     /// What the step does, to follow "cannot".
-    pub fn purpose(&self, tap: IfName) -> String {
+    pub fn purpose(&self) -> String {
         match self {
-            Self::Make { .. } => format!("make {tap}"),
+            Self::MakeBridge(bridge) => format!("make the bridge {}", bridge.link.name),
+            Self::RemoveBridge(bridge) => format!("remove the bridge {}", bridge.link.name),
+            Self::Make { .. } => "make it".to_owned(),
+            Self::Isolate(true) => "isolate it".to_owned(),
+            Self::Isolate(false) => "end its isolation".to_owned(),
+            Self::Vlans { .. } => "set its VLANs".to_owned(),
+            Self::Wait { .. } => "wait until it forwards".to_owned(),
             Self::Change(change) => match change.master {
                 Some(Some(bridge)) => format!("attach to {}", bridge.name),
                 Some(None) => "detach from its bridge".to_owned(),
@@ -85,6 +126,21 @@ impl Step {
     pub fn command(&self, tap: IfName) -> String {
         let dev = ShellWord(tap.as_bytes());
         match self {
+            Self::MakeBridge(bridge) => bridge.commands(),
+            Self::RemoveBridge(bridge) => {
+                format!(
+                    "ip link delete dev {}",
+                    ShellWord(bridge.link.name.as_bytes())
+                )
+            }
+            Self::Isolate(isolated) => {
+                let word = if *isolated { "on" } else { "off" };
+                format!("bridge link set dev {dev} isolated {word}")
+            }
+            Self::Vlans { from, to } => vlan_commands(dev, from, to),
+            Self::Wait { seconds, .. } => format!(
+                "# {dev} is waited for until it forwards, {seconds} s at most; ip(8) cannot do that"
+            ),
             Self::Make {
                 access,
                 multi_queue,
@@ -116,6 +172,51 @@ impl Step {
             Self::Abandon | Self::Delete => format!("ip link delete dev {dev}"),
         }
     }
+}
+
+impl NewBridge {
+    fn commands(&self) -> String {
+        let bridge = ShellWord(self.link.name.as_bytes());
+        let mac = self.mac;
+        let filtering = if self.vlan_filtering {
+            " vlan_filtering 1"
+        } else {
+            ""
+        };
+        let mut lines = vec![format!(
+            "ip link add name {bridge} address {mac} type bridge stp_state 0 forward_delay 0{filtering}"
+        )];
+        let addresses = self.addresses.iter();
+        lines.extend(addresses.map(|address| format!("ip address add {address} dev {bridge}")));
+        lines.push(format!("ip link set dev {bridge} up"));
+        lines.join("\n")
+    }
+}
+
+/// Those of `to` that are not in `from` are added, and the other way round removed: first, since a port has one PVID.
+fn vlan_commands(dev: ShellWord<'_>, from: &[PortVlan], to: &[PortVlan]) -> String {
+    let mut lines = Vec::new();
+    for (verb, these, others) in [("del", from, to), ("add", to, from)] {
+        let changed: Vec<PortVlan> = these
+            .iter()
+            .filter(|vlan| !others.contains(vlan))
+            .copied()
+            .collect();
+        for (vlan, last) in ranges(&changed) {
+            let mut line = format!("bridge vlan {verb} dev {dev} vid {}", vlan.vid);
+            if last != vlan.vid {
+                line += &format!("-{last}");
+            }
+            if verb == "add" && vlan.pvid {
+                line += " pvid";
+            }
+            if verb == "add" && vlan.untagged {
+                line += " untagged";
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
 
 impl LinkChange {

@@ -26,7 +26,9 @@ fn request(program: Program, args: &[&str]) -> Result<Request, Error> {
 fn up(args: &[&str]) -> Result<(IfName, Settings), Error> {
     match request(Program::Ifup, args)?.action {
         Action::Up { tap, settings } => Ok((tap, settings)),
-        other @ (Action::Hand { .. } | Action::Down { .. }) => panic!("{other:?}"),
+        other @ (Action::Hand { .. } | Action::Check { .. } | Action::Down { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 

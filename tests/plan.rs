@@ -9,14 +9,18 @@
 use nix::errno::Errno;
 use qemu_ifup::apply::{System, apply};
 use qemu_ifup::caller::Caller;
-use qemu_ifup::cli::Access;
+use qemu_ifup::cli::{Access, Settings};
 use qemu_ifup::error::{Cause, Error, ExitCode};
-use qemu_ifup::facts::{AddrGenMode, Facts, Kind, Link, LinkRef, Mac, TapInfo};
+use qemu_ifup::facts::{
+    AddrGenMode, Address, BridgeInfo, Facts, Kind, Link, LinkRef, Mac, PortInfo, PortState, Random,
+    TapInfo,
+};
 use qemu_ifup::name::IfName;
 use qemu_ifup::plan::Plan;
 use qemu_ifup::policy::{Judge, Wish};
 use qemu_ifup::privilege::Privilege;
 use qemu_ifup::step::Step;
+use qemu_ifup::vlan::{PortVlan, VlanWish};
 
 fn name(text: &str) -> IfName {
     IfName::new(text.as_bytes()).unwrap()
@@ -25,7 +29,10 @@ fn name(text: &str) -> IfName {
 /// Root, on behalf of user 1000.
 fn root() -> Caller {
     let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
-    let privilege = Privilege { net_admin: true };
+    let privilege = Privilege {
+        net_admin: true,
+        looks_at_others: false,
+    };
     Caller::from_parts(0, Vec::new(), privilege, environment, |_| Ok(Vec::new()))
 }
 
@@ -36,6 +43,18 @@ fn wish() -> Wish {
         access: None,
         multi_queue: false,
         mtu: None,
+        create_bridge: None,
+        isolated: false,
+        vlans: None,
+        wait: None,
+    }
+}
+
+fn filtering() -> BridgeInfo {
+    BridgeInfo {
+        vlan_filtering: true,
+        default_pvid: Some(1),
+        ..BridgeInfo::default()
     }
 }
 
@@ -43,13 +62,14 @@ fn bridge() -> Link {
     Link {
         index: 2,
         name: name("br0"),
-        kind: Kind::Bridge,
+        kind: Kind::Bridge(filtering()),
         mtu: 9000,
         address: Some(Mac([2, 0, 0, 0, 0, 1])),
         up: true,
         carrier: true,
         master: None,
         addr_gen_mode: Some(AddrGenMode::Eui64),
+        port: None,
     }
 }
 
@@ -65,6 +85,7 @@ fn tap(info: TapInfo) -> Link {
         carrier: true,
         master: None,
         addr_gen_mode: Some(AddrGenMode::Eui64),
+        port: None,
     }
 }
 
@@ -74,7 +95,13 @@ fn facts(tap: Option<Link>) -> Facts {
         master: None,
         bridge: Some(bridge()),
         at_hand: false,
-        random: [1, 2, 3, 4, 5],
+        vlans: Vec::new(),
+        ipv6: true,
+        random: Random {
+            tap: [1, 2, 3, 4, 5],
+            bridge: [6, 7, 8, 9, 10],
+            index: 70_000,
+        },
     }
 }
 
@@ -105,7 +132,7 @@ fn br(index: u32) -> Option<LinkRef> {
 }
 
 fn up(wish: Wish, facts: Facts) -> Result<Plan, Error> {
-    let leave = Judge::new(&root(), None, false).may_bring_up(wish, facts)?;
+    let leave = Judge::new(&root(), None, false).may_bring_up(wish, &Settings::default(), facts)?;
     Ok(Plan::up(&leave))
 }
 
@@ -163,13 +190,10 @@ fn options_reach_the_tap_that_is_made() {
 
 #[test]
 fn where_there_is_no_ipv6_its_addresses_are_not_spoken_of() {
-    for (mode, mtu) in [(None, 1500), (Some(AddrGenMode::Eui64), 1279)] {
+    for (ipv6, mtu) in [(false, 1500), (true, 1279)] {
         let mut facts = facts(None);
-        facts.bridge = Some(Link {
-            addr_gen_mode: mode,
-            mtu,
-            ..bridge()
-        });
+        facts.ipv6 = ipv6;
+        facts.bridge = Some(Link { mtu, ..bridge() });
         let plan = up(wish(), facts).unwrap();
         assert!(!commands(&plan).concat().contains("addrgenmode"));
     }
@@ -388,7 +412,7 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
 fn nothing_but_a_tap_is_ever_touched() {
     for kind in [
         Kind::Tun,
-        Kind::Bridge,
+        Kind::Bridge(filtering()),
         Kind::Plain,
         Kind::Other("veth".to_owned()),
     ] {
@@ -414,7 +438,11 @@ fn only_a_bridge_is_a_bridge() {
             ..facts(None)
         },
     );
-    assert_eq!(error, Err(Error::NoBridge(name("br0"))));
+    let missing = Error::NoBridge {
+        name: name("br0"),
+        others: Vec::new(),
+    };
+    assert_eq!(error, Err(missing));
     for kind in [Kind::Plain, Kind::Tun, Kind::Other("bond".to_owned())] {
         let mut facts = facts(None);
         facts.bridge = Some(Link { kind, ..bridge() });
@@ -534,8 +562,190 @@ fn what_could_not_be_undone_is_said() {
     let error = apply(&mut model, &plan, |_| ()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot attach to br0: I/O error; and then cannot detach from its bridge: I/O error"
+        "cannot attach to br0: I/O error; not undone: detach from its bridge (I/O error)"
     );
     assert_eq!(model.asked.len(), 4, "the undo goes on after a failure");
     assert_eq!(error.exit_code(), ExitCode::Kernel);
+}
+
+fn to_create(addresses: &[&str]) -> Wish {
+    let addresses = addresses.iter().map(|text| Address::parse(text).unwrap());
+    Wish {
+        create_bridge: Some(addresses.collect()),
+        ..wish()
+    }
+}
+
+#[test]
+fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
+    let none = || Facts {
+        bridge: None,
+        ..facts(None)
+    };
+    let plan = up(to_create(&["192.168.10.1/24", "fd00::1/64"]), none()).unwrap();
+    let commands = commands(&plan);
+    assert_eq!(
+        commands.first().unwrap(),
+        "ip link add name br0 address 02:06:07:08:09:0a type bridge stp_state 0 forward_delay 0\n\
+         ip address add 192.168.10.1/24 dev br0\n\
+         ip address add fd00::1/64 dev br0\n\
+         ip link set dev br0 up"
+    );
+    assert_eq!(
+        undos(&plan).first().unwrap().as_deref(),
+        Some("ip link delete dev br0")
+    );
+
+    let plan = up(to_create(&["192.168.10.1/24"]), facts(None)).unwrap();
+    assert!(
+        !plan
+            .steps()
+            .iter()
+            .any(|planned| matches!(planned.step, Step::MakeBridge(_))),
+        "a bridge that exists is never changed"
+    );
+}
+
+#[test]
+fn addresses_are_read_whole_or_not_at_all() {
+    for good in [
+        "192.168.10.1/24",
+        "10.0.0.1/0",
+        "10.0.0.1/32",
+        "fd00::1/64",
+        "::1/128",
+    ] {
+        assert_eq!(Address::parse(good).unwrap().to_string(), good);
+    }
+    for bad in [
+        "",
+        "/",
+        "192.168.10.1",
+        "192.168.10.1/",
+        "192.168.10.1/33",
+        "192.168.10/24",
+        "fd00::1/129",
+        "fd00::1/-1",
+        "10.0.0.1/+8",
+        "10.0.0.1/8/8",
+        "0.0.0.0/8",
+        "224.0.0.1/4",
+        "ff02::1/64",
+        "host/24",
+    ] {
+        assert_eq!(Address::parse(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_port_is_limited_before_it_goes_up() {
+    let limited = Wish {
+        isolated: true,
+        vlans: Some(VlanWish {
+            pvid: Some(10),
+            tagged: vec![20, 21, 22, 30],
+        }),
+        ..wish()
+    };
+    let plan = up(limited.clone(), facts(None)).unwrap();
+    let all = commands(&plan);
+    let (_, joining) = all.split_at(2);
+    assert_eq!(
+        joining,
+        [
+            "ip link set dev tap0 master br0",
+            "bridge link set dev tap0 isolated on",
+            "bridge vlan del dev tap0 vid 1\n\
+             bridge vlan add dev tap0 vid 10 pvid untagged\n\
+             bridge vlan add dev tap0 vid 20-22\n\
+             bridge vlan add dev tap0 vid 30",
+            "ip link set dev tap0 up",
+            KEEP,
+        ]
+    );
+
+    // A port that has it all is left alone; one that lacks something gets that.
+    let port = |isolated| Link {
+        port: Some(PortInfo {
+            state: PortState::Forwarding,
+            isolated: Some(isolated),
+        }),
+        ..finished(owned())
+    };
+    let having = |link, vlans: &[PortVlan]| Facts {
+        master: br(2),
+        vlans: vlans.to_vec(),
+        ..facts(Some(link))
+    };
+    let all: Vec<PortVlan> = [PortVlan::untagged(10)]
+        .into_iter()
+        .chain([20, 21, 22, 30].map(PortVlan::tagged))
+        .collect();
+    let plan = up(limited.clone(), having(port(true), &all)).unwrap();
+    assert_eq!(commands(&plan), Vec::<String>::new());
+    let plan = up(limited, having(port(false), &[PortVlan::untagged(10)])).unwrap();
+    assert_eq!(
+        commands(&plan),
+        [
+            "bridge link set dev tap0 isolated on",
+            "bridge vlan add dev tap0 vid 20-22\nbridge vlan add dev tap0 vid 30",
+        ]
+    );
+    assert_eq!(
+        undos(&plan),
+        [
+            Some("bridge link set dev tap0 isolated off".to_owned()),
+            Some("bridge vlan del dev tap0 vid 20-22\nbridge vlan del dev tap0 vid 30".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn vlans_on_a_bridge_that_does_not_keep_them_apart_are_refused() {
+    let tagged = Wish {
+        vlans: Some(VlanWish {
+            pvid: None,
+            tagged: vec![10],
+        }),
+        ..wish()
+    };
+    let mut facts = facts(None);
+    facts.bridge = Some(Link {
+        kind: Kind::Bridge(BridgeInfo::default()),
+        ..bridge()
+    });
+    let error = up(tagged, facts).unwrap_err();
+    assert_eq!(error, Error::NoVlanFiltering(name("br0")));
+    assert_eq!(error.exit_code(), ExitCode::Bridge);
+}
+
+#[test]
+fn only_a_tap_that_a_program_has_open_is_waited_for_and_before_it_is_kept() {
+    let patient = Wish {
+        wait: Some(7),
+        ..wish()
+    };
+    let held = Facts {
+        at_hand: true,
+        ..facts(Some(tap(owned())))
+    };
+    let plan = up(patient.clone(), held).unwrap();
+    let last = plan.steps().last().map(|planned| &planned.step);
+    let waits = |step: &Step| matches!(step, Step::Wait { seconds: 7, .. });
+    assert!(last.is_some_and(waits));
+
+    let idle = Link {
+        carrier: false,
+        ..tap(owned())
+    };
+    for facts in [facts(None), facts(Some(idle))] {
+        let plan = up(patient.clone(), facts).unwrap();
+        assert!(!plan.steps().iter().any(|p| waits(&p.step)));
+        assert!(
+            plan.notice()
+                .unwrap()
+                .to_string()
+                .contains("not waited for")
+        );
+    }
 }

@@ -19,9 +19,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use qemu_ifup::acl::{ACL_FILE, Acl};
 use qemu_ifup::caller::Caller;
-use qemu_ifup::cli::Access;
+use qemu_ifup::cli::{self, Access, Settings};
 use qemu_ifup::error::Error;
-use qemu_ifup::facts::{Facts, Kind, Link, LinkRef, TapInfo};
+use qemu_ifup::facts::{BridgeInfo, Facts, Kind, Link, LinkRef, Random, TapInfo};
 use qemu_ifup::file::Contents;
 use qemu_ifup::name::IfName;
 use qemu_ifup::policy::{Judge, Wish};
@@ -473,7 +473,10 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
         Caller::from_parts(
             uid,
             groups,
-            Privilege { net_admin },
+            Privilege {
+                net_admin,
+                looks_at_others: false,
+            },
             |_| None,
             |_| unreachable!(),
         )
@@ -488,6 +491,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
         carrier: false,
         master: None,
         addr_gen_mode: None,
+        port: None,
     };
     let tap = |owner, group| {
         Some(Kind::Tap(TapInfo {
@@ -522,7 +526,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
         (tap(Some(ALICE), Some(OUTSIDERS)), "group that you are not in", ""),
         (tap(Some(BOB), Some(STAFF)), "another user's", ""),
         (Some(Kind::Tun), "", "a tun"),
-        (Some(Kind::Bridge), "", "a bridge"),
+        (Some(Kind::Bridge(BridgeInfo::default())), "", "a bridge"),
         (Some(Kind::Other("macvtap".into())), "", "kind macvtap"),
         (Some(Kind::Plain), "", "plain"),
     ];
@@ -574,7 +578,9 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                 }),
                 bridge,
                 at_hand: false,
-                random: [0; 5],
+                vlans: Vec::new(),
+                ipv6: true,
+                random: Random::default(),
             };
             let mut check = |rules: &[&'static str], verdict: Option<Error>, what: &str| {
                 let mut reasons = vec![*tap_fact];
@@ -610,10 +616,27 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                     access,
                     multi_queue: false,
                     mtu,
+                    create_bridge: None,
+                    isolated: false,
+                    vlans: None,
+                    wait: None,
                 };
-                let facts = facts(Some(link(6, name(bridge), Kind::Bridge)));
+                // He asks for all of it himself; root's configuration says nothing.
+                let asked = Settings {
+                    access: access.map(|access| match access {
+                        Access::Owner(uid) => Access::Owner(cli::Id::Number(uid)),
+                        Access::Group(gid) => Access::Group(cli::Id::Number(gid)),
+                    }),
+                    mtu,
+                    ..Settings::default()
+                };
+                let facts = facts(Some(link(
+                    6,
+                    name(bridge),
+                    Kind::Bridge(BridgeInfo::default()),
+                )));
                 let what = format!("{what}, {wish:?}");
-                let verdict = match judge.may_bring_up(wish, facts) {
+                let verdict = match judge.may_bring_up(wish, &asked, facts) {
                     // What the kernel cannot do is no matter of policy.
                     Err(Error::FixedTap { .. }) => continue,
                     verdict => verdict.err(),

@@ -1,15 +1,18 @@
 //! Interfaces in netlink's terms: what is asked and told of them, and how the answer is read.
 //!
-//! A request is built with the types of netlink-packet-route. An answer is walked, and only what is needed is taken:
-//! the crate's own parse of an interface is all or nothing, and would fail on, say, a bridge whose alias is not UTF-8.
+//! An answer is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
+//! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
 
-use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkHeader, LinkMessage,
-};
+use netlink_packet_core::{DefaultNla, NlaBuffer};
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use nix::errno::Errno;
 
 use crate::error::Cause;
-use crate::facts::{AddrGenMode, IfIndex, Kind, Link, Mac, TapInfo};
+use crate::facts::{AddrGenMode, IfIndex, Kind, Link, Mac, PortInfo, TapInfo};
+use crate::kernel::attribute::{
+    Message, attributes, byte, bytes, find, flag, nest, number, text, word,
+};
+use crate::kernel::bridge;
 use crate::kernel::netlink::{Netlink, Wire};
 use crate::name::IfName;
 use crate::step::LinkChange;
@@ -31,29 +34,23 @@ mod tun {
 /// (linux/if_link.h).
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 
+/// The attribute of an address family has the family's number for its type (linux/socket.h).
+const AF_INET6: u16 = 10;
+
 /// Bytes of `struct ifinfomsg` (linux/rtnetlink.h), which stands before the attributes.
-const IFINFOMSG: usize = 16;
+pub const IFINFOMSG: usize = 16;
 
 /// Looks an interface up by name.
 ///
 /// # Errors
 /// ENODEV if there is none of that name.
 pub fn by_name<W: Wire>(netlink: &mut Netlink<W>, name: IfName) -> Result<Link, Cause> {
-    let mut bytes = name.as_bytes().to_owned();
-    bytes.push(0);
-    let link = get(
-        netlink,
-        0,
-        Some(LinkAttribute::Other(DefaultNla::new(
-            libc::IFLA_IFNAME,
-            bytes,
-        ))),
-    )?;
+    let link = get(netlink, 0, Some(text(libc::IFLA_IFNAME, name.as_bytes())))?;
     // The kernel also finds alternative names; acting on those would be acting on another interface.
     if link.name == name {
         Ok(link)
     } else {
-        Err(nix::errno::Errno::ENODEV.into())
+        Err(Errno::ENODEV.into())
     }
 }
 
@@ -84,21 +81,14 @@ pub fn change<W: Wire>(
         };
     }
     let attributes = [
-        change
-            .address
-            .map(|address| LinkAttribute::Address(address.0.to_vec())),
-        change.mtu.map(LinkAttribute::Mtu),
+        change.address.map(|mac| bytes(libc::IFLA_ADDRESS, &mac.0)),
+        change.mtu.map(|mtu| word(libc::IFLA_MTU, mtu)),
         change
             .master
-            .map(|master| LinkAttribute::Controller(master.map_or(0, |link| link.index))),
+            .map(|master| word(libc::IFLA_MASTER, master.map_or(0, |link| link.index))),
         change.addr_gen_mode.map(|mode| {
-            let mode = AfSpecInet6::AddrGenMode(match mode {
-                AddrGenMode::Eui64 => In6AddrGenMode::Eui64,
-                AddrGenMode::None => In6AddrGenMode::None,
-                AddrGenMode::StablePrivacy => In6AddrGenMode::StablePrivacy,
-                AddrGenMode::Random => In6AddrGenMode::Random,
-            });
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+            let mode = bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode_number(mode)]);
+            nest(libc::IFLA_AF_SPEC, &[nest(AF_INET6, &[mode])])
         }),
     ];
     message.attributes = attributes.into_iter().flatten().collect();
@@ -113,19 +103,32 @@ pub fn delete<W: Wire>(netlink: &mut Netlink<W>, index: IfIndex) -> Result<(), C
     netlink.tell(libc::RTM_DELLINK, 0, &message(index))
 }
 
-fn message(index: IfIndex) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header = LinkHeader {
-        index,
-        ..LinkHeader::default()
-    };
-    message
+/// Shows all interfaces.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn each<W: Wire>(netlink: &mut Netlink<W>, mut see: impl FnMut(Link)) -> Result<(), Cause> {
+    netlink.ask_all(libc::RTM_GETLINK, &message(0), libc::RTM_NEWLINK, |body| {
+        see(parse(body)?);
+        Ok(())
+    })
+}
+
+/// An empty message about an interface; 0 is none in particular.
+pub fn message(index: IfIndex) -> Message<LinkHeader> {
+    Message {
+        header: LinkHeader {
+            index,
+            ..LinkHeader::default()
+        },
+        attributes: Vec::new(),
+    }
 }
 
 fn get<W: Wire>(
     netlink: &mut Netlink<W>,
     index: IfIndex,
-    name: Option<LinkAttribute>,
+    name: Option<DefaultNla>,
 ) -> Result<Link, Cause> {
     let mut message = message(index);
     // Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
@@ -157,6 +160,7 @@ pub fn parse(body: &[u8]) -> Result<Link, Cause> {
         carrier: link.carrier,
         master: link.master,
         addr_gen_mode: link.addr_gen_mode,
+        port: link.port,
     })
 }
 
@@ -170,6 +174,7 @@ struct Unfinished {
     carrier: bool,
     master: Option<IfIndex>,
     addr_gen_mode: Option<AddrGenMode>,
+    port: Option<PortInfo>,
 }
 
 impl Unfinished {
@@ -186,7 +191,10 @@ impl Unfinished {
             libc::IFLA_ADDRESS => self.address = value.try_into().ok().map(Mac),
             libc::IFLA_CARRIER => self.carrier = flag(value)?,
             libc::IFLA_MASTER => self.master = Some(number(value)?).filter(|&index| index != 0),
-            libc::IFLA_LINKINFO => self.kind = kind(value)?,
+            libc::IFLA_LINKINFO => {
+                self.kind = kind(value)?;
+                self.port = bridge::port(value)?;
+            }
             libc::IFLA_AF_SPEC => self.addr_gen_mode = addr_gen_mode(value)?,
             // An answer has dozens of attributes, and every kernel adds some.
             _ => {}
@@ -203,7 +211,7 @@ fn kind(info: &[u8]) -> Result<Option<Kind>, Cause> {
     let data = find(info, libc::IFLA_INFO_DATA)?.unwrap_or_default();
     Ok(Some(match word.strip_suffix(&[0]).unwrap_or(word) {
         b"tun" => tun_or_tap(data)?,
-        b"bridge" => Kind::Bridge,
+        b"bridge" => Kind::Bridge(bridge::info(data)?),
         other => Kind::Other(String::from_utf8_lossy(other).into_owned()),
     }))
 }
@@ -230,10 +238,7 @@ fn tun_or_tap(data: &[u8]) -> Result<Kind, Cause> {
 }
 
 fn addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, Cause> {
-    // A family's number is the type of its attribute; AF_INET6 is small on every architecture.
-    let family =
-        u16::try_from(libc::AF_INET6).map_err(|_| Cause::Nonsense("AF_INET6 is no type"))?;
-    let Some(inet6) = find(families, family)? else {
+    let Some(inet6) = find(families, AF_INET6)? else {
         return Ok(None);
     };
     let Some(mode) = find(inet6, IFLA_INET6_ADDR_GEN_MODE)? else {
@@ -248,40 +253,11 @@ fn addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, Cause> {
     }
 }
 
-/// The attributes of a run of bytes, each with its length checked.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, Cause>> {
-    NlasIterator::new(bytes)
-        .map(|attribute| attribute.map_err(|_| Cause::Nonsense("an attribute is cut short")))
-}
-
-fn find(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, Cause> {
-    for attribute in NlasIterator::new(bytes) {
-        let attribute = attribute.map_err(|_| Cause::Nonsense("an attribute is cut short"))?;
-        if attribute.kind() == kind {
-            // The buffer's own value() borrows from the buffer, not from the bytes.
-            let start = netlink_packet_core::NLA_HEADER_SIZE;
-            return Ok(attribute
-                .into_inner()
-                .get(start..usize::from(attribute.length())));
-        }
+fn mode_number(mode: AddrGenMode) -> u8 {
+    match mode {
+        AddrGenMode::Eui64 => 0,
+        AddrGenMode::None => 1,
+        AddrGenMode::StablePrivacy => 2,
+        AddrGenMode::Random => 3,
     }
-    Ok(None)
-}
-
-fn number(value: &[u8]) -> Result<u32, Cause> {
-    match value.try_into() {
-        Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
-        Err(_) => Err(Cause::Nonsense("a number that is not of four bytes")),
-    }
-}
-
-fn byte(value: &[u8]) -> Result<u8, Cause> {
-    match value {
-        [byte] => Ok(*byte),
-        _ => Err(Cause::Nonsense("a number that is not of one byte")),
-    }
-}
-
-fn flag(value: &[u8]) -> Result<bool, Cause> {
-    Ok(byte(value)? != 0)
 }

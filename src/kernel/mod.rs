@@ -1,25 +1,31 @@
 //! The only place that touches the system's interfaces: it observes facts and carries out steps.
 
+pub mod attribute;
+pub mod bridge;
 pub mod handover;
+pub mod host;
 pub mod link;
 pub mod netlink;
 pub mod tap;
 
 use std::os::fd::{BorrowedFd, RawFd};
 
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
 use netlink_sys::Socket;
 use nix::errno::Errno;
 
 use crate::apply::System;
+use crate::check::{Looked, View};
 use crate::error::{Cause, Error};
-use crate::facts::{Facts, IfIndex, Kind, Link};
+use crate::facts::{Facts, IfIndex, Kind, Link, PortState, Random};
 use crate::kernel::handover::Handover;
-use crate::kernel::netlink::Netlink;
+use crate::kernel::netlink::{Netlink, News};
 use crate::kernel::tap::{InheritedTap, TapFd, give};
 use crate::name::IfName;
 use crate::plan::Plan;
-use crate::policy::MakeLeave;
-use crate::step::Step;
+use crate::policy::{MakeLeave, Wish};
+use crate::step::{NewBridge, Step};
 
 /// The running kernel, and the tap that is being worked on.
 #[derive(Debug)]
@@ -65,7 +71,9 @@ impl Kernel {
         };
         let (name, tap) = make().map_err(|cause| match cause {
             Cause::Device(errno) => Error::Tun(errno),
-            Cause::Refused { .. } | Cause::Nonsense(_) => Error::step("make a tap", cause),
+            Cause::Refused { .. } | Cause::Ignored | Cause::Late(_) | Cause::Nonsense(_) => {
+                Error::step("make a tap", cause)
+            }
         })?;
         self.made = Some(tap);
         Ok(name)
@@ -75,7 +83,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn observe(&mut self, tap: IfName, bridge: Option<IfName>) -> Result<Facts, Error> {
+    pub fn observe(&mut self, tap: IfName, wish: Option<&Wish>) -> Result<Facts, Error> {
         self.tap = self.look_up(tap)?;
         // What was made is known by its descriptor; had it been renamed, the name would be another interface's.
         if let Some(made) = &self.made
@@ -84,17 +92,36 @@ impl Kernel {
             let cause = Cause::Nonsense("it was renamed at the same moment");
             return Err(Error::step(format!("look up {tap}"), cause));
         }
-        let bridge = match bridge {
-            Some(name) => self.look_up(name)?,
+        let bridge = match wish {
+            Some(wish) => self.look_up(wish.bridge)?,
             None => None,
+        };
+        // A new bridge has IPv6 where the loopback interface has it.
+        let example = match (&bridge, wish) {
+            (
+                None,
+                Some(Wish {
+                    create_bridge: Some(_),
+                    ..
+                }),
+            ) => self.look_up(IfName::LOOPBACK)?,
+            (found, _) => found.clone(),
         };
         let mut facts = Facts {
             tap: self.tap.clone(),
             master: None,
             bridge,
             at_hand: self.made.is_some(),
+            vlans: Vec::new(),
+            ipv6: example.is_some_and(|link| link.addr_gen_mode.is_some()),
             random: random(),
         };
+        let makes_bridge = wish.is_some_and(|wish| wish.create_bridge.is_some());
+        if makes_bridge && facts.bridge.is_none() {
+            while self.is_taken(facts.random.index)? {
+                facts.random.index += 1;
+            }
+        }
         if let Some(link) = &facts.tap {
             if link.carrier && self.made.is_none() {
                 self.inherited = InheritedTap::find(tap);
@@ -111,8 +138,20 @@ impl Kernel {
                     Some(master.reference())
                 }
             };
+            if facts.master.is_some() && wish.is_some_and(|wish| wish.vlans.is_some()) {
+                let vlans = bridge::vlans(&mut self.netlink, link.index);
+                facts.vlans = vlans.map_err(|cause| Error::step("read its VLANs", cause))?;
+            }
         }
         Ok(facts)
+    }
+
+    fn is_taken(&mut self, index: IfIndex) -> Result<bool, Error> {
+        match link::by_index(&mut self.netlink, index) {
+            Ok(_) => Ok(true),
+            Err(cause) if cause.errno() == Some(Errno::ENODEV) => Ok(false),
+            Err(cause) => Err(Error::step("find a number for the bridge", cause)),
+        }
     }
 
     fn look_up(&mut self, name: IfName) -> Result<Option<Link>, Error> {
@@ -148,9 +187,120 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Removes a bridge that we made, unless somebody has found a use for it since, or has got its number.
+    fn remove_bridge(&mut self, new: &NewBridge) -> Result<(), Cause> {
+        let index = new.link.index;
+        match link::by_index(&mut self.netlink, index) {
+            Ok(link) if link.address == Some(new.mac) => {}
+            Ok(_) => return Ok(()),
+            // It never came to be, or is gone.
+            Err(cause) if cause.errno() == Some(Errno::ENODEV) => return Ok(()),
+            Err(cause) => return Err(cause),
+        }
+        let mut has_ports = false;
+        link::each(&mut self.netlink, |link| {
+            has_ports |= link.master == Some(index);
+        })?;
+        if has_ports {
+            return Err(Cause::Nonsense("another port is in it by now"));
+        }
+        link::delete(&mut self.netlink, index)
+    }
+
+    /// Waits until the tap forwards. The news are subscribed to before the first look, so none is missed in between.
+    fn wait(&mut self, seconds: u32) -> Result<(), Cause> {
+        let index = self.index()?;
+        let end = Instant::now() + Duration::from_secs(seconds.into());
+        let mut news = News::listen()?;
+        loop {
+            let port = link::by_index(&mut self.netlink, index)?.port;
+            let state = port.map_or(PortState::Disabled, |port| port.state);
+            if state == PortState::Forwarding {
+                return Ok(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Cause::Late(state));
+            }
+            match news.wait(left) {
+                Err(cause) if cause.errno() != Some(Errno::EAGAIN) => return Err(cause),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Kernel {
+    /// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
+    pub fn docker_drops(&mut self) -> bool {
+        host::bridge_nf() == Some(true)
+            && matches!(self.look_up(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+    }
+
+    /// All bridges; none where the kernel does not say.
+    pub fn bridges(&mut self) -> Vec<IfName> {
+        host::bridges(&mut self.netlink).unwrap_or_default()
+    }
+
+    /// Looks at everything that a guest's network depends on, changing nothing.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn look_around(&mut self, looked: Looked) -> Result<View, Error> {
+        let failed = |cause| Error::step("look around", cause);
+        let bridge = self.look_up(looked.bridge_name)?;
+        let bridge_view = match &bridge {
+            Some(link) if matches!(link.kind, Kind::Bridge(_)) => {
+                Some(host::bridge_view(&mut self.netlink, link).map_err(failed)?)
+            }
+            Some(_) | None => None,
+        };
+        let tap = match looked.tap {
+            Some(name) => Some((name, self.look_up(name)?)),
+            None => None,
+        };
+        let index = tap
+            .as_ref()
+            .and_then(|(_, link)| Some(link.as_ref()?.index));
+        let tap_has_address = match index {
+            Some(index) => {
+                host::has_address(&mut self.netlink, index, host::LINK_LOCAL).map_err(failed)?
+            }
+            None => false,
+        };
+        let is_held = tap
+            .as_ref()
+            .is_some_and(|(_, link)| link.as_ref().is_some_and(|link| link.carrier));
+        Ok(View {
+            tun: host::try_tun(),
+            bridge,
+            bridge_view,
+            bridges: self.bridges(),
+            switches: host::switches(),
+            tap,
+            tap_has_address,
+            holder: looked.tap.filter(|_| is_held).and_then(host::holder),
+            managers: host::managers(index),
+            looked,
+        })
+    }
+}
+
 impl System for Kernel {
     fn carry_out(&mut self, plan: &Plan, step: &Step) -> Result<(), Cause> {
         match step {
+            Step::MakeBridge(new) => bridge::make_bridge(&mut self.netlink, new),
+            Step::RemoveBridge(new) => self.remove_bridge(new),
+            Step::Isolate(isolated) => {
+                let index = self.index()?;
+                bridge::isolate(&mut self.netlink, index, *isolated)
+            }
+            Step::Vlans { from, to } => {
+                let index = self.index()?;
+                bridge::set_vlans(&mut self.netlink, index, from, to)
+            }
+            Step::Wait { seconds, .. } => self.wait(*seconds),
             Step::Make {
                 access,
                 multi_queue,
@@ -206,11 +356,36 @@ impl System for Kernel {
     }
 }
 
-/// Five random bytes. They are no secret and need only differ between taps.
-fn random() -> [u8; 5] {
-    let mut bytes = [0; 5];
-    // SAFETY: getrandom(2) writes at most as many bytes as it is told, which is as many as there are.
-    // Should it fail, the address is still valid; that the kernel has random bytes is not ours to enforce.
-    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+/// Numbers for bridges that we make begin here, above those that the kernel gives by itself on any machine but the
+/// busiest.
+const FIRST_OWN_INDEX: IfIndex = 1 << 16;
+
+/// Random bytes, also early at boot, when the kernel does not vouch for them yet.
+fn random_bytes() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    // Linux before 5.6 does not know the first flag.
+    for flags in [libc::GRND_INSECURE, libc::GRND_NONBLOCK] {
+        // SAFETY: getrandom(2) writes at most as many bytes as it is told, which is as many as there are.
+        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), flags) };
+        if usize::try_from(got) == Ok(bytes.len()) {
+            return bytes;
+        }
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = now.as_nanos().rotate_left(32) ^ u128::from(std::process::id());
+    for (byte, &seed) in bytes.iter_mut().zip(&seed.to_ne_bytes()) {
+        *byte = seed;
+    }
     bytes
+}
+
+fn random() -> Random {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = random_bytes();
+    Random {
+        tap: [a, b, c, d, e],
+        bridge: [f, g, h, i, j],
+        index: FIRST_OWN_INDEX + IfIndex::from(u16::from_ne_bytes([k, l])),
+    }
 }

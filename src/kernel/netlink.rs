@@ -10,23 +10,31 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_REQUEST, NLMSG_ERROR, NetlinkHeader, NlasIterator,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkHeader, NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::error::Cause;
 
-/// The kernel has answered by the time it is asked for the answer, so one that is late this long never comes.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel has answered by the time it is asked for the answer, so one that is late this many seconds never comes.
+const PATIENCE: i64 = 5;
 
-/// Room for one answer: iproute2 reads with as much, and one interface takes 1 to 2 kB.
-const ROOM: usize = 32 * 1024;
+/// Room for one answer: the kernel fills at most this much, and one interface takes 1 to 2 kB. What is not written to
+/// takes no memory.
+const ROOM: usize = 64 * 1024;
+
+/// `RTMGRP_LINK` in linux/rtnetlink.h, as a mask of groups.
+const LINK_GROUP: u32 = 1;
 
 /// Bytes of a netlink header (`struct nlmsghdr` in linux/netlink.h).
 const HEADER: usize = 16;
+
+/// Each message begins at a multiple of this many bytes (`NLMSG_ALIGNTO` in linux/netlink.h).
+const ALIGNMENT: usize = 4;
 
 /// The attribute of an error that holds the kernel's words (`NLMSGERR_ATTR_MSG` in linux/netlink.h).
 const WORDS: u16 = 1;
@@ -68,6 +76,49 @@ pub struct Netlink<W> {
     answer: Vec<u8>,
 }
 
+/// A socket that hears of every change to an interface.
+#[derive(Debug)]
+pub struct News(Socket);
+
+impl News {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn listen() -> Result<Self, Cause> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
+        Ok(Self(socket))
+    }
+
+    /// Waits until something changed. What it was is not told: it is looked up, which finds the latest state even if
+    /// news were lost.
+    ///
+    /// # Errors
+    /// Nothing changed for that long: EAGAIN.
+    pub fn wait(&mut self, patience: Duration) -> Result<(), Cause> {
+        let micros = i64::try_from(patience.as_micros())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        limit_waiting(&self.0, TimeVal::microseconds(micros))?;
+        match self.0.recv(&mut Vec::with_capacity(1), libc::MSG_TRUNC) {
+            Ok(_) => Ok(()),
+            // A signal, or more news than the socket holds: either way it is time to look.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS)) => {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn limit_waiting(socket: &Socket, patience: TimeVal) -> Result<(), Cause> {
+    // SAFETY: the descriptor is open as long as `socket`, which outlives this borrow.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    setsockopt(&descriptor, ReceiveTimeout, &patience)?;
+    Ok(())
+}
+
 impl Netlink<Socket> {
     /// Opens one about interfaces and addresses.
     ///
@@ -77,10 +128,7 @@ impl Netlink<Socket> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        let seconds = i64::try_from(PATIENCE.as_secs()).unwrap_or(i64::MAX);
-        // SAFETY: the descriptor is open as long as `socket`, which outlives this borrow.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-        setsockopt(&descriptor, ReceiveTimeout, &TimeVal::new(seconds, 0))?;
+        limit_waiting(&socket, TimeVal::seconds(PATIENCE))?;
         Ok(Self::over(socket))
     }
 }
@@ -116,13 +164,95 @@ impl<W: Wire> Netlink<W> {
     /// The kernel's refusal, or an answer that makes no sense.
     pub fn tell(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), Cause> {
         self.send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
+        self.acknowledgement()
+    }
+
+    fn acknowledgement(&mut self) -> Result<(), Cause> {
         match self.receive()? {
             (header, _) if header.message_type == NLMSG_ERROR => Ok(()),
             _ => Err(Cause::Nonsense("the kernel answered something else")),
         }
     }
 
+    /// Tells the kernel to do several things, one after the other, in one `sendto(2)`: no kill comes between them. The
+    /// kernel does not stop at the first one that fails, so the later ones must then be harmless.
+    ///
+    /// # Errors
+    /// The first refusal, or an answer that makes no sense, and to which request, from 0.
+    pub fn tell_all<'a>(
+        &mut self,
+        requests: impl IntoIterator<Item = (u16, u16, &'a dyn Emitable)>,
+    ) -> Result<(), (u32, Cause)> {
+        let at_first = |cause| (0, cause);
+        let before = self.sequence;
+        let mut batch = Vec::new();
+        for (kind, flags, body) in requests {
+            let message = self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body);
+            batch.extend(message.map_err(at_first)?);
+        }
+        let last = self.sequence;
+        self.wire
+            .send(&batch)
+            .map_err(|error| at_first(error.into()))?;
+        let mut first_refusal = Ok(());
+        for sequence in before + 1..=last {
+            self.sequence = sequence;
+            let answer = self.acknowledgement();
+            first_refusal =
+                first_refusal.and(answer.map_err(|cause| (sequence - before - 1, cause)));
+        }
+        first_refusal
+    }
+
+    /// Asks for all objects of a kind, and shows each body to `see`.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or an answer that makes no sense.
+    pub fn ask_all(
+        &mut self,
+        kind: u16,
+        body: &impl Emitable,
+        expected: u16,
+        mut see: impl FnMut(&[u8]) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
+        self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+        loop {
+            self.receive_datagram()?;
+            // A datagram holds many messages here, the last of all of which says that it is the last.
+            let mut rest = self.answer.as_slice();
+            while !rest.is_empty() {
+                let header = header(rest)?;
+                let length = usize::try_from(header.length).map_err(|_| Errno::EMSGSIZE)?;
+                let (message, others) = rest
+                    .split_at_checked(length.next_multiple_of(ALIGNMENT).min(rest.len()))
+                    .ok_or(Cause::Nonsense("the kernel's answer ends early"))?;
+                rest = others;
+                if header.sequence_number != self.sequence {
+                    continue;
+                }
+                let body = message.get(HEADER..length).unwrap_or_default();
+                if header.message_type == NLMSG_DONE {
+                    return Ok(());
+                }
+                if header.message_type == NLMSG_ERROR {
+                    return verdict(header.flags, body);
+                }
+                if header.message_type != expected {
+                    return Err(Cause::Nonsense("the kernel answered something else"));
+                }
+                see(body)?;
+            }
+        }
+    }
+
     fn send(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), Cause> {
+        let message = self.message(kind, flags, body)?;
+        self.wire.send(&message)?;
+        Ok(())
+    }
+
+    /// The next request, ready to be sent.
+    fn message(&mut self, kind: u16, flags: u16, body: &dyn Emitable) -> Result<Vec<u8>, Cause> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = HEADER + body.buffer_len();
         let mut header = NetlinkHeader::default();
@@ -136,28 +266,13 @@ impl<W: Wire> Netlink<W> {
             header.emit(room);
             body.emit(rest);
         }
-        self.wire.send(&message)?;
-        Ok(())
+        Ok(message)
     }
 
     /// Receives the answer to the last request: its header, and where in the buffer its body is. A refusal is an error.
     fn receive(&mut self) -> Result<(NetlinkHeader, std::ops::Range<usize>), Cause> {
         loop {
-            self.answer.clear();
-            let (length, from_kernel) = match self.wire.receive(&mut self.answer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(Cause::Nonsense("the kernel did not answer in time"));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if length > self.answer.len() {
-                return Err(Cause::Nonsense("the kernel's answer is too long"));
-            }
-            if !from_kernel {
-                return Err(Cause::Nonsense("the answer is not the kernel's"));
-            }
+            self.receive_datagram()?;
             let header = header(&self.answer)?;
             // Serial-number arithmetic: a late answer to an earlier request is no answer to this one.
             let age = self.sequence.wrapping_sub(header.sequence_number);
@@ -177,6 +292,28 @@ impl<W: Wire> Netlink<W> {
             }
             return Ok((header, HEADER..self.answer.len()));
         }
+    }
+
+    /// Receives what comes next from the kernel, whole.
+    fn receive_datagram(&mut self) -> Result<(), Cause> {
+        self.answer.clear();
+        let (length, from_kernel) = loop {
+            match self.wire.receive(&mut self.answer) {
+                Ok(received) => break received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Cause::Nonsense("the kernel did not answer in time"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if length > self.answer.len() {
+            return Err(Cause::Nonsense("the kernel's answer is too long"));
+        }
+        if !from_kernel {
+            return Err(Cause::Nonsense("the answer is not the kernel's"));
+        }
+        Ok(())
     }
 }
 

@@ -125,20 +125,12 @@ impl InheritedTap {
                 .ok()?
                 .into_iter()
                 .map(Self)
-                .find(|fd| fd.is_tun() && name_behind(fd.descriptor()) == Ok(name));
+                .find(|fd| is_tun(fd.descriptor()) && name_behind(fd.descriptor()) == Ok(name));
             if found.is_some() {
                 return found;
             }
         }
         None
-    }
-
-    /// Whether it is /dev/net/tun at all: an ioctl on a descriptor of some other driver could mean anything there.
-    fn is_tun(&self) -> bool {
-        fstat(self.descriptor()).is_ok_and(|stat| {
-            SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
-                && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE
-        })
     }
 
     /// The descriptor.
@@ -147,6 +139,14 @@ impl InheritedTap {
         // descriptor that it did not open.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
+}
+
+/// Whether a descriptor is one of /dev/net/tun at all: an ioctl on one of some other driver could mean anything there.
+pub fn is_tun(descriptor: impl AsFd) -> bool {
+    fstat(descriptor).is_ok_and(|stat| {
+        SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE
+    })
 }
 
 /// Descriptors asked about in one poll(2).
