@@ -86,7 +86,9 @@ pub fn try_tun() -> Result<(), Errno> {
         .open("/dev/net/tun");
     let file =
         opened.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    super::tap::is_tun(&file).then_some(()).ok_or(Errno::ENOTTY)
+    super::tap::is_tun(&file)?
+        .then_some(())
+        .ok_or(Errno::ENOTTY)
 }
 
 /// Settings of the kernel for this network namespace.

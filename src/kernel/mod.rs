@@ -124,7 +124,9 @@ impl Kernel {
         }
         if let Some(link) = &facts.tap {
             if link.carrier && self.made.is_none() {
-                self.inherited = InheritedTap::find(tap);
+                let found = InheritedTap::find(tap);
+                self.inherited =
+                    found.map_err(|cause| Error::step("look for QEMU's descriptor", cause))?;
                 facts.at_hand = self.inherited.is_some();
             }
             facts.master = match (link.master, &facts.bridge) {

@@ -112,8 +112,11 @@ impl InheritedTap {
     /// Looks for it among the open descriptors.
     ///
     /// A program with a privilege of its own may not read /proc/self/fd, so poll(2) is asked which numbers are open.
-    pub fn find(name: IfName) -> Option<Self> {
-        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    ///
+    /// # Errors
+    /// The kernel does not tell. That is not to be taken for "none": the tap would stay open to everybody.
+    pub fn find(name: IfName) -> Result<Option<Self>, Cause> {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit = RawFd::try_from(limit)
             .unwrap_or(RawFd::MAX)
             .min(MOST_DESCRIPTORS);
@@ -121,16 +124,14 @@ impl InheritedTap {
         while first < limit {
             let numbers = first..limit.min(first + AT_ONCE);
             first = numbers.end;
-            let found = open_ones(numbers)
-                .ok()?
-                .into_iter()
-                .map(Self)
-                .find(|fd| is_tun(fd.descriptor()) && name_behind(fd.descriptor()) == Ok(name));
-            if found.is_some() {
-                return found;
+            for number in open_ones(numbers)? {
+                let found = Self(number);
+                if is_tun(found.descriptor())? && has_open(found.descriptor(), name)? {
+                    return Ok(Some(found));
+                }
             }
         }
-        None
+        Ok(None)
     }
 
     /// The descriptor.
@@ -142,11 +143,24 @@ impl InheritedTap {
 }
 
 /// Whether a descriptor is one of /dev/net/tun at all: an ioctl on one of some other driver could mean anything there.
-pub fn is_tun(descriptor: impl AsFd) -> bool {
-    fstat(descriptor).is_ok_and(|stat| {
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
+    let stat = fstat(descriptor)?;
+    Ok(
         SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
-            && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE
-    })
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE,
+    )
+}
+
+/// Whether a descriptor of /dev/net/tun has the tap of this name open. One that has none open yet is in a bad state.
+fn has_open(descriptor: BorrowedFd<'_>, name: IfName) -> Result<bool, Cause> {
+    match name_behind(descriptor) {
+        Ok(found) => Ok(found == name),
+        Err(cause) if cause.errno() == Some(Errno::EBADFD) => Ok(false),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// Descriptors asked about in one poll(2).

@@ -1,0 +1,822 @@
+//! Both programs when things go wrong and when there is a lot to do: every system call of a run fails or is its last,
+//! a bridge is filled to its limit, and many run at once.
+//!
+//! What becomes of the interfaces is read back with `ip -j` and `bridge -j`, each test in a network of its own. How much
+//! was tried is printed, also when all is well.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "in a test a panic is the report"
+)]
+
+mod common;
+
+use common::{Run, Sandbox, bin, changes, command, eventually, have, open_tap_as, run, skip};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IoSliceMut, Write as _};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Prints a line even where the test passes.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn is_up(link: &Value) -> bool {
+    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
+}
+
+/// The snapshot without what follows the carrier of a tap, which goes up to a second after its last reader, and without
+/// the queueing discipline, which an interface gets when it first goes up and keeps.
+fn settled(s: &Sandbox) -> Value {
+    let mut all = s.snapshot();
+    prune(&mut all, &mut |key, value| {
+        matches!(key, "state" | "tentative" | "qdisc") || value["scope"] == "link"
+    });
+    all
+}
+
+/// The same without numbers and without what is random: the MACs but for their first byte, and all that comes of them.
+fn comparable(mut settled: Value) -> Value {
+    prune(&mut settled, &mut |key, value| {
+        let is_mac = |text: &str| text.len() == "02:00:00:00:00:00".len();
+        if let Some(mac) = value.as_str().filter(|text| is_mac(text)) {
+            *value = json!(mac[..3]);
+        }
+        matches!(key, "ifindex" | "bridge_id" | "root_id")
+            || matches!(
+                key,
+                "designated_bridge" | "designated_root" | "bridge" | "root"
+            )
+    });
+    settled
+}
+
+/// Removes what is picked, by its key (in a list an empty one) and its value, which may also be changed.
+fn prune(value: &mut Value, pick: &mut impl FnMut(&str, &mut Value) -> bool) {
+    if let Some(list) = value.as_array_mut() {
+        list.retain_mut(|v| !pick("", v));
+        list.iter_mut().for_each(|v| prune(v, pick));
+    } else if let Some(map) = value.as_object_mut() {
+        map.retain(|key, v| !pick(key, v));
+        map.values_mut().for_each(|v| prune(v, pick));
+    }
+}
+
+// Every system call fails, or is the last.
+
+/// How each system call can fail. What is left out cannot (getuid(2)), or is not the program's own doing.
+const FAILURES: &[(&str, &[&str])] = &[
+    (
+        "socket",
+        &[
+            "EMFILE",
+            "ENFILE",
+            "ENOBUFS",
+            "ENOMEM",
+            "EACCES",
+            "EAFNOSUPPORT",
+        ],
+    ),
+    ("setsockopt", &["ENOPROTOOPT", "EPERM", "ENOMEM"]),
+    ("getsockname", &["EBADF", "ENOTSOCK", "ENOBUFS"]),
+    ("sendto", &["ENOBUFS", "EPERM", "ENOMEM", "EAGAIN", "EINTR"]),
+    ("recvfrom", &["ENOBUFS", "EAGAIN", "EINTR", "ENOMEM"]),
+    (
+        "sendmsg",
+        &[
+            "EPIPE",
+            "EAGAIN",
+            "ENOBUFS",
+            "ETOOMANYREFS",
+            "ECONNRESET",
+            "EPERM",
+        ],
+    ),
+    ("connect", &["ECONNREFUSED", "EACCES", "EAGAIN", "EPERM"]),
+    ("open", OPEN),
+    ("openat", OPEN),
+    ("fcntl", &["EINVAL"]),
+    ("fstat", &["EIO"]),
+    ("newfstatat", &["EIO"]),
+    ("statx", &["EIO", "ENOSYS"]),
+    ("read", &["EIO", "EINTR"]),
+    ("close", &["EIO", "EINTR"]),
+    ("ioctl", &["EBUSY", "EPERM", "EINVAL", "ENOMEM", "ENODEV"]),
+    ("capget", &["EPERM", "EINVAL"]),
+    ("capset", &["EPERM", "EINVAL"]),
+    ("prctl", &["EPERM", "EINVAL"]),
+    ("getresuid", &["EPERM"]),
+    ("getresgid", &["EPERM"]),
+    ("getgroups", &["EPERM", "EINVAL"]),
+    ("getrandom", &["ENOSYS", "EAGAIN", "EINTR"]),
+    ("poll", POLL),
+    ("ppoll", POLL),
+    ("getrlimit", &["EPERM"]),
+    ("prlimit64", &["EPERM"]),
+    ("mmap", &["ENOMEM"]),
+    ("mremap", &["ENOMEM"]),
+    ("munmap", &["ENOMEM"]),
+    ("brk", &["ENOMEM"]),
+];
+const OPEN: &[&str] = &["EMFILE", "ENFILE", "EACCES", "EIO", "ENOMEM"];
+const POLL: &[&str] = &["ENOMEM", "EINTR"];
+
+/// Something that the program inherits as this number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handed {
+    Nothing,
+    /// The tap, which is not persistent: QEMU runs its script like this.
+    Tap,
+    /// A socket to hand a tap over by: QEMU runs its helper like this.
+    Socket,
+}
+
+/// One way to run a program.
+struct Mode {
+    name: &'static str,
+    program: &'static str,
+    args: &'static [&'static str],
+    /// Makes everything that there is before the run, but for what is handed.
+    setup: &'static str,
+    handed: Handed,
+    /// What a kill may leave besides nothing done and everything done, made out of what was before by a script.
+    after_kill: &'static [&'static str],
+    /// The end of the work may be reached although the program has to say that it failed: the answer was lost.
+    may_be_done_unknown: bool,
+    /// At least so many failures are tried, and so many of them matter; and so many kills.
+    least: [usize; 3],
+}
+
+const BRIDGE: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
+    ip link set br0 addrgenmode none
+    ip link set br0 up";
+const ATTACHED: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
+    ip link set br0 addrgenmode none
+    ip link set br0 up
+    ip tuntap add tap0 mode tap user 54321
+    ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
+    ip link set tap0 master br0 up";
+const CREATED: &str = "--create-bridge --address 192.168.10.1/24 --address fd00:10::1/64";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Before,
+    Done,
+    /// One of those that a kill may leave, by its number.
+    Between(usize),
+}
+
+struct Trial {
+    sandbox: Sandbox,
+    mode: Mode,
+    before: Value,
+    done: Value,
+    between: Vec<Value>,
+    /// What keeps the tap of the current run alive.
+    held: Option<OwnedFd>,
+}
+
+/// A system call of a run, by its name and how many of that name came before it: this is how strace(1) counts.
+struct Call {
+    name: String,
+    nth: usize,
+    line: String,
+}
+
+impl Trial {
+    /// None where the host does not allow it.
+    fn new(mode: Mode) -> Option<Self> {
+        if !have("strace") {
+            skip(&common::test_name(), "needs strace");
+            return None;
+        }
+        let mut trial = Self {
+            sandbox: Sandbox::new()?,
+            mode,
+            before: Value::Null,
+            done: Value::Null,
+            between: Vec::new(),
+            held: None,
+        };
+        for &script in trial.mode.after_kill {
+            trial.reset();
+            trial.sandbox.sh(script);
+            let left = comparable(settled(&trial.sandbox));
+            trial.between.push(left);
+        }
+        trial.reset();
+        Some(trial)
+    }
+
+    /// Makes everything as it is to be before a run.
+    fn reset(&mut self) {
+        let goes_by_itself = self.held.take().is_some();
+        let gone = || self.sandbox.link("tap0").is_none().then_some(());
+        if goes_by_itself {
+            eventually(gone).expect("the tap outlives its last descriptor");
+        }
+        self.sandbox
+            .try_sh("for l in tap0 br0; do ip link del $l || true; done");
+        assert_eq!(gone(), Some(()), "the tap stays");
+        self.sandbox.sh(self.mode.setup);
+        if self.mode.handed == Handed::Tap {
+            self.held = Some(open_tap_as(0, "tap0", 0).unwrap().into());
+        }
+        self.before = settled(&self.sandbox);
+    }
+
+    /// Runs the program under strace, with what it is to be handed.
+    fn run(&mut self, strace: &[&str]) -> Run {
+        let mut command = command("sh");
+        command
+            .args(["-c", "exec timeout 20 strace \"$@\" 5<&0 </dev/null", "sh"])
+            .args(strace)
+            .arg(bin(self.mode.program))
+            .args(self.mode.args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        match self.mode.handed {
+            Handed::Nothing => ended(command.stdin(Stdio::null())),
+            Handed::Tap => {
+                let tap = self.held.as_ref().unwrap().try_clone().unwrap();
+                ended(command.stdin(tap))
+            }
+            Handed::Socket => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let run = ended(command.stdin(OwnedFd::from(theirs)));
+                self.held = received(&ours);
+                run
+            }
+        }
+    }
+
+    /// The system calls of a run that succeeds, from the program's first act on.
+    fn calls(&mut self) -> Vec<Call> {
+        let log = self.sandbox.dir().join("calls");
+        let run = self.run(&["-o", log.to_str().unwrap()]);
+        assert_eq!(run.code, 0, "{run:?}");
+        self.done = comparable(settled(&self.sandbox));
+        let mut counts = HashMap::new();
+        let log = fs::read_to_string(log).unwrap();
+        let calls = log.lines().filter_map(|line| {
+            let (name, _) = line.split_once('(').filter(|(name, _)| !name.is_empty())?;
+            let nth: &mut usize = counts.entry(name.to_owned()).or_default();
+            *nth += 1;
+            Some(Call {
+                name: name.to_owned(),
+                nth: *nth,
+                line: line.chars().take(120).collect(),
+            })
+        });
+        // What comes before that is the runtime's.
+        let ours = calls.skip_while(|call| !call.line.contains("SIGXFSZ"));
+        let ours: Vec<Call> = ours.collect();
+        assert!(ours.len() > 20, "{log}");
+        ours
+    }
+
+    /// What the interfaces are like, which must be one of these states.
+    fn state(&self, allowed: &[State]) -> Result<State, String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let now = settled(&self.sandbox);
+            let from_before = changes(&self.before, &now);
+            let now = comparable(now);
+            let from_done = changes(&self.done, &now);
+            let between = || {
+                let mut all = self.between.iter();
+                all.position(|b| changes(b, &now).is_empty())
+            };
+            let found = match () {
+                () if from_before.is_empty() => Some(State::Before),
+                () if from_done.is_empty() => Some(State::Done),
+                () => between().map(State::Between),
+            };
+            if let Some(state) = found.filter(|state| allowed.contains(state)) {
+                return Ok(state);
+            }
+            // A child that another test has just forked may have a copy of a descriptor for a moment.
+            if Instant::now() > deadline {
+                let list = |changes: &[String]| changes[..changes.len().min(12)].join("\n    ");
+                return Err(format!(
+                    "left as {found:?}, which is none of {allowed:?}\n  not as before:\n    {}\n  not done:\n    {}",
+                    list(&from_before),
+                    list(&from_done)
+                ));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether the run ended as it may, and which states it may leave.
+    fn ending(&self, call: &Call, killed: bool, run: &Run) -> Result<Vec<State>, &'static str> {
+        use State::{Before, Between, Done};
+
+        let prefix = format!("{}: ", self.mode.program);
+        let says = run.stderr.starts_with(&prefix) && run.stderr.contains(" cannot ");
+        let between = (0..self.between.len()).map(Between);
+        let whatever = [Before, Done].into_iter().chain(between).collect();
+        let may_be_done = self.mode.may_be_done_unknown && call.name == "recvfrom";
+        match run.code {
+            137 if killed => Ok(whatever),
+            _ if killed => Err("it was not killed"),
+            0 => Ok(vec![Done]),
+            1..=9 if says && may_be_done => Ok(vec![Before, Done]),
+            1..=9 if says => Ok(vec![Before]),
+            // No memory: Rust's runtime says so and aborts, which is like a kill.
+            134 if run.stderr.contains("memory") => Ok(whatever),
+            _ => Err("an exit code or a message that nobody expects"),
+        }
+    }
+}
+
+/// Lets every system call of a run fail in every way that it can, and kills the program before it.
+fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
+    let Some(mut trial) = Trial::new(mode) else {
+        return;
+    };
+    let start = Instant::now();
+    let calls = trial.calls();
+    trial.reset();
+    let mut problems = Vec::new();
+    let (mut tried, mut failed, mut kills) = (0, 0, 0);
+    let mut killed_as = [0; 2];
+    let mut killed_between = vec![0; trial.between.len()];
+    for call in &calls {
+        let errnos = FAILURES.iter().find(|(name, _)| *name == call.name);
+        let errnos = errnos.map_or(&[][..], |(_, errnos)| *errnos);
+        let failures = errnos.iter().map(|errno| format!("error={errno}"));
+        for what in failures.chain(["signal=SIGKILL".to_owned()]) {
+            let killed = what.starts_with("signal");
+            let inject = format!("inject={}:{what}:when={}", call.name, call.nth);
+            let run = trial.run(&["-qq", "-o", "/dev/null", "-e", &inject]);
+            let found = match trial.ending(call, killed, &run) {
+                Ok(allowed) => trial.state(&allowed),
+                Err(error) => Err(error.to_owned()),
+            };
+            match found {
+                Ok(State::Before) if killed => killed_as[0] += 1,
+                Ok(State::Done) if killed => killed_as[1] += 1,
+                Ok(State::Between(n)) if killed => {
+                    killed_between[n] += 1;
+                    // Nothing is in the way of the next run, which completes it.
+                    let run = trial.run(&["-qq", "-o", "/dev/null", "-e", "trace=none"]);
+                    let state = trial.state(&[State::Done]);
+                    assert!(run.code == 0 && state.is_ok(), "{run:?} {state:?}");
+                }
+                Ok(_) => {}
+                Err(ref error) => {
+                    problems.push(format!("{what} at {}: {run:?}: {error}", call.line));
+                }
+            }
+            if killed {
+                kills += 1;
+            } else {
+                tried += 1;
+                failed += usize::from(run.code != 0);
+            }
+            if found != Ok(State::Before) {
+                trial.reset();
+            }
+        }
+        assert!(problems.len() < 5, "{}", problems.join("\n\n"));
+    }
+    let Mode { name, least, .. } = trial.mode;
+    let [before, done] = killed_as;
+    let between: Vec<String> = killed_between.iter().map(ToString::to_string).collect();
+    let between = match between.join(" + ") {
+        none if none.is_empty() => String::new(),
+        counts => format!(", {counts} between two steps"),
+    };
+    tell(&format!(
+        "faults: {name}: {} calls, {tried} calls x errnos, {failed} made it fail; {kills} kills left {before} as \
+         before, {done} done{between}; {:.1} s",
+        calls.len(),
+        start.elapsed().as_secs_f64()
+    ));
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+    let counts = [tried, failed, kills];
+    let enough = counts
+        .iter()
+        .zip(&least)
+        .all(|(count, least)| count >= least);
+    assert!(enough, "{counts:?}, not {least:?}");
+}
+
+/// Runs a command that has its standard input already.
+fn ended(command: &mut Command) -> Run {
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let status = output.status;
+    Run {
+        code: status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap()),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
+}
+
+/// The descriptor that came over the socket, if one did.
+fn received(socket: &UnixStream) -> Option<OwnedFd> {
+    let mut bytes = [0; 16];
+    let mut room = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([RawFd; 4]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags).ok()?;
+    let mut descriptors = message.cmsgs().unwrap().flat_map(|message| {
+        let ControlMessageOwned::ScmRights(descriptors) = message else {
+            panic!("{message:?}");
+        };
+        descriptors
+    });
+    let number = descriptors.next()?;
+    assert_eq!(descriptors.next(), None, "more than one descriptor");
+    // SAFETY: recvmsg(2) has just made this descriptor for us, and nobody else knows its number.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[test]
+fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, fresh",
+        program: "qemu-ifup",
+        args: &["tap0"],
+        setup: BRIDGE,
+        handed: Handed::Nothing,
+        after_kill: &[],
+        may_be_done_unknown: false,
+        least: [100, 60, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, held by QEMU",
+        program: "qemu-ifup",
+        args: &["tap0"],
+        setup: BRIDGE,
+        handed: Handed::Tap,
+        after_kill: HELD_BETWEEN,
+        may_be_done_unknown: false,
+        least: [100, 60, 30],
+    });
+}
+
+/// A kill comes between two messages to the kernel, of which a tap that is there already needs more than one. It is
+/// QEMU's, and gone when QEMU ends because its script was killed; another run completes it.
+const HELD_BETWEEN: &[&str] = &[
+    "ip link set tap0 address fe:00:00:00:00:77 addrgenmode none",
+    "ip link set tap0 address fe:00:00:00:00:77 addrgenmode none; ip link set tap0 master br0 up",
+];
+
+#[test]
+fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, as QEMU's helper",
+        program: "qemu-ifup",
+        args: &["--fd=5", "--use-vnet", "--br=br0"],
+        setup: BRIDGE,
+        handed: Handed::Socket,
+        after_kill: &[],
+        may_be_done_unknown: false,
+        least: [100, 60, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_while_a_bridge_is_made_there_is_none_or_a_whole_one() {
+    let args: Vec<&str> = CREATED.split(' ').chain(["tap0"]).collect();
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --create-bridge",
+        program: "qemu-ifup",
+        args: args.leak(),
+        setup: "",
+        handed: Handed::Nothing,
+        // The bridge is whole from the first moment, and only the tap is missing: the next run makes that.
+        after_kill: &[
+            "ip link add br0 address 02:00:00:00:00:77 type bridge forward_delay 0 stp_state 0
+             ip address add 192.168.10.1/24 dev br0
+             ip address add fd00:10::1/64 dev br0
+             ip link set br0 up",
+        ],
+        may_be_done_unknown: false,
+        least: [100, 60, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown",
+        program: "qemu-ifdown",
+        args: &["tap0"],
+        setup: ATTACHED,
+        handed: Handed::Nothing,
+        after_kill: &[],
+        may_be_done_unknown: false,
+        least: [60, 40, 20],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown --delete",
+        program: "qemu-ifdown",
+        args: &["--delete", "tap0"],
+        setup: ATTACHED,
+        handed: Handed::Nothing,
+        // It is down before it is removed, as without --delete.
+        after_kill: &["ip link set tap0 down nomaster"],
+        // Nobody makes a tap again that was removed, when only the answer was lost.
+        may_be_done_unknown: true,
+        least: [60, 40, 20],
+    });
+}
+
+// Many.
+
+/// Of a bridge (`BR_MAX_PORTS` in the kernel's net/bridge/br_private.h, of which number 0 is not given).
+const MOST_PORTS: usize = 1023;
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = work();
+    (start.elapsed(), result)
+}
+
+/// How long ip(8) takes for the kernel's bare work, in ms: to make a tap that exists a port and up, and to make one first.
+fn by_ip(s: &Sandbox) -> [f64; 2] {
+    let time = |batch: &str| {
+        fs::write(s.dir().join("batch"), batch).unwrap();
+        let file = s.dir().join("batch");
+        let (time, done) = timed(|| run(command("ip").arg("-batch").arg(file)));
+        assert_eq!(done.code, 0, "{batch}: {done:?}");
+        time
+    };
+    let join = "link set bare master br0 up\n";
+    let make = "tuntap add bare mode tap\nlink set bare addrgenmode none\n";
+    let (mut joined, mut made) = (Vec::new(), Vec::new());
+    for _ in 0..SAMPLES {
+        made.push(time(&format!("{make}{join}")));
+        s.sh("ip link set bare nomaster down");
+        // With a carrier, as in the middle of qemu-ifup, the kernel has more to do.
+        let held = open_tap_as(0, "bare", 0).unwrap();
+        joined.push(time(join));
+        drop(held);
+        s.sh("ip link del bare");
+    }
+    [median(joined), median(made)]
+}
+
+/// Times that a median is taken of.
+const SAMPLES: usize = 9;
+
+#[test]
+fn a_bridge_takes_1023_taps_and_refuses_seven_more_without_a_trace() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let bare_first = by_ip(&s);
+    let mut bare_last = [0.0; 2];
+    let mut times = Vec::new();
+    let start = Instant::now();
+    for n in 0..MOST_PORTS {
+        let (time, up) = timed(|| s.ifup(&[&format!("tap{n}")]));
+        assert_eq!((up.code, up.stderr.as_str()), (0, ""), "tap{n}: {up:?}");
+        times.push(time);
+        if n + 1 == 1000 {
+            bare_last = by_ip(&s);
+        }
+    }
+    let filled = start.elapsed();
+
+    let before = settled(&s);
+    for n in MOST_PORTS..MOST_PORTS + 7 {
+        let up = s.ifup(&[&format!("tap{n}")]);
+        assert_eq!(up.code, 4, "tap{n}: {up:?}");
+        let said = format!("qemu-ifup: tap{n}: cannot attach to br0: the bridge is full\n");
+        assert!(up.stderr.starts_with(&said), "{up:?}");
+    }
+    let left = changes(&before, &settled(&s));
+    assert!(left.is_empty(), "not as before:\n{}", left.join("\n"));
+    let all = s.ip(&["link", "show", "master", "br0"]);
+    let ports = all.as_array().unwrap();
+    assert_eq!(ports.len(), MOST_PORTS);
+    assert!(ports.iter().all(is_up));
+    assert_eq!(s.links().len(), 2 + MOST_PORTS);
+
+    let first = median(times[..SAMPLES].to_vec());
+    let last = median(times[1000 - SAMPLES / 2..][..SAMPLES].to_vec());
+    let growth =
+        |first: f64, last: f64| format!("{first:.2} -> {last:.2} ms ({:.2} x)", last / first);
+    tell(&format!(
+        "scale: {MOST_PORTS} taps joined one bridge in {:.1} s; the 1st -> the 1000th: ifup {}, ip(8) to join {}, \
+         to make and join {}",
+        filled.as_secs_f64(),
+        growth(first, last),
+        growth(bare_first[0], bare_last[0]),
+        growth(bare_first[1], bare_last[1])
+    ));
+}
+
+/// Marsaglia's xorshift, so that every run does the same.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// As many operations as a test is to do with all widths together.
+fn operations() -> usize {
+    let all = std::env::var_os("QEMU_IFUP_STRESS").is_some_and(|v| v == "1");
+    if all { 10_000 } else { 2_000 }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TapState {
+    Gone,
+    Down,
+    Up,
+}
+
+/// One tap's share of the work, up and down in random order. What it is then.
+fn ups_and_downs(tap: &str, operations: usize, seed: u64) -> TapState {
+    let mut random = Random(seed);
+    let mut state = TapState::Gone;
+    for n in 0..operations {
+        let (program, args, next): (_, &[&str], _) = match random.below(4) {
+            0 | 1 => ("qemu-ifup", &["--quiet", tap], TapState::Up),
+            2 => ("qemu-ifdown", &["--quiet", tap], TapState::Down),
+            _ => ("qemu-ifdown", &["--quiet", "--delete", tap], TapState::Gone),
+        };
+        let run = run(command(bin(program)).args(args));
+        let said = (run.code, run.stderr.as_str());
+        assert_eq!(said, (0, ""), "{n}: {program} {args:?} when {state:?}");
+        state = match (state, next) {
+            (TapState::Gone, TapState::Down) => TapState::Gone,
+            _ => next,
+        };
+    }
+    state
+}
+
+#[test]
+fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
+    const WIDTHS: [usize; 2] = [16, 64];
+
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let before = settled(&s);
+    let mut done = 0;
+    for width in WIDTHS {
+        let each = operations().div_ceil(WIDTHS.len() * width);
+        let names: Vec<String> = (0..width).map(|n| format!("tap{n}")).collect();
+        let start = Instant::now();
+        let states: Vec<TapState> = thread::scope(|scope| {
+            let numbered = (1..).zip(&names);
+            let all: Vec<_> = numbered
+                .map(|(n, tap)| {
+                    let seed = 0x9e37_79b9_7f4a_7c15_u64.rotate_left(n);
+                    scope.spawn(move || ups_and_downs(tap, each, seed))
+                })
+                .collect();
+            all.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        done += each * width;
+        tell(&format!(
+            "scale: {} operations, {width} at once, in {:.1} s",
+            each * width,
+            start.elapsed().as_secs_f64()
+        ));
+        // Every one is just what its last operation made of it.
+        let mut left = BTreeSet::from(["lo".to_owned(), "br0".to_owned()]);
+        let mut ports = BTreeSet::new();
+        for (tap, state) in names.iter().zip(&states) {
+            match state {
+                TapState::Gone => assert_eq!(s.link(tap), None),
+                TapState::Down => assert_down(&s.link(tap).unwrap()),
+                TapState::Up => assert_attached(&s.link(tap).unwrap()),
+            }
+            left.extend((*state != TapState::Gone).then(|| tap.clone()));
+            ports.extend((*state == TapState::Up).then(|| tap.clone()));
+        }
+        assert_eq!(s.links().into_iter().collect::<BTreeSet<_>>(), left);
+        assert_eq!(s.ports("br0").into_iter().collect::<BTreeSet<_>>(), ports);
+        let mut clear = String::new();
+        for tap in left.iter().filter(|tap| tap.starts_with("tap")) {
+            writeln!(clear, "link del {tap}").unwrap();
+        }
+        s.sh(&format!("printf '{clear}' | ip -batch -"));
+        let left = changes(&before, &settled(&s));
+        assert!(left.is_empty(), "not as before:\n{}", left.join("\n"));
+    }
+    assert!(done >= operations(), "{done}");
+}
+
+/// All that qemu-ifup promises of a tap that nobody has open.
+fn assert_attached(link: &Value) {
+    assert!(is_up(link), "{link:#}");
+    assert_eq!(link["master"], "br0", "{link:#}");
+    assert_eq!(link["inet6_addr_gen_mode"], "none", "{link:#}");
+    let data = &link["linkinfo"]["info_data"];
+    assert_eq!(data["persist"], true, "{link:#}");
+    assert!(link["address"].as_str().unwrap().starts_with("fe:"));
+}
+
+fn assert_down(link: &Value) {
+    assert!(!is_up(link), "{link:#}");
+    assert_eq!(link.get("master"), None, "{link:#}");
+}
+
+/// Runs ifup and this on the same tap at the same moment, or nearly so.
+fn against_each_other(down: &[&str], random: &mut Random) -> (Run, Run) {
+    let start = Barrier::new(2);
+    // One of them begins up to 3 ms later, about as long as either takes.
+    let later = Duration::from_micros(random.below(3000));
+    let ifup_later = random.below(2) == 0;
+    let one = |program: &str, args: &[&str], waits: bool| {
+        let mut command = command(bin(program));
+        command.args(args);
+        start.wait();
+        thread::sleep(if waits { later } else { Duration::ZERO });
+        run(&mut command)
+    };
+    thread::scope(|scope| {
+        let ifup = scope.spawn(|| one("qemu-ifup", &["tap0"], ifup_later));
+        let ifdown = scope.spawn(|| one("qemu-ifdown", down, !ifup_later));
+        (ifup.join().unwrap(), ifdown.join().unwrap())
+    })
+}
+
+#[test]
+fn ifup_and_ifdown_of_the_same_tap_at_once_leave_it_up_or_down_and_never_by_half() {
+    const ROUNDS: usize = 100;
+
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    // Two runs each.
+    for (down, may_fail) in [(&["tap0"][..], false), (&["--delete", "tap0"], true)] {
+        let mut ended = [0; 3];
+        let mut failures = 0;
+        for round in 0..ROUNDS {
+            let (up, down) = against_each_other(down, &mut random);
+            let at = format!("round {round}: {up:?} {down:?}");
+            // A tap that is removed under one's hands is an error, and said to be one.
+            for run in [&up, &down] {
+                let refused = matches!(run.code, 5 | 7) && run.stderr.contains(" cannot ");
+                assert!(run.code == 0 || may_fail && refused, "{at}");
+                failures += usize::from(run.code != 0);
+            }
+            let state = match s.link("tap0") {
+                None => {
+                    assert!(may_fail, "{at}");
+                    TapState::Gone
+                }
+                Some(link) if is_up(&link) => {
+                    assert_attached(&link);
+                    TapState::Up
+                }
+                Some(link) => {
+                    assert_down(&link);
+                    assert_eq!(link["linkinfo"]["info_data"]["persist"], true, "{at}");
+                    TapState::Down
+                }
+            };
+            ended[state as usize] += 1;
+        }
+        let [gone, down_in_none, up] = ended;
+        tell(&format!(
+            "scale: ifup against ifdown {}: {ROUNDS} rounds of both at once, left {up} up, {down_in_none} down, \
+             {gone} gone; {failures} said that they failed",
+            down.join(" ")
+        ));
+        assert_eq!(s.links().len(), 2 + usize::from(s.link("tap0").is_some()));
+    }
+}
