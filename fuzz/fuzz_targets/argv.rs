@@ -35,6 +35,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(fd >= 0 && !request.dry_run);
             (None, Some(settings))
         }
+        Action::Check { tap, settings } => (tap, Some(settings)),
         Action::Down { tap, .. } => (Some(tap), None),
     };
     assert_eq!(settings.is_some(), program == Program::Ifup);
