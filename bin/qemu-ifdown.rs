@@ -1,7 +1,4 @@
-//! qemu-ifdown: takes a tap down. See the library for everything.
+//! qemu-ifdown: takes a tap off its bridge and down. See the library for everything.
+#![no_main]
 
-use qemu_ifup::cli::Program;
-
-fn main() -> std::process::ExitCode {
-    qemu_ifup::run(Program::Ifdown, std::env::args_os()).into()
-}
+qemu_ifup::program!(qemu_ifup::cli::Program::Ifdown);

@@ -1,7 +1,4 @@
 //! qemu-ifup: brings a tap up on a bridge. See the library for everything.
+#![no_main]
 
-use qemu_ifup::cli::Program;
-
-fn main() -> std::process::ExitCode {
-    qemu_ifup::run(Program::Ifup, std::env::args_os()).into()
-}
+qemu_ifup::program!(qemu_ifup::cli::Program::Ifup);

@@ -4,10 +4,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-
 use std::path::Path;
 
-use nix::unistd::{getgid, getgroups, getuid};
+use nix::unistd::{Gid, getgroups};
 
 use crate::cli::{Access, Id};
 use crate::error::{Cause, Error};
@@ -32,7 +31,7 @@ pub enum Authority {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     real: u32,
-    groups: Vec<u32>,
+    groups: Vec<Gid>,
     authority: Authority,
     /// Kept as it was found: a variable that makes no sense matters only to those who need to know the invoking user.
     invoking: Result<u32, Error>,
@@ -44,33 +43,27 @@ impl Caller {
     /// # Errors
     /// The kernel does not tell the groups.
     pub fn identify(privilege: Privilege) -> Result<Self, Error> {
-        let groups = getgroups().map_err(|errno| Error::step("read the caller's groups", errno))?;
-        let groups = groups
-            .into_iter()
-            .chain([getgid()])
-            .map(Into::into)
-            .collect();
+        let mut groups = vec![privilege.real.1];
+        // Root is in all of them, in effect.
+        if !privilege.real.0.is_root() {
+            let others = getgroups();
+            groups.extend(others.map_err(|errno| Error::step("read the caller's groups", errno))?);
+        }
         let variable = |name: &str| std::env::var_os(name);
-        Ok(Self::from_parts(
-            getuid().as_raw(),
-            groups,
-            privilege,
-            variable,
-            read,
-        ))
+        Ok(Self::from_parts(privilege, groups, variable, read))
     }
 
-    /// The same from given parts: real uid and groups, what the program has to lend, a way to ask for a variable of the
-    /// environment, and one to read a file.
+    /// The same from given parts: the real user and what the program has to lend him, his groups, a way to ask for a
+    /// variable of the environment, and one to read a file.
     ///
     /// Only root is asked who stands behind him: from anybody else these variables would be a claim, not a fact.
     pub fn from_parts(
-        real: u32,
-        groups: Vec<u32>,
         privilege: Privilege,
+        groups: Vec<Gid>,
         variable: impl Fn(&str) -> Option<OsString>,
         read: impl Fn(&'static str) -> Result<Vec<u8>, Error>,
     ) -> Self {
+        let real = privilege.real.0.as_raw();
         let mut invoking = Ok(real);
         if real == 0 {
             let numeric = ["SUDO_UID", "PKEXEC_UID"]
@@ -111,7 +104,7 @@ impl Caller {
 
     /// Whether he is in this group.
     pub fn is_in_group(&self, gid: u32) -> bool {
-        self.groups.contains(&gid)
+        self.groups.contains(&Gid::from_raw(gid))
     }
 
     /// The real uid.
@@ -174,6 +167,7 @@ fn uid(word: &OsStr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::Uid;
 
     const FILE: &[u8] = b"root:x:0:0::/:/bin/sh\nbad line\n:x:7\nann:x:1000:100::/home/ann:/bin/sh\nbig:x:4294967295:1::\nnonumber:x:y:\n";
 
@@ -183,11 +177,10 @@ mod tests {
             found.map(|(_, value)| OsString::from(value))
         };
         let nothing = Privilege {
+            real: (Uid::from_raw(real), Gid::from_raw(real)),
             net_admin: false,
-            looks_at_others: false,
         };
-        Caller::from_parts(real, Vec::new(), nothing, variable, |_| Ok(FILE.to_vec()))
-            .invoking_uid()
+        Caller::from_parts(nothing, Vec::new(), variable, |_| Ok(FILE.to_vec())).invoking_uid()
     }
 
     #[test]

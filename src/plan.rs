@@ -111,13 +111,66 @@ impl Display for Notice {
     }
 }
 
+/// What the tap is afterwards, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Up on a bridge.
+    Up {
+        /// The bridge.
+        bridge: IfName,
+        /// Who may open it; everybody where that is nobody in particular.
+        given_to: Option<Access<u32>>,
+    },
+    /// Down.
+    Down {
+        /// What it was detached from.
+        from: Option<IfName>,
+        /// It is removed.
+        removed: bool,
+        /// Who may open it, or might until now.
+        given_to: Option<Access<u32>>,
+    },
+    /// It was gone before.
+    Gone,
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given_to = match self {
+            Self::Up { bridge, given_to } => {
+                write!(f, "up on {bridge}")?;
+                given_to
+            }
+            Self::Down {
+                from,
+                removed,
+                given_to,
+            } => {
+                f.write_str("down")?;
+                if let Some(from) = from {
+                    write!(f, ", detached from {from}")?;
+                }
+                if *removed {
+                    f.write_str(", removed")?;
+                }
+                given_to
+            }
+            Self::Gone => return f.write_str("gone"),
+        };
+        match given_to {
+            Some(access) => write!(f, ", given to {access}"),
+            None => f.write_str(", given to everybody"),
+        }
+    }
+}
+
 /// The steps to take, and what to say of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     tap: IfName,
     steps: Vec<Planned>,
     notice: Option<Notice>,
-    outcome: String,
+    outcome: Outcome,
 }
 
 impl Plan {
@@ -137,29 +190,29 @@ impl Plan {
             addr_gen_mode: (leave.ipv6 && mtu >= MIN_IPV6_MTU).then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
-        let mut steps = bridge_to_make(leave);
-        steps.push(Planned {
-            step: Step::Make {
-                access: leave.access,
-                multi_queue: leave.wish.multi_queue,
-            },
-            undo: Some(Step::Abandon),
-        });
-        let after_that = [Step::Change(first)]
+        let make = Step::Make {
+            access: leave.access,
+            multi_queue: leave.wish.multi_queue,
+        };
+        let steps = [make, Step::Change(first)]
             .into_iter()
+            .chain(bridge_to_make(leave))
             .chain(join(leave, None, Some(leave.bridge.link), true))
-            .chain([Step::Keep]);
-        // Giving the tap up takes all of this along.
-        steps.extend(after_that.map(|step| Planned { step, undo: None }));
+            .chain([Step::Keep])
+            .map(|step| Planned {
+                undo: undo_of_making(&step),
+                step,
+            })
+            .collect();
         Self {
             tap: leave.wish.tap,
             steps,
             // Nobody has it open once this program ends, so it would not go on forwarding.
             notice: leave.wish.wait.map(|_| Notice::NotWaited),
-            outcome: format!(
-                "up on {}, given to {}",
-                leave.bridge.link.name, leave.access
-            ),
+            outcome: Outcome::Up {
+                bridge: leave.bridge.link.name,
+                given_to: Some(leave.access),
+            },
         }
     }
 
@@ -195,13 +248,13 @@ impl Plan {
         };
         let goes_up = !link.up || down.up.is_some();
 
-        let mut steps = bridge_to_make(leave);
         let wanted = [down, widen, first]
             .into_iter()
             .filter(|change| *change != LinkChange::default())
             .map(Step::Change)
+            .chain(bridge_to_make(leave))
             .chain(join(leave, Some(tap), joins.then_some(bridge), goes_up));
-        steps.extend(with_undo(tap, wanted));
+        let mut steps = with_undo(tap, wanted);
         let is_held = tap.at_hand || link.carrier;
         if let Some(seconds) = leave.wish.wait.filter(|_| is_held) {
             steps.push(Planned {
@@ -231,13 +284,14 @@ impl Plan {
             _ if leave.wish.wait.is_some() && !is_held => Some(Notice::NotWaited),
             Some(_) | None => None,
         };
-        let given = in_words(new_access(leave, tap).or(access_of(tap)));
-        let outcome = format!("up on {}, given to {given}", bridge.name);
         Self {
             tap: link.name,
             steps,
             notice,
-            outcome,
+            outcome: Outcome::Up {
+                bridge: bridge.name,
+                given_to: new_access(leave, tap).or(access_of(tap)),
+            },
         }
     }
 
@@ -251,9 +305,7 @@ impl Plan {
             undo: None,
         });
         for planned in &mut plan.steps {
-            if !matches!(planned.step, Step::MakeBridge(_)) {
-                planned.undo = None;
-            }
+            planned.undo = undo_of_making(&planned.step);
         }
         plan
     }
@@ -265,7 +317,7 @@ impl Plan {
                 tap: leave.name,
                 steps: Vec::new(),
                 notice: Some(Notice::Gone),
-                outcome: "gone".to_owned(),
+                outcome: Outcome::Gone,
             };
         };
         let change = LinkChange {
@@ -273,33 +325,28 @@ impl Plan {
             master: tap.link.master.map(|_| None),
             ..LinkChange::default()
         };
-        let wanted = Some(change).filter(|change| *change != LinkChange::default());
-        let mut steps = with_undo(tap, wanted.map(Step::Change).into_iter());
-        let mut notice = steps.is_empty().then_some(Notice::AlreadyDown);
-        if leave.delete && tap.info.persistent {
-            steps.push(Planned {
-                step: Step::Delete,
-                undo: None,
-            });
-            notice = None;
-        } else if leave.delete {
-            notice = Some(Notice::NotPersistent);
-        }
-        let removed = if steps.last().is_some_and(|last| last.step == Step::Delete) {
-            ", removed"
+        let removed = leave.delete && tap.info.persistent;
+        let step = if removed {
+            // The kernel detaches it and brings it down by itself, all at once.
+            Some(Step::Delete)
         } else {
-            ""
+            Some(Step::Change(change)).filter(|_| change != LinkChange::default())
         };
-        let outcome = match tap.master {
-            Some(master) => format!("down, detached from {}{removed}", master.name),
-            None => format!("down{removed}"),
+        let steps = with_undo(tap, step.into_iter());
+        let notice = if leave.delete && !removed {
+            Some(Notice::NotPersistent)
+        } else {
+            steps.is_empty().then_some(Notice::AlreadyDown)
         };
-        let outcome = format!("{outcome}, given to {}", in_words(access_of(tap)));
         Self {
             tap: leave.name,
             steps,
             notice,
-            outcome,
+            outcome: Outcome::Down {
+                from: tap.master.map(|master| master.name),
+                removed,
+                given_to: access_of(tap),
+            },
         }
     }
 
@@ -313,9 +360,9 @@ impl Plan {
         &self.steps
     }
 
-    /// What the tap is afterwards, in words for the log.
-    pub fn outcome(&self) -> &str {
-        &self.outcome
+    /// What the tap is afterwards.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     /// What to say once it is done.
@@ -329,13 +376,27 @@ fn wanted_mtu(leave: &UpLeave) -> u32 {
     leave.wish.mtu.unwrap_or(leave.bridge.mtu.min(MAX_MTU))
 }
 
-fn bridge_to_make(leave: &UpLeave) -> Vec<Planned> {
-    let new = leave.bridge.new.iter();
-    new.map(|new| Planned {
-        step: Step::MakeBridge(new.clone()),
-        undo: Some(Step::RemoveBridge(new.clone())),
-    })
-    .collect()
+/// The bridge comes as late as it can: from then on a kill leaves something behind, the bridge, whole but empty.
+fn bridge_to_make(leave: &UpLeave) -> Option<Step> {
+    leave.bridge.new.clone().map(Step::MakeBridge)
+}
+
+/// What takes a step back for a tap that lives no longer than this program: it takes along all that was done to it.
+fn undo_of_making(step: &Step) -> Option<Step> {
+    match step {
+        Step::Make { .. } => Some(Step::Abandon),
+        Step::MakeBridge(new) => Some(Step::RemoveBridge(new.clone())),
+        Step::Change(_)
+        | Step::Isolate(_)
+        | Step::Vlans { .. }
+        | Step::Wait { .. }
+        | Step::Give { .. }
+        | Step::HandOver
+        | Step::Keep
+        | Step::RemoveBridge(_)
+        | Step::Abandon
+        | Step::Delete => None,
+    }
 }
 
 /// The steps by which a tap becomes the port that is wanted, and goes up: in one message where that will do. Where the
@@ -399,8 +460,8 @@ fn with_undo(tap: &Tap, steps: impl Iterator<Item = Step>) -> Vec<Planned> {
                 from: to.clone(),
                 to: from.clone(),
             }),
-            Step::MakeBridge(_)
-            | Step::RemoveBridge(_)
+            Step::MakeBridge(new) => Some(Step::RemoveBridge(new.clone())),
+            Step::RemoveBridge(_)
             | Step::Make { .. }
             | Step::Wait { .. }
             | Step::Give { .. }
@@ -426,10 +487,6 @@ fn new_access(leave: &UpLeave, tap: &Tap) -> Option<Access<u32>> {
         (Some(current), Some(wanted)) if current != wanted => Some(wanted),
         (Some(_) | None, _) => None,
     }
-}
-
-fn in_words(access: Option<Access<u32>>) -> String {
-    access.map_or_else(|| "everybody".to_owned(), |access| access.to_string())
 }
 
 /// Whom the tap names.

@@ -14,63 +14,39 @@ use crate::error::{Cause, Error};
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_PTRACE: u32 = 19;
-const NET_ADMIN: [u32; 2] = [1 << CAP_NET_ADMIN, 0];
+const NET_ADMIN: u32 = 1 << CAP_NET_ADMIN;
 /// What root needs to be told which program has a tap open (/proc/PID/fdinfo in proc(5)).
 const LOOK_AT_OTHERS: u32 = 1 << CAP_SYS_PTRACE | 1 << CAP_DAC_READ_SEARCH;
-const NOTHING: [u32; 2] = [0, 0];
 
 /// `_LINUX_CAPABILITY_VERSION_3` in linux/capability.h: sets of 64 bits.
 const VERSION_3: u32 = 0x2008_0522;
 
-/// What is left of the privileges.
+/// What is left of the privileges, and whose they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Privilege {
-    /// CAP_NET_ADMIN is.
+    /// The real user and group: the caller's own.
+    pub real: (Uid, Gid),
+    /// CAP_NET_ADMIN is left.
     pub net_admin: bool,
-    /// Root may still look at other programs.
-    pub looks_at_others: bool,
 }
 
-impl Privilege {
-    /// Gives up what root was left with to look at other programs. For anybody else nothing is to be given up any more.
-    ///
-    /// # Errors
-    /// As [`shed`].
-    pub fn keep_only_net_admin(self) -> Result<(), Error> {
-        let keep = if self.net_admin { NET_ADMIN } else { NOTHING };
-        if self.looks_at_others {
-            keep_only(keep).map_err(|cause| Error::step("give up privileges", cause))?;
-        }
-        Ok(())
-    }
-}
-
-/// Gives up all but CAP_NET_ADMIN, and for root, what it takes to look at other programs.
+/// Gives up all but CAP_NET_ADMIN; `looks_at_others` leaves root what it takes to look at other programs as well.
 ///
 /// # Errors
 /// The kernel refused, or what is left afterwards is not what should be. Nothing may be done then.
-pub fn shed() -> Result<Privilege, Error> {
-    ignore_file_size_limit();
-    drop_all_but_net_admin().map_err(|cause| Error::step("give up privileges", cause))
+pub fn shed(looks_at_others: bool) -> Result<Privilege, Error> {
+    give_up(looks_at_others).map_err(|cause| Error::step("give up privileges", cause))
 }
 
-/// With RLIMIT_FSIZE a caller could have SIGXFSZ kill us in the middle of the work, by way of a message to a file.
-fn ignore_file_size_limit() {
-    // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-}
-
-fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
-    let user = getresuid()?;
-    let [mut low, _] = capabilities()?.permitted;
-    low &= if user.real.is_root() {
-        NET_ADMIN[0] | LOOK_AT_OTHERS
+fn give_up(looks_at_others: bool) -> Result<Privilege, Cause> {
+    let (user, group) = (getresuid()?, getresgid()?);
+    let [mut left, _] = capabilities()?.permitted;
+    left &= if user.real.is_root() && looks_at_others {
+        NET_ADMIN | LOOK_AT_OTHERS
     } else {
-        NET_ADMIN[0]
+        NET_ADMIN
     };
-    let keep = [low, 0];
 
-    let group = getresgid()?;
     let users = [user.effective, user.saved];
     let groups = [group.effective, group.saved];
     if users != [user.real; 2] || groups != [group.real; 2] {
@@ -83,10 +59,10 @@ fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
         verify_ids(user.real, group.real)?;
     }
     prctl::set_no_new_privs()?;
-    keep_only(keep)?;
+    keep_only([left, 0])?;
     Ok(Privilege {
-        net_admin: low & NET_ADMIN[0] != 0,
-        looks_at_others: low & LOOK_AT_OTHERS != 0,
+        real: (user.real, group.real),
+        net_admin: left & NET_ADMIN != 0,
     })
 }
 
@@ -94,7 +70,7 @@ fn drop_all_but_net_admin() -> Result<Privilege, Cause> {
 fn keep_only(keep: [u32; 2]) -> Result<(), Cause> {
     set_capabilities(keep)?;
     let left = capabilities()?;
-    if left.permitted == keep && left.effective == keep && left.inheritable == NOTHING {
+    if left.permitted == keep && left.effective == keep && left.inheritable == [0, 0] {
         Ok(())
     } else {
         Err(Cause::Nonsense(

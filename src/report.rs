@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
@@ -10,6 +11,8 @@ use crate::check::{Finding, Level};
 use crate::cli::{Program, Verbosity};
 use crate::error::{Error, ExitCode};
 use crate::name::IfName;
+use crate::plan::Outcome;
+use crate::step::Step;
 
 /// Where syslogd listens (syslog(3)).
 const LOG_SOCKET: &str = "/dev/log";
@@ -73,16 +76,16 @@ impl Reporter {
         }
     }
 
-    /// A step that is done, as the command that does the same.
-    pub fn step(&self, command: &str) {
+    /// A step that is done to this tap, as the command that does the same.
+    pub fn step(&self, tap: IfName, step: &Step) {
         if self.verbosity == Verbosity::Verbose {
-            to_stderr(command);
+            to_stderr(&step.command(tap));
         }
     }
 
     /// The work is done.
-    pub fn done(&self, what: &str) {
-        self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &what);
+    pub fn done(&self, outcome: Outcome) {
+        self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &outcome);
     }
 
     fn line(&self, text: &impl std::fmt::Display) -> String {
@@ -98,6 +101,10 @@ impl Reporter {
 
     /// One line, with what an administrator looks for: the tap, who asked, and which process that was (QEMU's).
     fn log(&self, facility: Facility, severity: Severity, text: &impl std::fmt::Display) {
+        // Containers have none, and to find that out by way of a socket takes three times as long.
+        if !Path::new(LOG_SOCKET).exists() {
+            return;
+        }
         let formatter = Line {
             facility,
             tag: self.program.name(),

@@ -17,6 +17,7 @@ mod common;
 use common::{Qemu, Run, Sandbox, bin, command, eventually, have, run, skip};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{Gid, Uid};
 use qemu_ifup::acl::{ACL_FILE, Acl};
 use qemu_ifup::caller::Caller;
 use qemu_ifup::cli::{self, Access, Settings};
@@ -469,17 +470,12 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
     };
     let acl = Acl::load(Path::new(ACL_FILE), &contents, |_| unreachable!()).unwrap();
     let caller = |uid, net_admin| {
-        let groups = vec![uid, STAFF];
-        Caller::from_parts(
-            uid,
-            groups,
-            Privilege {
-                net_admin,
-                looks_at_others: false,
-            },
-            |_| None,
-            |_| unreachable!(),
-        )
+        let groups = [uid, STAFF].map(Gid::from_raw);
+        let privilege = Privilege {
+            real: (Uid::from_raw(uid), groups[0]),
+            net_admin,
+        };
+        Caller::from_parts(privilege, groups.into(), |_| None, |_| unreachable!())
     };
     let link = |index, name: IfName, kind| Link {
         index,

@@ -229,16 +229,20 @@ fn vlan_info(vlan: &PortVlan) -> DefaultNla {
 /// # Errors
 /// It is cut short.
 pub fn info(data: &[u8]) -> Result<BridgeInfo, Cause> {
-    let delay = find(data, br::FORWARD_DELAY)?;
-    let stp = find(data, br::STP_STATE)?;
-    let filtering = find(data, br::VLAN_FILTERING)?;
-    let default_pvid = find(data, br::VLAN_DEFAULT_PVID)?;
-    Ok(BridgeInfo {
-        stp: stp.map(number).transpose()?.is_some_and(|state| state != 0),
-        forward_delay: delay.map(number).transpose()?.unwrap_or(0),
-        vlan_filtering: filtering.map(flag).transpose()?.unwrap_or(false),
-        default_pvid: default_pvid.map(short).transpose()?.filter(|&vid| vid != 0),
-    })
+    let mut info = BridgeInfo::default();
+    for attribute in attributes(data) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            br::FORWARD_DELAY => info.forward_delay = number(value)?,
+            br::STP_STATE => info.stp = number(value)? != 0,
+            br::VLAN_FILTERING => info.vlan_filtering = flag(value)?,
+            br::VLAN_DEFAULT_PVID => info.default_pvid = Some(short(value)?).filter(|&v| v != 0),
+            // A bridge has dozens of settings.
+            _ => {}
+        }
+    }
+    Ok(info)
 }
 
 /// What `IFLA_LINKINFO` says of an interface as a port, if it is one of a bridge.

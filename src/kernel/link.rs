@@ -3,7 +3,7 @@
 //! An answer is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
 //! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
 
-use netlink_packet_core::{DefaultNla, NlaBuffer};
+use netlink_packet_core::NlaBuffer;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use nix::errno::Errno;
 
@@ -45,7 +45,9 @@ pub const IFINFOMSG: usize = 16;
 /// # Errors
 /// ENODEV if there is none of that name.
 pub fn by_name<W: Wire>(netlink: &mut Netlink<W>, name: IfName) -> Result<Link, Cause> {
-    let link = get(netlink, 0, Some(text(libc::IFLA_IFNAME, name.as_bytes())))?;
+    let mut named = message(0);
+    named.attributes = vec![text(libc::IFLA_IFNAME, name.as_bytes())];
+    let link = get(netlink, &named)?;
     // The kernel also finds alternative names; acting on those would be acting on another interface.
     if link.name == name {
         Ok(link)
@@ -59,7 +61,12 @@ pub fn by_name<W: Wire>(netlink: &mut Netlink<W>, name: IfName) -> Result<Link, 
 /// # Errors
 /// ENODEV if there is none of that number.
 pub fn by_index<W: Wire>(netlink: &mut Netlink<W>, index: IfIndex) -> Result<Link, Cause> {
-    get(netlink, index, None)
+    get(netlink, &message(index))
+}
+
+/// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
+fn get<W: Wire>(netlink: &mut Netlink<W>, which: &Message<LinkHeader>) -> Result<Link, Cause> {
+    parse(netlink.ask(libc::RTM_GETLINK, which, libc::RTM_NEWLINK)?)
 }
 
 /// Changes an interface.
@@ -123,18 +130,6 @@ pub fn message(index: IfIndex) -> Message<LinkHeader> {
         },
         attributes: Vec::new(),
     }
-}
-
-fn get<W: Wire>(
-    netlink: &mut Netlink<W>,
-    index: IfIndex,
-    name: Option<DefaultNla>,
-) -> Result<Link, Cause> {
-    let mut message = message(index);
-    // Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
-    message.attributes.extend(name);
-    let answer = netlink.ask(libc::RTM_GETLINK, &message, libc::RTM_NEWLINK)?;
-    parse(answer)
 }
 
 /// Reads the body of an RTM_NEWLINK.

@@ -4,12 +4,13 @@ pub mod attribute;
 pub mod bridge;
 pub mod handover;
 pub mod host;
+pub mod ifreq;
 pub mod link;
 pub mod netlink;
+pub mod start;
 pub mod tap;
 
 use std::os::fd::{BorrowedFd, RawFd};
-
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use netlink_sys::Socket;
@@ -18,7 +19,7 @@ use nix::errno::Errno;
 use crate::apply::System;
 use crate::check::{Looked, View};
 use crate::error::{Cause, Error};
-use crate::facts::{Facts, IfIndex, Kind, Link, PortState, Random};
+use crate::facts::{Facts, IfIndex, Kind, Link, LinkRef, PortState, Random};
 use crate::kernel::handover::Handover;
 use crate::kernel::netlink::{Netlink, News};
 use crate::kernel::tap::{InheritedTap, TapFd, give};
@@ -31,8 +32,10 @@ use crate::step::{NewBridge, Step};
 #[derive(Debug)]
 pub struct Kernel {
     netlink: Netlink<Socket>,
-    /// The tap that was observed. It is found by name once; every change is addressed to this number.
+    /// The tap that was observed.
     tap: Option<Link>,
+    /// Its number, or that of the tap that was made. A tap is found by name once; every change is addressed to this.
+    index: Option<IfIndex>,
     made: Option<TapFd>,
     inherited: Option<InheritedTap>,
     handover: Option<Handover>,
@@ -52,6 +55,7 @@ impl Kernel {
         Ok(Self {
             netlink,
             tap: None,
+            index: None,
             made: None,
             inherited: None,
             handover,
@@ -85,6 +89,7 @@ impl Kernel {
     /// The kernel does not say.
     pub fn observe(&mut self, tap: IfName, wish: Option<&Wish>) -> Result<Facts, Error> {
         self.tap = self.look_up(tap)?;
+        self.index = self.tap.as_ref().map(|link| link.index);
         // What was made is known by its descriptor; had it been renamed, the name would be another interface's.
         if let Some(made) = &self.made
             && made.name() != Ok(tap)
@@ -114,16 +119,20 @@ impl Kernel {
             at_hand: self.made.is_some(),
             vlans: Vec::new(),
             ipv6: example.is_some_and(|link| link.addr_gen_mode.is_some()),
-            random: random(),
+            random: Random::default(),
         };
-        let makes_bridge = wish.is_some_and(|wish| wish.create_bridge.is_some());
-        if makes_bridge && facts.bridge.is_none() {
+        let makes_bridge =
+            facts.bridge.is_none() && wish.is_some_and(|wish| wish.create_bridge.is_some());
+        if makes_bridge || wish.is_some() && facts.tap.is_none() {
+            facts.random = random();
+        }
+        if makes_bridge {
             while self.is_taken(facts.random.index)? {
                 facts.random.index += 1;
             }
         }
         if let Some(link) = &facts.tap {
-            if link.carrier && self.made.is_none() {
+            if wish.is_some() && link.carrier && self.made.is_none() {
                 let found = InheritedTap::find(tap);
                 self.inherited =
                     found.map_err(|cause| Error::step("look for QEMU's descriptor", cause))?;
@@ -133,11 +142,10 @@ impl Kernel {
                 (None, _) => None,
                 (Some(index), Some(bridge)) if bridge.index == index => Some(bridge.reference()),
                 (Some(index), _) => {
-                    let master = link::by_index(&mut self.netlink, index);
-                    let master = master.map_err(|cause| {
+                    let name = ifreq::name_of(&self.netlink, index).map_err(|cause| {
                         Error::step(format!("look up the master of {tap}"), cause)
                     })?;
-                    Some(master.reference())
+                    Some(LinkRef { index, name })
                 }
             };
             if facts.master.is_some() && wish.is_some_and(|wish| wish.vlans.is_some()) {
@@ -171,18 +179,15 @@ impl Kernel {
     }
 
     fn index(&self) -> Result<IfIndex, Cause> {
-        match &self.tap {
-            Some(link) => Ok(link.index),
-            None => Err(Errno::ENODEV.into()),
-        }
+        self.index.ok_or(Errno::ENODEV.into())
     }
 
     /// The number of the tap that `descriptor` has open. The driver tells only its name, so the two are compared
     /// after the look-up: had the tap been renamed in between, its name now would be another one.
-    fn index_behind(&mut self, descriptor: &TapFd, name: IfName) -> Result<Link, Cause> {
-        let link = link::by_name(&mut self.netlink, name)?;
-        if descriptor.name()? == name && matches!(link.kind, Kind::Tap(_)) {
-            Ok(link)
+    fn index_behind(&self, descriptor: &TapFd, name: IfName) -> Result<IfIndex, Cause> {
+        let index = ifreq::index_of(&self.netlink, name)?;
+        if descriptor.name()? == name {
+            Ok(index)
         } else {
             Err(Cause::Nonsense("it was renamed at the same moment"))
         }
@@ -200,9 +205,10 @@ impl Kernel {
             Err(cause) if cause.errno() == Some(Errno::ENODEV) => return Ok(()),
             Err(cause) => return Err(cause),
         }
-        let mut has_ports = false;
+        let (mut has_ports, ours) = (false, self.index);
         link::each(&mut self.netlink, |link| {
-            has_ports |= link.master == Some(index);
+            // Our own tap is released together with it.
+            has_ports |= link.master == Some(index) && Some(link.index) != ours;
         })?;
         if has_ports {
             return Err(Cause::Nonsense("another port is in it by now"));
@@ -236,8 +242,8 @@ impl Kernel {
 impl Kernel {
     /// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
     pub fn docker_drops(&mut self) -> bool {
-        host::bridge_nf() == Some(true)
-            && matches!(self.look_up(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+        matches!(self.look_up(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+            && host::bridge_nf() == Some(true)
     }
 
     /// All bridges; none where the kernel does not say.
@@ -309,7 +315,7 @@ impl System for Kernel {
             } => {
                 let made = TapFd::make(plan.tap(), *multi_queue)?;
                 give(made.descriptor(), *access)?;
-                self.tap = Some(self.index_behind(&made, plan.tap())?);
+                self.index = Some(self.index_behind(&made, plan.tap())?);
                 self.made = Some(made);
                 Ok(())
             }
@@ -330,7 +336,7 @@ impl System for Kernel {
                 ) => {
                     let (name, index) = (*name, *index);
                     let tap = TapFd::reopen(name, info)?;
-                    if self.index_behind(&tap, name)?.index != index {
+                    if self.index_behind(&tap, name)? != index {
                         return Err(Cause::Nonsense("it was renamed at the same moment"));
                     }
                     give(tap.descriptor(), *access)
@@ -352,7 +358,14 @@ impl System for Kernel {
             }
             Step::Delete => {
                 let index = self.index()?;
-                link::delete(&mut self.netlink, index)
+                let deleted = link::delete(&mut self.netlink, index);
+                // It may be gone although no answer came, or because another program was quicker.
+                let is_gone = |cause: Cause| cause.errno() == Some(Errno::ENODEV);
+                if deleted.is_err() && link::by_index(&mut self.netlink, index).is_err_and(is_gone)
+                {
+                    return Ok(());
+                }
+                deleted
             }
         }
     }

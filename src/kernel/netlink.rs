@@ -6,7 +6,7 @@
 //! whole request in the answer. See netlink(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -25,7 +25,7 @@ const PATIENCE: i64 = 5;
 
 /// Room for one answer: the kernel fills at most this much, and one interface takes 1 to 2 kB. What is not written to
 /// takes no memory.
-const ROOM: usize = 64 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 
 /// `RTMGRP_LINK` in linux/rtnetlink.h, as a mask of groups.
 const LINK_GROUP: u32 = 1;
@@ -130,6 +130,12 @@ impl Netlink<Socket> {
         socket.set_cap_ack(true)?;
         limit_waiting(&socket, TimeVal::seconds(PATIENCE))?;
         Ok(Self::over(socket))
+    }
+}
+
+impl AsRawFd for Netlink<Socket> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.wire.as_raw_fd()
     }
 }
 

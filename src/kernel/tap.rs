@@ -11,6 +11,7 @@ use nix::sys::stat::{SFlag, fstat, major, minor};
 use crate::cli::Access;
 use crate::error::Cause;
 use crate::facts::TapInfo;
+use crate::kernel::ifreq::{name_in, named};
 use crate::name::IfName;
 
 /// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
@@ -42,7 +43,7 @@ impl TapFd {
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }
-        set_interface(open()?, request(name), flags)
+        set_interface(open()?, named(name.as_bytes()), flags)
     }
 
     /// Makes a tap of a name that the kernel chooses, and with a virtio-net header if that is wanted and the kernel has
@@ -77,7 +78,7 @@ impl TapFd {
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        set_interface(open()?, request(name), flags)
+        set_interface(open()?, named(name.as_bytes()), flags)
     }
 
     /// The name that the tap has now.
@@ -120,10 +121,11 @@ impl InheritedTap {
         let limit = RawFd::try_from(limit)
             .unwrap_or(RawFd::MAX)
             .min(MOST_DESCRIPTORS);
-        let mut first = 0;
+        let (mut first, mut at_once) = (0, FIRST_ASKED);
         while first < limit {
-            let numbers = first..limit.min(first + AT_ONCE);
+            let numbers = first..limit.min(first + at_once);
             first = numbers.end;
+            at_once *= 2;
             for number in open_ones(numbers)? {
                 let found = Self(number);
                 if is_tun(found.descriptor())? && has_open(found.descriptor(), name)? {
@@ -163,8 +165,8 @@ fn has_open(descriptor: BorrowedFd<'_>, name: IfName) -> Result<bool, Cause> {
     }
 }
 
-/// Descriptors asked about in one poll(2).
-const AT_ONCE: RawFd = 1024;
+/// Descriptors asked about in the first poll(2); twice as many in each one after it. QEMU's tap has a low number.
+const FIRST_ASKED: RawFd = 32;
 /// QEMU keeps the number that the tap has, and has fewer descriptors than this.
 const MOST_DESCRIPTORS: RawFd = 65536;
 
@@ -223,35 +225,10 @@ pub fn give(tap: BorrowedFd<'_>, access: Access<u32>) -> Result<(), Cause> {
 }
 
 fn name_behind(tap: BorrowedFd<'_>) -> Result<IfName, Cause> {
-    let mut request = empty_request();
+    let mut request = named(b"");
     // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
     unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;
-    let bytes: Vec<u8> = request
-        .ifr_name
-        .iter()
-        .map(|c| c.to_ne_bytes())
-        .map(|[byte]| byte)
-        .take_while(|&byte| byte != 0)
-        .collect();
-    IfName::new(&bytes).map_err(|_| Cause::Nonsense("a tap with an impossible name"))
-}
-
-fn request(name: IfName) -> libc::ifreq {
-    named(name.as_bytes())
-}
-
-/// What is longer than a name can be is cut; neither of the two callers has such a thing.
-fn named(name: &[u8]) -> libc::ifreq {
-    let mut request = empty_request();
-    for (room, &byte) in request.ifr_name.iter_mut().zip(name) {
-        *room = libc::c_char::from_ne_bytes([byte]);
-    }
-    request
-}
-
-fn empty_request() -> libc::ifreq {
-    // SAFETY: ifreq is a C structure of integers, pointers and unions of them; all zero bytes are a value of it.
-    unsafe { std::mem::zeroed() }
+    name_in(&request)
 }
 
 /// The flags of an ifreq are 16 bits, the topmost of which is IFF_TUN_EXCL.
