@@ -3,7 +3,7 @@
 //! The whole program is [`run`]: shed privileges, parse, observe, judge, plan, then print or apply, and report. The
 //! modules stand in that order, and an arrow between two of them points one way only:
 //!
-//! * [`privilege`] gives up all but one, first of all;
+//! * [`kernel::start`] is the way in, and [`privilege`] gives up all but one, first of all;
 //! * [`cli`] reads the command line, [`caller`] finds out who asks, [`name`] holds names, [`text`] makes text safe;
 //! * [`conf`] and [`acl`] read root's options and rules, [`roots`] and [`mod@file`] the files they are in;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;

@@ -12,12 +12,12 @@
 
 mod common;
 
+use common::strace::{calls, interrupted, place_of, sandbox_with_strace};
 use common::{Qemu, Run, Sandbox, bin, changes, command, eventually, have, open_tap_as, run, skip};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Stdio;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,15 +45,6 @@ fn create(tap: &str) -> Vec<&str> {
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
-}
-
-/// A sandbox for tests that need strace(1) to disturb the programs.
-fn sandbox_with_strace() -> Option<Sandbox> {
-    if !have("strace") {
-        skip(&common::test_name(), "needs strace");
-        return None;
-    }
-    Sandbox::new()
 }
 
 fn sandbox_with_qemu() -> Option<Sandbox> {
@@ -199,88 +190,6 @@ fn assert_settled_as(s: &Sandbox, before: &Value, at: &str) {
         "{at}: not as before:\n{}",
         changes.join("\n")
     );
-}
-
-/// A system call of a run, by its name and how many of that name came before it: this is how strace(1) counts.
-struct Call {
-    name: String,
-    nth: usize,
-    line: String,
-}
-
-/// All system calls of one run of qemu-ifup, which has to succeed.
-fn calls(s: &Sandbox, args: &[&str]) -> Vec<Call> {
-    let log = s.dir().join("calls");
-    let traced = run(command("strace")
-        .arg("-o")
-        .arg(&log)
-        .arg(bin("qemu-ifup"))
-        .args(args));
-    assert_eq!(traced.code, 0, "{traced:?}");
-    let mut counts = HashMap::new();
-    let log = fs::read_to_string(log).unwrap();
-    let calls = log.lines().filter_map(|line| {
-        let (name, _) = line.split_once('(').filter(|(name, _)| !name.is_empty())?;
-        let nth: &mut usize = counts.entry(name.to_owned()).or_default();
-        *nth += 1;
-        Some(Call {
-            name: name.to_owned(),
-            nth: *nth,
-            line: line.to_owned(),
-        })
-    });
-    calls.collect()
-}
-
-/// The place of the call whose line has this in it.
-fn place_of(calls: &[Call], text: &str) -> usize {
-    let found = calls.iter().position(|call| call.line.contains(text));
-    found.unwrap_or_else(|| panic!("no call with {text}"))
-}
-
-/// Runs qemu-ifup and does something to one of its system calls.
-fn run_injecting(call: &Call, what: &str, args: &[&str]) -> Run {
-    run(command("strace")
-        .args(["-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("inject={}:{what}:when={}", call.name, call.nth))
-        .arg(bin("qemu-ifup"))
-        .args(args))
-}
-
-/// Stops qemu-ifup in one of its system calls (which is also made to fail if `error` says so: `error=EPERM:`), does
-/// something, and lets it go on.
-fn interrupted(s: &Sandbox, call: &Call, error: &str, args: &[&str], then: impl FnOnce()) -> Run {
-    let log = s.dir().join("stops");
-    let _ = fs::remove_file(&log);
-    // -D: the child is the program, and strace its grandchild.
-    let mut child = command("strace")
-        .args(["-D", "-o"])
-        .arg(&log)
-        .arg("-e")
-        .arg(format!(
-            "inject={}:{error}signal=SIGSTOP:when={}",
-            call.name, call.nth
-        ))
-        .arg(bin("qemu-ifup"))
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(s.dir().join("stderr")).unwrap())
-        .spawn()
-        .unwrap();
-    let stops = eventually(|| {
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        said.contains("stopped by SIGSTOP").then_some(())
-    });
-    stops.unwrap_or_else(|| panic!("no stop at {}", call.line));
-    then();
-    s.sh(&format!("kill -CONT {}", child.id()));
-    let status = eventually(|| child.try_wait().unwrap()).expect("it does not end");
-    Run {
-        code: status.code().unwrap(),
-        stdout: String::new(),
-        stderr: fs::read_to_string(s.dir().join("stderr")).unwrap(),
-    }
 }
 
 // Making the bridge.
@@ -502,93 +411,6 @@ fn an_ipv6_address_on_a_host_without_ipv6_is_refused_in_the_kernels_words_and_no
     assert_eq!(s.ports("br0"), ["tap0"]);
 }
 
-/// How each system call can fail that has to do with the kernel's state.
-const FAILURES: [(&str, &[&str]); 7] = [
-    ("socket", &["EMFILE"]),
-    ("setsockopt", &["ENOPROTOOPT"]),
-    ("sendto", &["ENOBUFS", "EPERM"]),
-    ("recvfrom", &["ENOBUFS", "EAGAIN", "EINTR"]),
-    ("open", &["EMFILE", "EACCES"]),
-    ("openat", &["EMFILE", "EACCES"]),
-    ("ioctl", &["EBUSY", "EPERM"]),
-];
-
-#[test]
-fn whichever_system_call_fails_the_bridge_and_the_port_are_as_asked_for_or_as_they_were() {
-    let Some(s) = sandbox_with_strace() else {
-        return;
-    };
-    // Of so many calls the failure has to matter.
-    for (setup, args, least) in [
-        ("", create("tap0"), 15),
-        ("ip tuntap add tap0 mode tap", create("tap0"), 15),
-        (
-            "ip link add br0 address 02:00:00:00:00:77 type bridge; ip link set br0 up
-             ip tuntap add tap0 mode tap user 54321; ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-             ip link set tap0 master br0 up",
-            words("--isolated tap0"),
-            6,
-        ),
-    ] {
-        let reset = || {
-            s.try_sh("ip link del tap0 || true; ip link del br0");
-            s.sh(setup);
-        };
-        reset();
-        let calls = calls(&s, &args);
-        reset();
-        let mut before = settled(&s);
-        let mut failures = 0;
-        for call in &calls {
-            let errnos = FAILURES.iter().find(|(name, _)| *name == call.name);
-            for errno in errnos.map_or(&[][..], |(_, errnos)| *errnos) {
-                let run = run_injecting(call, &format!("error={errno}"), &args);
-                let at = format!("{args:?} after '{setup}', {errno} from {}: {run:?}", call.line);
-                if run.code == 0 {
-                    // A call that does not matter, or that is made again.
-                    assert_eq!(s.ports("br0"), ["tap0"], "{at}");
-                    let isolated = args.contains(&"--isolated");
-                    assert_eq!(port(&s, "tap0")["isolated"], isolated, "{at}");
-                    reset();
-                    before = settled(&s);
-                    continue;
-                }
-                failures += 1;
-                assert!((1..=8).contains(&run.code), "{at}");
-                assert!(run.stderr.starts_with("qemu-ifup: "), "{at}");
-                assert!(run.stderr.contains(" cannot "), "{at}");
-                assert!(!run.stderr.contains("not undone"), "{at}");
-                assert_settled_as(&s, &before, &at);
-            }
-        }
-        assert!(failures >= least, "{args:?} after '{setup}': {failures}");
-    }
-}
-
-#[test]
-fn a_kill_before_any_system_call_leaves_no_bridge_or_a_complete_one_and_no_tap_or_a_complete_one() {
-    let Some(s) = sandbox_with_strace() else {
-        return;
-    };
-    let calls = calls(&s, &create("tap0"));
-    let mut seen = BTreeSet::new();
-    // execve is still strace's own.
-    for call in calls.iter().skip(1) {
-        s.try_sh("ip link del tap0 || true; ip link del br0");
-        let run = run_injecting(call, "signal=SIGKILL", &create("tap0"));
-        assert_eq!(run.code, 128 + libc::SIGKILL, "{}: {run:?}", call.line);
-        let left: Vec<String> = s.links().into_iter().filter(|name| name != "lo").collect();
-        if left.iter().any(|name| name == "br0") {
-            assert_made(&s, "br0", &ADDRESSES);
-        }
-        if left.iter().any(|name| name == "tap0") {
-            assert_attached(&s, "br0", "tap0");
-        }
-        seen.insert(left.len());
-    }
-    assert_eq!(seen, BTreeSet::from([0, 1, 2]));
-}
-
 // Others at the same moment.
 
 #[test]
@@ -627,11 +449,13 @@ fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
     let Some(s) = sandbox_with_strace() else {
         return;
     };
-    let calls = calls(&s, &create("tap0"));
+    let calls = calls(&s, "qemu-ifup", &create("tap0"));
+    let args = create("tap0");
+    let ifup = ("qemu-ifup", args.as_slice());
     // A process stops at the end of a call, so it has to be the one before.
     let before_making = &calls[place_of(&calls, "NLM_F_CREATE") - 1];
     s.sh("ip link del tap0; ip link del br0");
-    let run = interrupted(&s, before_making, "", &create("tap0"), || {
+    let run = interrupted(&s, before_making, "", ifup, || {
         s.sh("ip link add br0 type bridge; ip address add 10.9.9.1/24 dev br0; ip link set br0 up");
     });
     assert_done(&run, "");
@@ -640,7 +464,7 @@ fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
 
     // What takes the name is not always a bridge.
     s.sh("ip link del tap0; ip link del br0");
-    let run = interrupted(&s, before_making, "", &create("tap0"), || {
+    let run = interrupted(&s, before_making, "", ifup, || {
         s.sh("ip link add br0 type veth peer name v1");
     });
     assert_refused(
@@ -657,9 +481,11 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
     let Some(s) = sandbox_with_strace() else {
         return;
     };
-    let create_tap0 = create("tap0");
-    let calls = calls(&s, &create_tap0);
-    let make_tap = &calls[place_of(&calls, "TUNSETIFF")];
+    let args = create("tap0");
+    let create_tap0 = ("qemu-ifup", args.as_slice());
+    let calls = calls(&s, "qemu-ifup", &args);
+    // The bridge is there, and the tap is to join it.
+    let join = &calls[place_of(&calls, "IFLA_MASTER")];
     let not_undone = "; not undone: remove the bridge br0 (another port is in it by now)";
     let ifup = bin("qemu-ifup");
     let another_run = format!("'{}' --create-bridge tap1", ifup.display());
@@ -682,10 +508,10 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
         ("", "", &[]),
     ] {
         s.try_sh("for l in tap0 tap1 v0 br0; do ip link del $l || true; done");
-        let run = interrupted(&s, make_tap, "error=EPERM:", &create_tap0, || {
+        let run = interrupted(&s, join, "error=EPERM:", create_tap0, || {
             s.sh(meanwhile);
         });
-        let error = format!("qemu-ifup: tap0: cannot make it: Operation not permitted{said}");
+        let error = format!("qemu-ifup: tap0: cannot attach to br0: Operation not permitted{said}");
         assert_eq!(run.code, 3, "{meanwhile}: {run:?}");
         assert_eq!(
             run.stderr.lines().next(),

@@ -13,13 +13,11 @@
 
 mod common;
 
-use common::{
-    Run, Sandbox, bin, changes, command, eventually, have, lines, open_tap_as, run, skip,
-};
+use common::strace::{calls, interrupted, sandbox_with_strace};
+use common::{Run, Sandbox, bin, changes, command, eventually, lines, open_tap_as, run};
 use qemu_ifup::name::{IFNAMSIZ, IfName};
 use qemu_ifup::text::Escaped;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,15 +38,6 @@ fn sandbox() -> Option<Sandbox> {
     let sandbox = Sandbox::new()?;
     sandbox.bridge_up("br0");
     Some(sandbox)
-}
-
-/// The same for tests that need strace(1) to disturb the programs.
-fn sandbox_with_strace() -> Option<Sandbox> {
-    if !have("strace") {
-        skip(&common::test_name(), "needs strace");
-        return None;
-    }
-    sandbox()
 }
 
 fn ifup_with(environment: &[(&str, &str)], args: &[&str]) -> Run {
@@ -743,182 +732,17 @@ fn our_rules_for_names_are_the_kernels_own() {
 
 // What goes wrong half way.
 
-/// A system call of a run, by its name and how many of that name came before it; this is how strace(1) counts.
-struct Call {
-    name: String,
-    nth: usize,
-    /// The line that strace prints.
-    line: String,
-}
-
-/// All system calls of one run, which has to succeed.
-fn calls(s: &Sandbox, program: &str, args: &[&str]) -> Vec<Call> {
-    let log = s.dir().join("calls");
-    let traced = run(command("strace")
-        .arg("-o")
-        .arg(&log)
-        .arg(bin(program))
-        .args(args));
-    assert_eq!(traced.code, 0, "{traced:?}");
-    let mut counts = HashMap::new();
-    let log = fs::read_to_string(log).unwrap();
-    let calls = log.lines().filter_map(|line| {
-        let (name, _) = line.split_once('(').filter(|(name, _)| !name.is_empty())?;
-        let nth = counts.entry(name.to_owned()).or_insert(0);
-        *nth += 1;
-        Some(Call {
-            name: name.to_owned(),
-            nth: *nth,
-            line: line.to_owned(),
-        })
-    });
-    calls.collect()
-}
-
-/// Runs a program and does something to one of its system calls.
-fn run_injecting(call: &Call, what: &str, program: &str, args: &[&str]) -> Run {
-    let Call { name, nth, .. } = call;
-    run(command("strace")
-        .args(["-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("inject={name}:{what}:when={nth}"))
-        .arg(bin(program))
-        .args(args))
-}
-
 /// A tap that needs every step that there is for one that exists.
 const FAR_FROM_READY: &str = "ip tuntap add tap0 mode tap
     ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
     ip link set tap0 master br1 up";
-
-/// How each system call can fail that has to do with the kernel's state.
-const FAILURES: [(&str, &[&str]); 7] = [
-    ("socket", &["EMFILE"]),
-    ("setsockopt", &["ENOPROTOOPT"]),
-    ("sendto", &["ENOBUFS", "EPERM"]),
-    ("recvfrom", &["ENOBUFS", "EAGAIN", "EINTR"]),
-    ("open", &["EMFILE", "EACCES"]),
-    ("openat", &["EMFILE", "EACCES"]),
-    ("ioctl", &["EBUSY", "EPERM"]),
-];
-
-#[test]
-fn whichever_system_call_fails_the_work_is_done_or_nothing_is_changed() {
-    let Some(s) = sandbox_with_strace() else {
-        return;
-    };
-    s.bridge_up("br1");
-    s.sh("ip link set br1 mtu 1400");
-    // Of so many calls the failure has to matter: each step's own, the answer to it, and the look-ups before.
-    for (program, setup, least) in [
-        ("qemu-ifup", "", 15),
-        ("qemu-ifup", FAR_FROM_READY, 20),
-        ("qemu-ifdown", FAR_FROM_READY, 6),
-    ] {
-        let reset = || {
-            s.try_sh("ip link del tap0");
-            s.sh(setup);
-        };
-        reset();
-        let calls = calls(&s, program, &["tap0"]);
-        reset();
-        let mut before = s.snapshot();
-        let mut failures = 0;
-        for call in &calls {
-            let errnos = FAILURES.iter().find(|(name, _)| *name == call.name);
-            for errno in errnos.map_or(&[][..], |(_, errnos)| *errnos) {
-                let run = run_injecting(call, &format!("error={errno}"), program, &["tap0"]);
-                let at = format!("{program} after '{setup}', {errno} from {}", call.line);
-                if run.code == 0 {
-                    // A lost line for syslog, or a call that is simply made again.
-                    let link = s.link("tap0").unwrap();
-                    assert_eq!(is_up(&link), program == "qemu-ifup", "{at}");
-                    reset();
-                    before = s.snapshot();
-                    continue;
-                }
-                failures += 1;
-                // 8 where it is the configuration that cannot be read.
-                assert!((1..=8).contains(&run.code), "{at}: {run:?}");
-                let said = format!("{program}: tap0: cannot ");
-                assert!(run.stderr.starts_with(&said), "{at}: {run:?}");
-                // The state of a port follows the carrier, which comes with an opener, by up to a second.
-                let left = || changes(&before, &s.snapshot());
-                eventually(|| left().is_empty().then_some(()))
-                    .unwrap_or_else(|| panic!("{at}: {run:?}\n{}", left().join("\n")));
-            }
-        }
-        assert!(failures >= least, "{program} '{setup}': {failures}");
-    }
-}
-
-#[test]
-fn a_kill_before_any_system_call_leaves_no_tap_or_a_whole_one() {
-    let Some(s) = sandbox_with_strace() else {
-        return;
-    };
-    let calls = calls(&s, "qemu-ifup", &["tap0"]);
-    s.sh("ip link del tap0");
-    let before = s.snapshot();
-    let commit = calls
-        .iter()
-        .position(|call| call.line.contains("TUNSETPERSIST"))
-        .unwrap();
-    // execve is still strace's own.
-    for (position, call) in calls.iter().enumerate().skip(1) {
-        let run = run_injecting(call, "signal=SIGKILL", "qemu-ifup", &["tap0"]);
-        assert_eq!(run.code, 128 + libc::SIGKILL, "{}: {run:?}", call.line);
-        // strace kills before the call is carried out.
-        if position <= commit {
-            let changes = changes(&before, &s.snapshot());
-            assert!(changes.is_empty(), "{}:\n{}", call.line, changes.join("\n"));
-        } else {
-            assert_attached(&s, "tap0");
-            s.sh("ip link del tap0");
-        }
-    }
-    assert!(
-        (10..calls.len() - 1).contains(&commit),
-        "{commit} of {}",
-        calls.len()
-    );
-}
-
-/// Runs a program up to one of its system calls, does something, and lets it go on. Its exit code.
-fn interrupted(s: &Sandbox, call: &Call, program: &str, args: &[&str], then: impl Fn()) -> i32 {
-    let log = s.dir().join("stops");
-    let _ = fs::remove_file(&log);
-    // -D: the child is the program, and strace its grandchild.
-    let mut child = command("strace")
-        .args(["-D", "-o"])
-        .arg(&log)
-        .arg("-e")
-        .arg(format!(
-            "inject={}:signal=SIGSTOP:when={}",
-            call.name, call.nth
-        ))
-        .arg(bin(program))
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let stops = eventually(|| {
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        said.contains("stopped by SIGSTOP").then_some(())
-    });
-    stops.unwrap_or_else(|| panic!("no stop at {}", call.line));
-    then();
-    s.sh(&format!("kill -CONT {}", child.id()));
-    let status = eventually(|| child.try_wait().unwrap()).expect("it does not end");
-    status.code().unwrap()
-}
 
 #[test]
 fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
     let Some(s) = sandbox_with_strace() else {
         return;
     };
+    s.bridge_up("br0");
     s.bridge_up("br1");
     let cases: [(&str, &[&str], &str); 4] = [
         ("qemu-ifup", &["tap0"], ""),
@@ -946,7 +770,7 @@ fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
             reset();
             let tap = s.link("tap0");
             let before = victim("v0");
-            let code = interrupted(&s, call, program, args, || {
+            let run = interrupted(&s, call, "", (program, args), || {
                 // An interface that is up can be renamed on newer kernels only.
                 s.try_sh("ip link set tap0 down && ip link set tap0 name other");
                 s.try_sh("ip link set v0 name tap0");
@@ -955,7 +779,7 @@ fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
             let changes = changes(&before, &victim("tap0"));
             assert!(changes.is_empty(), "{at}:\n{}", changes.join("\n"));
             // Where it did act, it acted on the tap that it had looked up.
-            let Some(tap) = tap.filter(|_| code == 0) else {
+            let Some(tap) = tap.filter(|_| run.code == 0) else {
                 continue;
             };
             acted += 1;
@@ -973,6 +797,37 @@ fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
 }
 
 // Hostile surroundings.
+
+#[test]
+fn no_descriptor_of_ours_gets_the_number_of_a_closed_standard_one() {
+    let Some(s) = sandbox_with_strace() else {
+        return;
+    };
+    s.bridge_up("br0");
+    for (closed, opened) in [
+        ("", 0),
+        ("0<&-", 1),
+        ("1>&-", 1),
+        ("2>&-", 1),
+        ("0<&- 2>&-", 2),
+        ("<&- >&- 2>&-", 3),
+    ] {
+        let log = s.dir().join("log");
+        let script = format!("exec strace -o \"$LOG\" \"$IFUP\" tap0 {closed}");
+        let run = run(command("sh")
+            .args(["-euc", &script])
+            .env("LOG", &log)
+            .env("IFUP", bin("qemu-ifup")));
+        assert_eq!(run.code, 0, "{closed}: {run:?}");
+        let log = fs::read_to_string(log).unwrap();
+        let ours = log.split_once("poll(").unwrap().1;
+        let count = |text: &str| ours.lines().filter(|line| line.contains(text)).count();
+        assert_eq!(count("\"/dev/null\", O_RDWR"), opened, "{closed}: {ours}");
+        let netlink = ours.lines().find(|line| line.contains("AF_NETLINK"));
+        assert!(netlink.unwrap().ends_with(" = 3"), "{closed}: {netlink:?}");
+        s.sh("ip link del tap0");
+    }
+}
 
 #[test]
 fn odd_surroundings_do_not_stop_the_work() {

@@ -92,6 +92,9 @@ pub struct Arena {
 /// Bytes of the arena: room for one answer of the kernel, and as much again. What is not written to takes no memory.
 const ARENA: usize = 2 * super::netlink::ROOM;
 
+/// Every piece is aligned as malloc(3) does it, for anything: libraries rely on that even where they ask for bytes.
+const ALIGNMENT: usize = 16;
+
 // SAFETY: `room` is only ever handed out in pieces, each of which `used` gives to one caller alone.
 unsafe impl Sync for Arena {}
 
@@ -108,9 +111,10 @@ impl Arena {
     /// Where a piece of this layout begins, if there is room for it.
     fn take(&self, layout: Layout) -> Option<*mut u8> {
         let room = self.room.get().cast::<u8>();
+        let alignment = layout.align().max(ALIGNMENT);
         let piece = |used: usize| {
             let free = room.addr() + used;
-            let start = used + (free.next_multiple_of(layout.align()) - free);
+            let start = used + (free.next_multiple_of(alignment) - free);
             let end = start.checked_add(layout.size())?;
             (end <= ARENA).then_some((start, end))
         };
@@ -172,5 +176,61 @@ mod unwinder {
         _Unwind_RaiseException _Unwind_Resume _Unwind_DeleteException _Unwind_FindEnclosingFunction
         _Unwind_GetLanguageSpecificData _Unwind_GetRegionStart _Unwind_GetTextRelBase _Unwind_GetDataRelBase
         _Unwind_GetGR _Unwind_SetGR _Unwind_GetIP _Unwind_GetIPInfo _Unwind_SetIP _Unwind_GetCFA
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives out pieces of these sizes and alignments, and fills each with its number.
+    fn fill(arena: &Arena, layouts: &[(usize, usize)]) -> Vec<(*mut u8, usize, u8)> {
+        let numbered = (1..).zip(layouts);
+        let pieces = numbered.map(|(number, &(size, align))| {
+            let layout = Layout::from_size_align(size, align).unwrap();
+            // SAFETY: the size is not zero.
+            let piece = unsafe { arena.alloc(layout) };
+            assert!(!piece.is_null() && piece.addr() % align.max(ALIGNMENT) == 0);
+            // SAFETY: the piece is that large.
+            unsafe { piece.write_bytes(number, size) };
+            (piece, size, number)
+        });
+        pieces.collect()
+    }
+
+    #[test]
+    fn pieces_are_aligned_and_do_not_overlap() {
+        let arena = Box::new(Arena::new());
+        let layouts = [
+            (1, 1),
+            (3, 2),
+            (4096, 1),
+            (24, 8),
+            (100, 64),
+            (1, 4096),
+            (5, 1),
+        ];
+        for (piece, size, number) in fill(&arena, &layouts) {
+            assert!(arena.holds(piece));
+            // SAFETY: the piece was filled to this size, and nobody writes to it now.
+            let bytes = unsafe { std::slice::from_raw_parts(piece, size) };
+            assert!(bytes.iter().all(|&byte| byte == number), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_the_systems_and_goes_back_to_it() {
+        let arena = Box::new(Arena::new());
+        let layouts = [(ARENA - 64, 1), (4096, 1), (usize::MAX / 4, 1)];
+        let layouts = layouts.map(|(size, align)| Layout::from_size_align(size, align).unwrap());
+        // SAFETY: the sizes are not zero.
+        let pieces = layouts.map(|layout| unsafe { arena.alloc(layout) });
+        assert_eq!(pieces.map(|piece| arena.holds(piece)), [true, false, false]);
+        assert_eq!(pieces.map(|piece| piece.is_null()), [false, false, true]);
+        // SAFETY: the piece came from there, with this layout.
+        unsafe { arena.dealloc(pieces[1], layouts[1]) };
+        // There is still a little room, at the end.
+        let last = fill(&arena, &[(16, 1)]);
+        assert!(arena.holds(last[0].0));
     }
 }

@@ -17,6 +17,8 @@
     reason = "in a test a panic is the report"
 )]
 
+pub mod strace;
+
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
