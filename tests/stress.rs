@@ -759,11 +759,8 @@ impl Random {
     }
 }
 
-/// As many operations as a test is to do with all widths together.
-fn operations() -> usize {
-    let all = std::env::var_os("QEMU_IFUP_STRESS").is_some_and(|v| v == "1");
-    if all { 10_000 } else { 2_000 }
-}
+/// As many as are done with all widths together.
+const OPERATIONS: usize = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TapState {
@@ -802,7 +799,7 @@ fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
     let before = settled(&s);
     let mut done = 0;
     for width in WIDTHS {
-        let each = operations().div_ceil(WIDTHS.len() * width);
+        let each = OPERATIONS.div_ceil(WIDTHS.len() * width);
         let names: Vec<String> = (0..width).map(|n| format!("tap{n}")).collect();
         let start = Instant::now();
         let states: Vec<TapState> = thread::scope(|scope| {
@@ -843,7 +840,7 @@ fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
         let left = changes(&before, &settled(&s));
         assert!(left.is_empty(), "not as before:\n{}", left.join("\n"));
     }
-    assert!(done >= operations(), "{done}");
+    assert!(done >= OPERATIONS, "{done}");
 }
 
 /// All that qemu-ifup promises of a tap that nobody has open.
