@@ -207,6 +207,13 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// Another program has the tap open, and only that one could do this.
+    TapInUse {
+        /// The tap.
+        name: IfName,
+        /// What cannot be done.
+        doing: String,
+    },
     /// The tap was made by somebody else between our look and our own making of it.
     Appeared(IfName),
     /// The tap cannot be made, since its device node cannot be used.
@@ -314,7 +321,10 @@ impl Error {
             | Self::NoVlanFiltering(_)
             | Self::BridgeAppeared(_)
             | Self::BridgeFull(_) => ExitCode::Bridge,
-            Self::NotATap { .. } | Self::FixedTap { .. } | Self::Appeared(_) => ExitCode::Tap,
+            Self::NotATap { .. }
+            | Self::FixedTap { .. }
+            | Self::TapInUse { .. }
+            | Self::Appeared(_) => ExitCode::Tap,
             Self::Tun(_) => ExitCode::Tun,
             Self::Step { cause, .. } => match cause {
                 Cause::Refused {
@@ -380,6 +390,10 @@ impl Error {
             }
             Self::FixedTap { name, .. } => format!(
                 "remove it first, it is then made anew: qemu-ifdown --delete {}",
+                ShellWord(name.as_bytes())
+            ),
+            Self::TapInUse { name, .. } => format!(
+                "end that program first, or leave the option out; this names it: qemu-ifup --check {}",
                 ShellWord(name.as_bytes())
             ),
             Self::Appeared(_) => "run it again".to_owned(),
@@ -482,6 +496,9 @@ impl Display for Error {
                 )
             }
             Self::FixedTap { doing, reason, .. } => write!(f, "cannot {doing}: {reason}"),
+            Self::TapInUse { doing, .. } => {
+                write!(f, "cannot {doing}: another program has it open")
+            }
             Self::Appeared(name) => write!(
                 f,
                 "cannot make {name}: somebody else made it at the same moment"

@@ -474,7 +474,8 @@ fn can_become(wish: &Wish, tap: &Tap) -> Result<(), Error> {
         return fixed(doing, reason);
     }
     if tap.link.carrier && !tap.at_hand {
-        return fixed(doing, "another program has it open");
+        let name = tap.link.name;
+        return Err(Error::TapInUse { name, doing });
     }
     Ok(())
 }

@@ -405,7 +405,12 @@ fn what_nobody_can_change_about_a_tap_is_refused() {
         let before = s.snapshot();
         let run = s.ifup(&[args, &["tap0"]].concat());
         let error = format!("qemu-ifup: tap0: {error}");
-        assert_refused(&run, 5, &error, "qemu-ifdown --delete tap0");
+        let hint = if is_held {
+            "qemu-ifup --check tap0"
+        } else {
+            "qemu-ifdown --delete tap0"
+        };
+        assert_refused(&run, 5, &error, hint);
         s.assert_unchanged(&before);
         drop(held);
         s.sh("ip link del tap0");

@@ -405,7 +405,12 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
         };
         let error = up(wish, facts).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{error}");
-        assert!(error.hint().unwrap().ends_with("qemu-ifdown --delete tap0"));
+        let hint = if matches!(error, Error::TapInUse { .. }) {
+            "qemu-ifup --check tap0"
+        } else {
+            "qemu-ifdown --delete tap0"
+        };
+        assert!(error.hint().unwrap().ends_with(hint), "{error}");
     }
 }
 

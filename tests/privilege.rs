@@ -634,7 +634,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                 let what = format!("{what}, {wish:?}");
                 let verdict = match judge.may_bring_up(wish, &asked, facts) {
                     // What the kernel cannot do is no matter of policy.
-                    Err(Error::FixedTap { .. }) => continue,
+                    Err(Error::FixedTap { .. } | Error::TapInUse { .. }) => continue,
                     verdict => verdict.err(),
                 };
                 let rules = [tap_rule, master_rule, bridge_rule, option_rule];
