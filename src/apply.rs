@@ -83,7 +83,9 @@ fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> 
             Error::BridgeFull(bridge.name)
         }
         (Step::Make { .. }, _, Some(Errno::EBUSY)) => Error::Appeared(plan.tap()),
-        (Step::MakeBridge(new), _, Some(Errno::EEXIST)) if cause == Errno::EEXIST.into() => {
+        (Step::MakeBridge(new), _, Some(Errno::EEXIST))
+            if cause == Errno::EEXIST.into() && not_undone.is_empty() =>
+        {
             Error::BridgeAppeared(new.link.name)
         }
         _ => Error::Step {

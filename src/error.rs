@@ -39,12 +39,6 @@ pub enum ExitCode {
     Timeout = 9,
 }
 
-impl From<ExitCode> for std::process::ExitCode {
-    fn from(code: ExitCode) -> Self {
-        Self::from(code as u8)
-    }
-}
-
 /// Why the system did not do as it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {

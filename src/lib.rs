@@ -49,7 +49,7 @@ use crate::check::{Finding, Looked};
 use crate::cli::{Action, Command, Program, Request, Settings};
 use crate::conf::CONF_FILE;
 use crate::error::{Error, ExitCode};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, start};
 use crate::name::IfName;
 use crate::plan::Plan;
 use crate::policy::{Judge, UpLeave, Wish};
@@ -58,7 +58,7 @@ use crate::report::Reporter;
 use crate::vlan::VlanWish;
 
 /// Runs one of the two programs; `args` are the name it was run under, and the words after it.
-// Inlined, as the two around it are, so that each program is compiled for itself: qemu-ifdown needs little of qemu-ifup.
+// Inlined, as work() is, so that each program is compiled for itself: qemu-ifdown needs little of what qemu-ifup does.
 #[inline]
 pub fn run(program: Program, args: Vec<OsString>) -> ExitCode {
     let mut reporter = Reporter::new(program);
@@ -73,8 +73,10 @@ pub fn run(program: Program, args: Vec<OsString>) -> ExitCode {
 
 #[inline]
 fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Result<ExitCode, Error> {
+    start::ignore_signals();
     let looks_at_others = args.iter().any(|word| word == "--check");
     let privilege = privilege::shed(looks_at_others)?;
+    start::hold_standard_descriptors()?;
     let mut args = args.into_iter();
     let run_as = args.next().unwrap_or_default();
     let mut request = match cli::parse(program, args)? {

@@ -194,6 +194,7 @@ impl Plan {
             access: leave.access,
             multi_queue: leave.wish.multi_queue,
         };
+        // The bridge comes as late as it can: from then on a kill leaves something behind, the bridge, whole but empty.
         let steps = [make, Step::Change(first)]
             .into_iter()
             .chain(bridge_to_make(leave))
@@ -248,12 +249,17 @@ impl Plan {
         };
         let goes_up = !link.up || down.up.is_some();
 
-        let wanted = [down, widen, first]
+        let changes = [down, widen, first]
             .into_iter()
             .filter(|change| *change != LinkChange::default())
-            .map(Step::Change)
-            .chain(bridge_to_make(leave))
-            .chain(join(leave, Some(tap), joins.then_some(bridge), goes_up));
+            .map(Step::Change);
+        // The bridge comes first: if it cannot be made, a guest that uses the tap has not noticed.
+        let wanted = bridge_to_make(leave).into_iter().chain(changes).chain(join(
+            leave,
+            Some(tap),
+            joins.then_some(bridge),
+            goes_up,
+        ));
         let mut steps = with_undo(tap, wanted);
         let is_held = tap.at_hand || link.carrier;
         if let Some(seconds) = leave.wish.wait.filter(|_| is_held) {
@@ -376,7 +382,6 @@ fn wanted_mtu(leave: &UpLeave) -> u32 {
     leave.wish.mtu.unwrap_or(leave.bridge.mtu.min(MAX_MTU))
 }
 
-/// The bridge comes as late as it can: from then on a kill leaves something behind, the bridge, whole but empty.
 fn bridge_to_make(leave: &UpLeave) -> Option<Step> {
     leave.bridge.new.clone().map(Step::MakeBridge)
 }

@@ -1,8 +1,9 @@
-//! Gives up every privilege but CAP_NET_ADMIN, before anything else is done, and makes sure of it.
+//! Gives up every privilege but CAP_NET_ADMIN, before anything is opened or parsed, and makes sure of it.
 //!
 //! The program may have got its privileges from its caller (root), from a file capability or from a setuid bit. Where
 //! it came from makes no difference: afterwards all user and group ids are the caller's own, and the only capability
-//! that may be left is the one to change interfaces. Files are therefore read with the caller's own rights.
+//! that may be left is the one to change interfaces (for root and `--check`, also those to look at other programs). Files
+//! are therefore read with the caller's own rights.
 
 use nix::errno::Errno;
 use nix::sys::prctl;

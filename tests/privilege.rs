@@ -796,7 +796,7 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
             (null(), "", "--fd=9", 2, "Bad file number"),
             (null(), "3<&-", "--fd=3", 2, "Bad file number"),
             (null(), "", "--fd=2147483647", 2, "Bad file number"),
-            // The runtime opens /dev/null where one of the three is closed.
+            // We open /dev/null where one of the three is closed.
             (null(), "<&-", "--fd=0", 2, "non-socket"),
             (null(), ">&-", "--fd=1", 2, "non-socket"),
             (file("/etc/passwd"), AT_FIVE, "--fd=5", 2, "non-socket"),

@@ -7,17 +7,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use crate::cli::Program;
 use crate::error::Error;
-use crate::report::Reporter;
 
-/// Makes this file the whole of a [`Program`], whose `main` is C's.
+/// Makes this file the whole of a program, whose `main` is C's.
 #[macro_export]
 macro_rules! program {
     ($program:expr) => {
@@ -25,33 +23,22 @@ macro_rules! program {
         static MEMORY: $crate::kernel::start::Arena = $crate::kernel::start::Arena::new();
 
         #[unsafe(no_mangle)]
-        extern "C" fn main(
+        unsafe extern "C" fn main(
             argc: std::ffi::c_int,
             argv: *const *const std::ffi::c_char,
         ) -> std::ffi::c_int {
             // SAFETY: these are the arguments of main().
-            unsafe { $crate::kernel::start::main($program, argc, argv) }
+            let args = unsafe { $crate::kernel::start::args(argc, argv) };
+            $crate::run($program, args) as std::ffi::c_int
         }
     };
 }
 
-/// Runs a program, and returns its exit code.
+/// The words of the command line.
 ///
 /// # Safety
 /// The arguments are those of C's `main()`: `argv` points to `argc` strings that nobody changes.
-#[inline]
-pub unsafe fn main(program: Program, argc: c_int, argv: *const *const c_char) -> c_int {
-    if let Err(errno) = hold_standard_descriptors() {
-        let error = Error::step("look at the standard descriptors", errno);
-        Reporter::new(program).error(&error);
-        return error.exit_code() as c_int;
-    }
-    // A reader that went away, or a caller's limit on the size of files (RLIMIT_FSIZE), must not end us half way, by way of
-    // a message: these are errors like any other.
-    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
-        // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
+pub unsafe fn args(argc: c_int, argv: *const *const c_char) -> Vec<OsString> {
     let count = usize::try_from(argc).unwrap_or(0);
     // SAFETY: the caller says that there are so many.
     let words = unsafe { std::slice::from_raw_parts(argv, count) };
@@ -60,12 +47,28 @@ pub unsafe fn main(program: Program, argc: c_int, argv: *const *const c_char) ->
         let word = unsafe { CStr::from_ptr(word) };
         OsStr::from_bytes(word.to_bytes()).to_owned()
     });
-    crate::run(program, words.collect()) as c_int
+    words.collect()
+}
+
+/// A reader that went away, or a caller's limit on the size of files (RLIMIT_FSIZE), must not end us half way, by way of a
+/// message: these become errors like any other.
+pub fn ignore_signals() {
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Where standard input, output or error is closed, the next descriptor to be opened would get its number, and messages
 /// would go to the kernel or into the tap: puts /dev/null there.
-fn hold_standard_descriptors() -> Result<(), Errno> {
+///
+/// # Errors
+/// The kernel does not say which are open, or /dev/null cannot be opened.
+pub fn hold_standard_descriptors() -> Result<(), Error> {
+    hold().map_err(|errno| Error::step("look at the standard descriptors", errno))
+}
+
+fn hold() -> Result<(), Errno> {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd {
         fd,
         events: 0,
@@ -75,7 +78,8 @@ fn hold_standard_descriptors() -> Result<(), Errno> {
     Errno::result(unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) })?;
     for entry in standard {
         if entry.revents & libc::POLLNVAL != 0 {
-            // SAFETY: the path is a C string. The lowest number that is free is this one, and it stays open.
+            // The lowest number that is free is this one, and it stays open.
+            // SAFETY: the path is a C string.
             Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
         }
     }
@@ -156,14 +160,20 @@ unsafe impl GlobalAlloc for Arena {
 /// unwinder's functions (unwind.h of the Itanium C++ ABI), so that it is left out. A panic still says what and where.
 #[cfg(all(panic = "abort", target_env = "musl", not(target_arch = "arm")))]
 mod unwinder {
+    use std::ffi::{c_int, c_void};
+
     /// `_URC_END_OF_STACK`
-    const END_OF_STACK: std::ffi::c_int = 5;
+    const END_OF_STACK: c_int = 5;
 
     #[unsafe(no_mangle)]
-    extern "C" fn _Unwind_Backtrace() -> std::ffi::c_int {
+    extern "C" fn _Unwind_Backtrace(
+        _see: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        _argument: *mut c_void,
+    ) -> c_int {
         END_OF_STACK
     }
 
+    // Only what unwinds calls these.
     macro_rules! never_called {
         ($($name:ident)*) => {$(
             #[unsafe(no_mangle)]
