@@ -1,15 +1,17 @@
 // Runs one program for tests/bench and prints: nanoseconds from its start to its end, KB that were resident at most, page
 // faults. It is static and small because Linux counts the memory of whoever starts a program as that program's.
 //
-//   launch [-m] [-t TAP | -s | -p] PROGRAM ARGUMENTS...
+//   launch [-m] [-u] [-t TAP | -s | -p] PROGRAM ARGUMENTS...
 //     -m   stops the program at its end to look at its memory page by page: for so little, the kernel's own figure is too
 //          coarse; the time means nothing then
+//     -u   as user and group 65534, who have no privilege of their own
 //     -t   opens TAP first, which is made if it is not there, and lets the program have it as descriptor 3, like QEMU
 //     -s   gives the program a Unix socket as descriptor 3, and takes a descriptor from it afterwards, like QEMU
 //     -p   measures until the program prompts with "(qemu)", then sends it "quit"
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sched.h>
@@ -48,6 +50,13 @@ static long long now(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void become_nobody(void)
+{
+    must(setgroups(0, NULL), "setgroups");
+    must(setresgid(65534, 65534, 65534), "setresgid");
+    must(setresuid(65534, 65534, 65534), "setresuid");
 }
 
 static void open_tap(const char *name)
@@ -117,13 +126,17 @@ static long trace(pid_t child)
 
 int main(int argc, char **argv)
 {
-    int sockets[2] = {-1, -1}, in[2], out[2], mode = 0, traced = 0, option;
+    int sockets[2] = {-1, -1}, in[2], out[2], mode = 0, traced = 0, user = 0, option;
     posix_spawn_file_actions_t actions;
 
     posix_spawn_file_actions_init(&actions);
-    while ((option = getopt(argc, argv, "+mt:sp")) != -1) {
+    while ((option = getopt(argc, argv, "+mut:sp")) != -1) {
         if (option == 'm') {
             traced = 1;
+            continue;
+        }
+        if (option == 'u') {
+            user = 1;
             continue;
         }
         mode = option;
@@ -167,6 +180,9 @@ int main(int argc, char **argv)
         must(sched_setaffinity(0, sizeof here, &here), "sched_setaffinity");
     }
 
+    if (user && !traced)
+        become_nobody();
+
     pid_t child;
     int status;
     struct rusage usage;
@@ -175,7 +191,9 @@ int main(int argc, char **argv)
     if (traced) {
         child = must(fork(), "fork");
         if (child == 0) {
-            ptrace(PTRACE_TRACEME, 0, 0, 0);
+            ptrace(PTRACE_TRACEME, 0, 0, 0); // as root: a program that others trace gets no capability
+            if (user)
+                become_nobody();
             execv(argv[optind], argv + optind);
             _exit(127);
         }
