@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::acl::{ACL_FILE, Verdict};
 use crate::caller::Authority;
 use crate::conf::CONF_FILE;
-use crate::error::{Error, ExitCode, TUN_HINTS};
+use crate::error::{Error, ExitCode};
 use crate::facts::{AddrGenMode, Kind, Link, Mac, TapInfo};
 use crate::name::IfName;
 use crate::text::{Escaped, ShellWord};
@@ -248,13 +248,9 @@ impl Findings {
         match view.tun {
             Ok(()) => self.ok(about, "can be opened"),
             Err(errno) => {
-                let hint = TUN_HINTS.iter().find(|(number, _)| *number == errno);
-                self.add(
-                    Level::Problem(ExitCode::Tun),
-                    about,
-                    errno.desc().to_owned(),
-                    hint.map(|(_, hint)| (*hint).to_owned()),
-                );
+                let error = Error::Tun(errno);
+                let code = Level::Problem(error.exit_code());
+                self.add(code, about, errno.desc().to_owned(), error.hint());
             }
         }
     }
@@ -364,7 +360,7 @@ impl Findings {
         }
         self.ports(bridge, word);
         if info.stp {
-            let seconds = info.forward_delay.div_ceil(50);
+            let seconds = info.seconds_to_forwarding();
             self.warn(
                 about,
                 format!("STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"),

@@ -123,6 +123,13 @@ pub struct BridgeInfo {
     pub default_pvid: Option<u16>,
 }
 
+impl BridgeInfo {
+    /// How long a port takes to forward where the bridge speaks STP, rounded up: it listens, and learns for as long again.
+    pub fn seconds_to_forwarding(&self) -> u32 {
+        self.forward_delay.div_ceil(50)
+    }
+}
+
 /// What the kernel says of a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PortInfo {

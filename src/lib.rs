@@ -47,7 +47,7 @@ use crate::apply::apply;
 use crate::caller::{Authority, Caller};
 use crate::check::{Finding, Looked};
 use crate::cli::{Action, Command, Program, Request, Settings};
-use crate::conf::CONF_FILE;
+use crate::conf::{CONF_FILE, Effective};
 use crate::error::{Error, ExitCode};
 use crate::kernel::{Kernel, start};
 use crate::name::IfName;
@@ -94,11 +94,16 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
     let caller = Caller::identify(privilege)?;
     reporter.on_behalf_of(caller.real_uid());
     if let Action::Check { tap, settings } = &request.action {
-        let looked = look_before(*tap, settings, &caller, privilege);
+        let conf = roots::configuration(tap.unwrap_or(IfName::EXAMPLE_TAP));
+        let acl = roots::acl();
+        let looked = look_before(*tap, settings, &conf, &acl, &caller, privilege);
         let mut findings = check::findings(&kernel.look_around(looked)?);
         // Where nothing is wrong with the host, what was asked for may still be refused.
-        if let (Some(tap), ExitCode::Done) = (*tap, check::exit_code(&findings)) {
-            let verdict = try_it(tap, settings, &caller, &mut kernel);
+        if let (Some(tap), ExitCode::Done, Ok(conf), Ok(acl)) =
+            (*tap, check::exit_code(&findings), conf, acl)
+        {
+            let judge = Judge::new(&caller, acl.as_ref(), true);
+            let verdict = try_it(tap, settings, conf.settings, &judge, &mut kernel);
             findings.extend(verdict.err().as_ref().map(Finding::of));
         }
         report::findings(&findings).map_err(|error| Error::Output(error.into()))?;
@@ -109,7 +114,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
     let judge = Judge::new(&caller, acl.as_ref(), request.dry_run);
     match &request.action {
         Action::Up { tap, settings } => {
-            let wish = wish(*tap, settings)?;
+            let wish = wish(*tap, settings, roots::configuration(*tap)?.settings)?;
             bring_up(
                 &wish,
                 settings,
@@ -126,7 +131,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
             let leave = judge.may_make_for(settings.bridge.unwrap_or(IfName::DEFAULT_BRIDGE))?;
             let tap = kernel.make_any(*vnet_hdr, &leave)?;
             reporter.about(tap);
-            let mut wish = wish(tap, settings)?;
+            let mut wish = wish(tap, settings, roots::configuration(tap)?.settings)?;
             // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
             wish.access = None;
             wish.multi_queue = false;
@@ -194,13 +199,12 @@ fn bring_up(
 fn try_it(
     tap: IfName,
     settings: &Settings,
-    caller: &Caller,
+    conf: Settings,
+    judge: &Judge<'_>,
     kernel: &mut Kernel,
 ) -> Result<(), Error> {
-    let acl = acl_for(caller)?;
-    let wish = wish(tap, settings)?;
+    let wish = wish(tap, settings, conf)?;
     let facts = kernel.observe(tap, Some(&wish))?;
-    let judge = Judge::new(caller, acl.as_ref(), true);
     judge.may_bring_up(wish, settings, facts).map(|_| ())
 }
 
@@ -216,10 +220,11 @@ fn acl_for(caller: &Caller) -> Result<Option<Acl>, Error> {
 fn look_before(
     tap: Option<IfName>,
     settings: &Settings,
+    conf: &Result<Effective, Error>,
+    acl: &Result<Option<Acl>, Error>,
     caller: &Caller,
     privilege: Privilege,
 ) -> Looked {
-    let conf = roots::configuration(tap.unwrap_or(IfName::EXAMPLE_TAP));
     let effective = conf.as_ref().map(|conf| conf.settings.clone());
     let all = settings.clone().over(effective.unwrap_or_default());
     let bridge_name = all.bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
@@ -227,22 +232,25 @@ fn look_before(
         authority: caller.authority(),
         uid: caller.real_uid(),
         net_admin: privilege.net_admin,
-        bridge_from: match (settings.bridge, &conf) {
+        bridge_from: match (settings.bridge, conf) {
             (Some(_), _) => "the command line, or the name that the program was run under",
             (None, Ok(conf)) if conf.settings.bridge.is_some() => CONF_FILE,
             (None, Ok(_) | Err(_)) => "default",
         },
-        conf: conf.map(|conf| conf.lines),
-        acl: roots::acl().map(|acl| acl.map(|acl| acl.judge(bridge_name))),
+        conf: conf.clone().map(|conf| conf.lines),
+        acl: match acl {
+            Ok(acl) => Ok(acl.as_ref().map(|acl| acl.judge(bridge_name))),
+            Err(error) => Err(error.clone()),
+        },
         bridge_name,
         creates_bridge: all.create_bridge,
         tap,
     }
 }
 
-/// The wish behind the options and the configuration: names are looked up here, and the defaults filled in.
-fn wish(tap: IfName, asked: &Settings) -> Result<Wish, Error> {
-    let settings = asked.clone().over(roots::configuration(tap)?.settings);
+/// The wish behind the options and those of the configuration: names are looked up here, and the defaults filled in.
+fn wish(tap: IfName, asked: &Settings, conf: Settings) -> Result<Wish, Error> {
+    let settings = asked.clone().over(conf);
     if !settings.addresses.is_empty() && !settings.create_bridge {
         return Err(Error::Usage(
             "--address goes with --create-bridge".to_owned(),

@@ -141,7 +141,7 @@ impl UpLeave {
                     .is_some_and(|port| port.state == PortState::Forwarding)
         };
         if info.stp && self.wish.wait.is_none() && !self.tap.as_ref().is_some_and(forwards) {
-            let seconds = info.forward_delay.div_ceil(50);
+            let seconds = info.seconds_to_forwarding();
             return Some(format!(
                 "warning: {name} has STP, so the guest has no network for {seconds} s: --wait {}, or ip link set dev {word} type bridge stp_state 0",
                 seconds + 5

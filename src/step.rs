@@ -8,7 +8,7 @@ use crate::cli::Access;
 use crate::facts::{AddrGenMode, Address, LinkRef, Mac};
 use crate::name::IfName;
 use crate::text::ShellWord;
-use crate::vlan::{PortVlan, ranges};
+use crate::vlan::{PortVlan, ranges, without};
 
 /// What is to become of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
 ///
@@ -197,12 +197,7 @@ impl NewBridge {
 fn vlan_commands(dev: ShellWord<'_>, from: &[PortVlan], to: &[PortVlan]) -> String {
     let mut lines = Vec::new();
     for (verb, these, others) in [("del", from, to), ("add", to, from)] {
-        let changed: Vec<PortVlan> = these
-            .iter()
-            .filter(|vlan| !others.contains(vlan))
-            .copied()
-            .collect();
-        for (vlan, last) in ranges(&changed) {
+        for (vlan, last) in ranges(&without(these, others)) {
             let mut line = format!("bridge vlan {verb} dev {dev} vid {}", vlan.vid);
             if last != vlan.vid {
                 line += &format!("-{last}");

@@ -88,6 +88,12 @@ pub fn parse_vid(text: &str) -> Option<u16> {
     VIDS.contains(&vid).then_some(vid)
 }
 
+/// Those of `these` that are not among `others`: what is to go, or to come, between two sets.
+pub fn without(these: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
+    let left = these.iter().filter(|vlan| !others.contains(vlan));
+    left.copied().collect()
+}
+
 /// Groups VLANs that differ in nothing but consecutive IDs, for people: `(first, last ID)`.
 pub fn ranges(vlans: &[PortVlan]) -> Vec<(PortVlan, u16)> {
     let mut ranges: Vec<(PortVlan, u16)> = Vec::new();

@@ -16,7 +16,7 @@ use crate::kernel::attribute::{
 use crate::kernel::link;
 use crate::kernel::netlink::{Netlink, Wire};
 use crate::step::NewBridge;
-use crate::vlan::PortVlan;
+use crate::vlan::{PortVlan, without};
 
 /// What is inside `IFLA_INFO_DATA` of a bridge (`IFLA_BR_*` in linux/if_link.h).
 mod br {
@@ -196,11 +196,7 @@ pub fn set_vlans<W: Wire>(
 ) -> Result<(), Cause> {
     // A port has one PVID at most, so what is to go goes first.
     for (kind, these, others) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
-        let changed: Vec<DefaultNla> = these
-            .iter()
-            .filter(|vlan| !others.contains(vlan))
-            .map(vlan_info)
-            .collect();
+        let changed: Vec<DefaultNla> = without(these, others).iter().map(vlan_info).collect();
         if !changed.is_empty() {
             let mut port = link::message(index);
             port.header.interface_family = AddressFamily::Bridge;

@@ -12,6 +12,7 @@ use crate::error::Cause;
 use crate::facts::{IfIndex, Kind, Link};
 use crate::kernel::link;
 use crate::kernel::netlink::Netlink;
+use crate::kernel::tap;
 use crate::name::IfName;
 
 /// The bridge, with what belongs to it.
@@ -80,15 +81,8 @@ pub fn has_address(
 /// # Errors
 /// Why it cannot be opened.
 pub fn try_tun() -> Result<(), Errno> {
-    let opened = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun");
-    let file =
-        opened.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    super::tap::is_tun(&file)?
-        .then_some(())
-        .ok_or(Errno::ENOTTY)
+    let tun = tap::open().map_err(|cause| cause.errno().unwrap_or(Errno::EIO))?;
+    tap::is_tun(&tun)?.then_some(()).ok_or(Errno::ENOTTY)
 }
 
 /// Settings of the kernel for this network namespace.

@@ -64,6 +64,18 @@ pub fn by_index<W: Wire>(netlink: &mut Netlink<W>, index: IfIndex) -> Result<Lin
     get(netlink, &message(index))
 }
 
+/// What a look-up found, where finding nothing is an answer and not an error.
+///
+/// # Errors
+/// Any other than ENODEV.
+pub fn if_there(found: Result<Link, Cause>) -> Result<Option<Link>, Cause> {
+    match found {
+        Ok(link) => Ok(Some(link)),
+        Err(cause) if cause.errno() == Some(Errno::ENODEV) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
 /// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
 fn get<W: Wire>(netlink: &mut Netlink<W>, which: &Message<LinkHeader>) -> Result<Link, Cause> {
     parse(netlink.ask(libc::RTM_GETLINK, which, libc::RTM_NEWLINK)?)

@@ -157,19 +157,14 @@ impl Kernel {
     }
 
     fn is_taken(&mut self, index: IfIndex) -> Result<bool, Error> {
-        match link::by_index(&mut self.netlink, index) {
-            Ok(_) => Ok(true),
-            Err(cause) if cause.errno() == Some(Errno::ENODEV) => Ok(false),
-            Err(cause) => Err(Error::step("find a number for the bridge", cause)),
-        }
+        let found = link::if_there(link::by_index(&mut self.netlink, index));
+        let found = found.map_err(|cause| Error::step("find a number for the bridge", cause))?;
+        Ok(found.is_some())
     }
 
     fn look_up(&mut self, name: IfName) -> Result<Option<Link>, Error> {
-        match link::by_name(&mut self.netlink, name) {
-            Ok(link) => Ok(Some(link)),
-            Err(cause) if cause.errno() == Some(Errno::ENODEV) => Ok(None),
-            Err(cause) => Err(Error::step(format!("look up {name}"), cause)),
-        }
+        let found = link::if_there(link::by_name(&mut self.netlink, name));
+        found.map_err(|cause| Error::step(format!("look up {name}"), cause))
     }
 
     /// The descriptor through which the tap can be given to somebody.
@@ -198,12 +193,10 @@ impl Kernel {
     /// Removes a bridge that we made, unless somebody has found a use for it since, or has got its number.
     fn remove_bridge(&mut self, new: &NewBridge) -> Result<(), Cause> {
         let index = new.link.index;
-        match link::by_index(&mut self.netlink, index) {
-            Ok(link) if link.address == Some(new.mac) => {}
-            Ok(_) => return Ok(()),
-            // It never came to be, or is gone.
-            Err(cause) if cause.errno() == Some(Errno::ENODEV) => return Ok(()),
-            Err(cause) => return Err(cause),
+        match link::if_there(link::by_index(&mut self.netlink, index))? {
+            Some(link) if link.address == Some(new.mac) => {}
+            // It is another one by now, or it never came to be, or is gone.
+            Some(_) | None => return Ok(()),
         }
         let (mut has_ports, ours) = (false, self.index);
         link::each(&mut self.netlink, |link| {
@@ -360,8 +353,8 @@ impl System for Kernel {
                 let index = self.index()?;
                 let deleted = link::delete(&mut self.netlink, index);
                 // It may be gone although no answer came, or because another program was quicker.
-                let is_gone = |cause: Cause| cause.errno() == Some(Errno::ENODEV);
-                if deleted.is_err() && link::by_index(&mut self.netlink, index).is_err_and(is_gone)
+                if deleted.is_err()
+                    && let Ok(None) = link::if_there(link::by_index(&mut self.netlink, index))
                 {
                     return Ok(());
                 }

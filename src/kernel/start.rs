@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::kernel::tap::open_ones;
 
 /// Makes this file the whole of a program, whose `main` is C's.
 #[macro_export]
@@ -65,23 +66,15 @@ pub fn ignore_signals() {
 /// # Errors
 /// The kernel does not say which are open, or /dev/null cannot be opened.
 pub fn hold_standard_descriptors() -> Result<(), Error> {
-    hold().map_err(|errno| Error::step("look at the standard descriptors", errno))
+    hold().map_err(|cause| Error::step("look at the standard descriptors", cause))
 }
 
-fn hold() -> Result<(), Errno> {
-    let mut standard = [0, 1, 2].map(|fd| libc::pollfd {
-        fd,
-        events: 0,
-        revents: 0,
-    });
-    // SAFETY: poll(2) reads and writes three entries, which is as many as there are.
-    Errno::result(unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) })?;
-    for entry in standard {
-        if entry.revents & libc::POLLNVAL != 0 {
-            // The lowest number that is free is this one, and it stays open.
-            // SAFETY: the path is a C string.
-            Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
-        }
+fn hold() -> Result<(), Cause> {
+    let open = open_ones(0..3)?;
+    for _closed in (0..3).filter(|fd| !open.contains(fd)) {
+        // The lowest number that is free is this one, and it stays open.
+        // SAFETY: the path is a C string.
+        Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
     }
     Ok(())
 }

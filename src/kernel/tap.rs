@@ -170,8 +170,11 @@ const FIRST_ASKED: RawFd = 32;
 /// QEMU keeps the number that the tap has, and has fewer descriptors than this.
 const MOST_DESCRIPTORS: RawFd = 65536;
 
-/// Those of these numbers that are open.
-fn open_ones(numbers: std::ops::Range<RawFd>) -> Result<Vec<RawFd>, Cause> {
+/// Those of these numbers that are open descriptors.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn open_ones(numbers: std::ops::Range<RawFd>) -> Result<Vec<RawFd>, Cause> {
     let mut entries: Vec<libc::pollfd> = numbers
         .map(|fd| libc::pollfd {
             fd,
@@ -186,7 +189,11 @@ fn open_ones(numbers: std::ops::Range<RawFd>) -> Result<Vec<RawFd>, Cause> {
     Ok(entries.into_iter().map(|entry| entry.fd).collect())
 }
 
-fn open() -> Result<File, Cause> {
+/// Opens the driver's device node.
+///
+/// # Errors
+/// [`Cause::Device`] where it is the node that cannot be opened.
+pub fn open() -> Result<File, Cause> {
     let file = OpenOptions::new().read(true).write(true).open(TUN);
     file.map_err(|error| match error.raw_os_error() {
         // Of the process and the machine, not of the device node.
