@@ -12,8 +12,11 @@
 
 mod common;
 
-use common::strace::{calls, interrupted, place_of, sandbox_with_strace};
-use common::{Qemu, Run, Sandbox, bin, changes, command, eventually, have, open_tap_as, run, skip};
+use common::strace::{calls, interrupted, place_of};
+use common::{
+    Qemu, Run, Sandbox, bin, changes, command, comparable, eventually, is_up, open_tap_as, prune,
+    run,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,22 +51,14 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 fn sandbox_with_qemu() -> Option<Sandbox> {
-    if !have("qemu-system-x86_64") {
-        skip(&common::test_name(), "needs QEMU");
-        return None;
-    }
-    let s = Sandbox::new()?;
+    let s = Sandbox::with("qemu-system-x86_64")?;
     s.install();
     Some(s)
 }
 
 /// A sandbox where an ordinary user may attach taps of his own to br0, by copies of the programs in /etc.
 fn sandbox_with_leave_for_alice() -> Option<Sandbox> {
-    if !have("setcap") {
-        skip(&common::test_name(), "needs setcap");
-        return None;
-    }
-    let s = Sandbox::new()?;
+    let s = Sandbox::with("setcap")?;
     s.install();
     s.open_tun_to_all();
     s.etc("qemu/bridge.conf", "allow br0\n");
@@ -87,10 +82,6 @@ fn assert_refused(run: &Run, code: i32, error: &str, hint: &str) {
     assert!(first.contains(error), "not '{error}': {run:?}");
     assert_eq!(second.contains(": hint: "), !hint.is_empty(), "{run:?}");
     assert!(second.contains(hint), "{run:?}");
-}
-
-fn is_up(link: &Value) -> bool {
-    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
 }
 
 /// What is particular to an interface of its kind.
@@ -142,49 +133,8 @@ fn assert_attached(s: &Sandbox, bridge: &str, tap: &str) {
     assert!(mac(s, tap).starts_with("fe:"));
 }
 
-/// The snapshot without what follows the carrier of a tap, which goes up to a second after its last reader: the state
-/// of the port, and what the bridge's IPv6 does with that. Without the queueing discipline as well, which an interface
-/// gets when it first goes up, and which is there to stay.
-fn settled(s: &Sandbox) -> Value {
-    let mut all = s.snapshot();
-    prune(&mut all, &mut |key, value| {
-        matches!(key, "state" | "tentative" | "qdisc") || value["scope"] == "link"
-    });
-    all
-}
-
-/// The same without numbers and without what is random: the MACs but for their first byte, and all that comes of them.
-fn comparable(s: &Sandbox) -> Value {
-    let mut all = settled(s);
-    prune(&mut all, &mut |key, value| {
-        if let Some(mac) = value
-            .as_str()
-            .filter(|v| v.len() == "02:00:00:00:00:00".len())
-        {
-            *value = json!(mac[..3]);
-        }
-        matches!(
-            key,
-            "ifindex" | "bridge_id" | "root_id" | "designated_bridge" | "designated_root"
-        ) || key == "bridge"
-            || key == "root"
-    });
-    all
-}
-
-/// Removes what is picked, by its key (in a list an empty one) and its value, which may also be changed.
-fn prune(value: &mut Value, pick: &mut impl FnMut(&str, &mut Value) -> bool) {
-    if let Some(list) = value.as_array_mut() {
-        list.retain_mut(|v| !pick("", v));
-        list.iter_mut().for_each(|v| prune(v, pick));
-    } else if let Some(map) = value.as_object_mut() {
-        map.retain(|key, v| !pick(key, v));
-        map.values_mut().for_each(|v| prune(v, pick));
-    }
-}
-
 fn assert_settled_as(s: &Sandbox, before: &Value, at: &str) {
-    let changes = changes(before, &settled(s));
+    let changes = changes(before, &s.settled());
     assert!(
         changes.is_empty(),
         "{at}: not as before:\n{}",
@@ -201,7 +151,7 @@ fn on_a_host_without_a_bridge_one_command_makes_it_with_its_addresses_and_the_ta
     assert_made(&s, "br0", &ADDRESSES);
     assert_attached(&s, "br0", "tap0");
 
-    let before = settled(&s);
+    let before = s.settled();
     let nothing = "qemu-ifup: tap0: already up on br0, nothing to do\n";
     assert_done(&s.ifup(&create("tap0")), nothing);
     assert_settled_as(&s, &before, "the second time");
@@ -237,7 +187,7 @@ fn a_bridge_that_exists_is_never_changed() {
     ] {
         s.sh(setup);
         let br0 = || {
-            let mut all = settled(&s);
+            let mut all = s.settled();
             let of_br0 = |list: &Value| -> Vec<Value> {
                 let list = list.as_array().unwrap().iter();
                 list.filter(|l| l["ifname"] == "br0").cloned().collect()
@@ -297,7 +247,7 @@ fn the_address_and_mtu_of_a_made_bridge_stay_through_a_hundred_taps_on_a_bridge_
 fn where_the_bridge_cannot_be_made_or_used_nothing_is_left() {
     let Some(s) = Sandbox::new() else { return };
     s.sh("ip link add v0 type veth peer name v1; ip tuntap add tun0 mode tun");
-    let before = settled(&s);
+    let before = s.settled();
     let cases = [
         // What is wrong with the wish.
         (
@@ -397,7 +347,7 @@ fn where_the_bridge_cannot_be_made_or_used_nothing_is_left() {
 fn an_ipv6_address_on_a_host_without_ipv6_is_refused_in_the_kernels_words_and_nothing_is_left() {
     let Some(s) = Sandbox::new() else { return };
     s.sh("for c in all default; do echo 1 >/proc/sys/net/ipv6/conf/$c/disable_ipv6; done");
-    let before = settled(&s);
+    let before = s.settled();
     let run = s.ifup(&create("tap0"));
     assert_ne!(run.code, 0, "{run:?}");
     assert!(
@@ -446,7 +396,7 @@ fn several_that_race_end_with_one_bridge_and_every_tap_on_it() {
 
 #[test]
 fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     let calls = calls(&s, "qemu-ifup", &create("tap0"));
@@ -478,7 +428,7 @@ fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
 
 #[test]
 fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     let args = create("tap0");
@@ -529,7 +479,7 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
 
 #[test]
 fn an_interface_that_has_the_number_that_was_chosen_for_the_bridge_is_left_alone() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     // Random bytes that are all zero (the call is made to return without writing any) choose the first number.
@@ -546,7 +496,7 @@ fn an_interface_that_has_the_number_that_was_chosen_for_the_bridge_is_left_alone
         s.sh(&format!(
             "ip link add v0 index {number} {victim}; ip link set v0 addrgenmode none up"
         ));
-        let before = settled(&s)["links"].clone();
+        let before = s.settled()["links"].clone();
         let run = all_zero(&create("tap0"));
         let after = s
             .link("v0")
@@ -557,7 +507,7 @@ fn an_interface_that_has_the_number_that_was_chosen_for_the_bridge_is_left_alone
             assert_made(&s, "br0", &ADDRESSES);
             s.sh("ip link del tap0; ip link del br0");
         }
-        let changes = changes(&before, &settled(&s)["links"]);
+        let changes = changes(&before, &s.settled()["links"]);
         assert!(
             changes.is_empty(),
             "{victim} {run:?}:\n{}",
@@ -581,7 +531,7 @@ fn an_isolated_port_is_isolated_and_another_is_not() {
         (json!(true), json!(false))
     );
 
-    let before = settled(&s);
+    let before = s.settled();
     let nothing = "qemu-ifup: tap0: already up on br0, nothing to do\n";
     assert_done(&s.ifup(&["--isolated", "tap0"]), nothing);
     assert_settled_as(&s, &before, "the second time");
@@ -589,11 +539,11 @@ fn an_isolated_port_is_isolated_and_another_is_not() {
     // One that is a port already, and open; nothing else of it changes.
     let _held = open_tap_as(0, "tap2", 0).unwrap();
     assert_done(&s.ifup(&["tap2"]), "");
-    let mut before = settled(&s);
+    let mut before = s.settled();
     assert_done(&s.ifup(&["--isolated", "tap2"]), "");
     assert_eq!(isolated("tap2"), true);
     prune(&mut before, &mut |key, _| key == "isolated");
-    let mut after = settled(&s);
+    let mut after = s.settled();
     prune(&mut after, &mut |key, _| key == "isolated");
     assert_eq!(changes(&before, &after), Vec::<String>::new());
 
@@ -643,7 +593,7 @@ fn in_a_like_sandbox(
         let s = Sandbox::new()?;
         s.sh(setup);
         act(&s);
-        Some(comparable(&s))
+        Some(comparable(s.settled()))
     });
     world.join().unwrap()
 }
@@ -702,7 +652,7 @@ const DELAY: Duration = Duration::from_secs(2);
 
 #[test]
 fn waiting_ends_when_the_port_forwards_and_sleeps_meanwhile() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     s.sh(STP);
@@ -745,7 +695,7 @@ fn a_port_that_does_not_forward_in_time_is_an_error_and_all_is_undone() {
     for (setup, state, hint) in cases {
         s.sh(setup);
         let _held = open_tap_as(0, "tap0", 0).unwrap();
-        let before = settled(&s);
+        let before = s.settled();
         let start = Instant::now();
         let run = s.ifup(&["--wait", "1", "--isolated", "tap0"]);
         let took = start.elapsed();
@@ -1071,7 +1021,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
     assert_done(&alice(&s, &["other"]), "");
     assert_eq!(info(&s, "other")["user"], 54322);
 
-    let before = settled(&s);
+    let before = s.settled();
     // The option is not refused; what fails is that the bridge does not filter.
     assert_refused(
         &alice(&s, &["vlan"]),

@@ -16,7 +16,7 @@
 mod common;
 
 use common::{
-    Qemu, Run, Sandbox, changes, command, have, lines, open_tap_as, run, skip, test_name,
+    Qemu, Run, Sandbox, changes, command, lines, needs, open_tap_as, run, skip, test_name,
 };
 use nix::errno::Errno;
 use qemu_ifup::acl::Verdict;
@@ -64,11 +64,7 @@ fn host() -> Option<Sandbox> {
 
 /// The same where this program is there as well.
 fn host_with(program: &str) -> Option<Sandbox> {
-    if !have(program) {
-        skip(&test_name(), &format!("needs {program}"));
-        return None;
-    }
-    host()
+    if needs(program) { host() } else { None }
 }
 
 /// The same where alice may attach taps of her own to the bridges that /etc/qemu/bridge.conf allows.

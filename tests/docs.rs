@@ -17,7 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Sandbox, bin, command, have, run, skip, test_name};
+use common::{Sandbox, bin, command, needs, run};
 use qemu_ifup::cli::parse_settings;
 
 const PAGES: [&str; 3] = ["qemu-ifup.8", "qemu-ifdown.8", "qemu-ifup.conf.5"];
@@ -89,8 +89,7 @@ fn readme_options(program: &str) -> Vec<Described> {
 
 /// A manual page as it is read, each paragraph in one line; None, and the test counts as skipped, without mandoc.
 fn page(name: &str) -> Option<String> {
-    if !have("mandoc") {
-        skip(&test_name(), "mandoc is not installed");
+    if !needs("mandoc") {
         return None;
     }
     let run = run(command("mandoc")
@@ -316,8 +315,8 @@ fn the_manual_pages_have_the_same_exit_codes() {
 
 #[test]
 fn mandoc_has_nothing_to_say_about_the_manual_pages() {
-    if !have("mandoc") {
-        return skip(&test_name(), "mandoc is not installed");
+    if !needs("mandoc") {
+        return;
     }
     for name in PAGES {
         let run = run(command("mandoc")

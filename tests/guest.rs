@@ -15,7 +15,7 @@
 
 mod common;
 
-use common::{PATIENCE, Qemu, Run, Sandbox, bin, have, skip};
+use common::{PATIENCE, Qemu, Run, Sandbox, bin, needs, skip};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -62,11 +62,11 @@ const SECOND: &str = "-netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qe
 
 /// A sandbox with both programs in /etc. None where no guest can be booted.
 fn sandbox() -> Option<Sandbox> {
-    for program in ["qemu-system-x86_64", "busybox", "cpio"] {
-        if !have(program) {
-            skip(&common::test_name(), &format!("needs {program}"));
-            return None;
-        }
+    if !["qemu-system-x86_64", "busybox", "cpio"]
+        .into_iter()
+        .all(needs)
+    {
+        return None;
     }
     if !image().exists() {
         skip(

@@ -13,8 +13,8 @@
 
 mod common;
 
-use common::strace::{calls, interrupted, sandbox_with_strace};
-use common::{Run, Sandbox, bin, changes, command, eventually, lines, open_tap_as, run};
+use common::strace::{calls, interrupted};
+use common::{Run, Sandbox, bin, changes, command, eventually, is_up, lines, open_tap_as, run};
 use qemu_ifup::name::{IFNAMSIZ, IfName};
 use qemu_ifup::text::Escaped;
 use serde_json::{Value, json};
@@ -43,10 +43,6 @@ fn sandbox() -> Option<Sandbox> {
 fn ifup_with(environment: &[(&str, &str)], args: &[&str]) -> Run {
     let environment = environment.iter().copied();
     run(command(bin("qemu-ifup")).envs(environment).args(args))
-}
-
-fn is_up(link: &Value) -> bool {
-    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
 }
 
 /// What the driver says of the tap: owner, flags.
@@ -744,7 +740,7 @@ const FAR_FROM_READY: &str = "ip tuntap add tap0 mode tap
 
 #[test]
 fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     s.bridge_up("br0");
@@ -805,7 +801,7 @@ fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
 
 #[test]
 fn no_descriptor_of_ours_gets_the_number_of_a_closed_standard_one() {
-    let Some(s) = sandbox_with_strace() else {
+    let Some(s) = Sandbox::with("strace") else {
         return;
     };
     s.bridge_up("br0");

@@ -14,8 +14,7 @@
 
 mod common;
 
-use common::{Qemu, Run, Sandbox, bin, command, eventually, have, run, skip};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use common::{Qemu, Run, Sandbox, bin, command, eventually, is_up, needs, received, run, skip};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Gid, Uid};
 use qemu_ifup::acl::{ACL_FILE, Acl};
@@ -27,13 +26,12 @@ use qemu_ifup::file::Contents;
 use qemu_ifup::name::IfName;
 use qemu_ifup::policy::{Judge, Wish};
 use qemu_ifup::privilege::Privilege;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
-use std::io::{self, IoSliceMut, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -73,8 +71,7 @@ struct Host {
 impl Host {
     /// None, and the test counts as skipped, where this cannot be.
     fn new(way: Way) -> Option<Self> {
-        if way == Way::Capability && !have("setcap") {
-            skip(&common::test_name(), "needs setcap");
+        if way == Way::Capability && !needs("setcap") {
             return None;
         }
         let sandbox = Sandbox::new()?;
@@ -177,10 +174,6 @@ fn both_ways(test: impl Fn(&Host) + Sync) {
             thread.spawn_scoped(scope, body).unwrap();
         }
     });
-}
-
-fn is_up(link: &Value) -> bool {
-    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
 }
 
 fn assert_done(run: &Run) {
@@ -689,34 +682,6 @@ fn help(host: &Host, socket: impl Into<Stdio>, redirection: &str, args: &[&str])
     run_with_stdin(&mut host.call_in_sh(&script, "qemu-ifup", args), socket)
 }
 
-/// What came over the socket: the descriptors that came with exactly one byte, or none if there was no byte.
-fn received(socket: &UnixStream) -> Vec<OwnedFd> {
-    socket.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    let mut bytes = [0; 16];
-    let mut room = [IoSliceMut::new(&mut bytes)];
-    let mut space = nix::cmsg_space!([RawFd; 4]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags).unwrap();
-    let descriptors: Vec<OwnedFd> = message
-        .cmsgs()
-        .unwrap()
-        .flat_map(|message| {
-            let ControlMessageOwned::ScmRights(descriptors) = message else {
-                panic!("{message:?}");
-            };
-            descriptors
-        })
-        // SAFETY: recvmsg(2) has just made these descriptors for us, and nobody else knows their numbers.
-        .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
-        .collect();
-    assert_eq!(
-        message.bytes,
-        descriptors.len(),
-        "one byte with one descriptor"
-    );
-    descriptors
-}
-
 /// The taps go with their descriptors. A child that another test has just forked may have copies of these for a moment.
 fn assert_gone(host: &Host, taps: &[String]) {
     let gone = || {
@@ -1204,16 +1169,9 @@ impl Drop for Stopped {
     }
 }
 
-fn have_strace() -> bool {
-    if !have("strace") {
-        skip(&common::test_name(), "needs strace");
-    }
-    have("strace")
-}
-
 #[test]
 fn a_program_that_its_caller_traces_has_no_privilege() {
-    if !have_strace() {
+    if !needs("strace") {
         return;
     }
     both_ways(|host| {
@@ -1264,7 +1222,7 @@ fn assert_bobs_is_safe(host: &Host, make: &str, call: &Command, syscall: &str) {
 
 #[test]
 fn a_tap_renamed_between_look_and_act_does_not_move_the_act_to_another() {
-    if !have_strace() {
+    if !needs("strace") {
         return;
     }
     let mine = format!("ip tuntap add tap0 mode tap user {ALICE}; ip link set tap0 master br1 up");
@@ -1286,7 +1244,7 @@ fn a_tap_renamed_between_look_and_act_does_not_move_the_act_to_another() {
 
 #[test]
 fn a_helpers_tap_renamed_between_making_and_look_does_not_move_the_act_to_another() {
-    if !have_strace() {
+    if !needs("strace") {
         return;
     }
     both_ways(|host| {
@@ -1361,7 +1319,7 @@ const NONE: &str = "0000000000000000";
 
 #[test]
 fn after_the_start_it_is_the_caller_with_one_capability() {
-    if !have_strace() {
+    if !needs("strace") {
         return;
     }
     let Some(host) = Host::new(Way::NotAtAll) else {
@@ -1436,18 +1394,11 @@ fn after_the_start_it_is_the_caller_with_one_capability() {
 // A real QEMU of an ordinary user
 // ---------------------------------------------------------------------------------------------------------------------
 
-fn have_qemu() -> bool {
-    if !have("qemu-system-x86_64") {
-        skip(&common::test_name(), "needs qemu-system-x86_64");
-    }
-    have("qemu-system-x86_64")
-}
-
 const CARD: &str = "-device virtio-net-pci,netdev=n1,romfile=";
 
 #[test]
 fn an_ordinary_users_qemu_gets_a_tap_in_the_bridge_in_every_way() {
-    if !have_qemu() {
+    if !needs("qemu-system-x86_64") {
         return;
     }
     both_ways(|host| {
@@ -1482,7 +1433,7 @@ fn an_ordinary_users_qemu_gets_a_tap_in_the_bridge_in_every_way() {
 
 #[test]
 fn an_ordinary_users_qemu_that_is_refused_passes_the_reason_on() {
-    if !have_qemu() {
+    if !needs("qemu-system-x86_64") {
         return;
     }
     both_ways(|host| {
@@ -1553,8 +1504,7 @@ fn only_the_kernel_and_privilege_modules_may_be_unsafe() {
 
 #[test]
 fn no_program_asks_the_systems_name_services() {
-    if !have("nm") {
-        skip(&common::test_name(), "needs nm");
+    if !needs("nm") {
         return;
     }
     // The programs as cargo has just built them: those that are shipped have no symbols.

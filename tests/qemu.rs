@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::{Qemu, Run, Sandbox, bin, command, eventually, have, open_tap_as, run, skip};
+use common::{Qemu, Run, Sandbox, bin, command, eventually, is_up, open_tap_as, run};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
@@ -26,11 +26,7 @@ const MALLORY: u32 = 54322;
 
 /// A sandbox with both programs in /etc, and no bridge yet. None where there is no QEMU.
 fn sandbox_without_bridge() -> Option<Sandbox> {
-    if !have("qemu-system-x86_64") {
-        skip(&common::test_name(), "needs qemu-system-x86_64");
-        return None;
-    }
-    let sandbox = Sandbox::new()?;
+    let sandbox = Sandbox::with("qemu-system-x86_64")?;
     sandbox.install();
     Some(sandbox)
 }
@@ -59,10 +55,6 @@ fn assert_attached(sandbox: &Sandbox, tap: &str) {
     let port = sandbox.bridge(&["link", "show", "dev", tap]);
     assert_eq!(port[0]["master"], "br0");
     assert_eq!(port[0]["state"], "forwarding");
-}
-
-fn is_up(link: &Value) -> bool {
-    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
 }
 
 /// QEMU gave up: it names the script's wait status, 256 times the exit code, and the script has said why.

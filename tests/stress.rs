@@ -15,22 +15,23 @@
 
 mod common;
 
-use common::strace::{Call, calls_in, sandbox_with_strace};
-use common::{Run, Sandbox, bin, changes, command, eventually, open_tap_as, run};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use common::strace::{Call, calls_in};
+use common::{
+    Run, Sandbox, bin, changes, command, comparable, eventually, is_up, open_tap_as, received, run,
+    run_with_input,
+};
 use qemu_ifup::kernel::link;
 use qemu_ifup::kernel::netlink::Netlink;
 use qemu_ifup::name::IfName;
 use qemu_ifup::step::LinkChange;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IoSliceMut, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,47 +39,6 @@ use std::time::{Duration, Instant};
 /// Prints a line even where the test passes.
 fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-fn is_up(link: &Value) -> bool {
-    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
-}
-
-/// The snapshot without what follows the carrier of a tap, which goes up to a second after its last reader, and without
-/// the queueing discipline, which an interface gets when it first goes up and keeps.
-fn settled(s: &Sandbox) -> Value {
-    let mut all = s.snapshot();
-    prune(&mut all, &mut |key, value| {
-        matches!(key, "state" | "tentative" | "qdisc") || value["scope"] == "link"
-    });
-    all
-}
-
-/// The same without numbers and without what is random: the MACs but for their first byte, and all that comes of them.
-fn comparable(mut settled: Value) -> Value {
-    prune(&mut settled, &mut |key, value| {
-        let is_mac = |text: &str| text.len() == "02:00:00:00:00:00".len();
-        if let Some(mac) = value.as_str().filter(|text| is_mac(text)) {
-            *value = json!(mac[..3]);
-        }
-        matches!(key, "ifindex" | "bridge_id" | "root_id")
-            || matches!(
-                key,
-                "designated_bridge" | "designated_root" | "bridge" | "root"
-            )
-    });
-    settled
-}
-
-/// Removes what is picked, by its key (in a list an empty one) and its value, which may also be changed.
-fn prune(value: &mut Value, pick: &mut impl FnMut(&str, &mut Value) -> bool) {
-    if let Some(list) = value.as_array_mut() {
-        list.retain_mut(|v| !pick("", v));
-        list.iter_mut().for_each(|v| prune(v, pick));
-    } else if let Some(map) = value.as_object_mut() {
-        map.retain(|key, v| !pick(key, v));
-        map.values_mut().for_each(|v| prune(v, pick));
-    }
 }
 
 // Every system call fails, or is the last.
@@ -213,7 +173,7 @@ impl Trial {
     /// None where the host does not allow it.
     fn new(mode: Mode) -> Option<Self> {
         let mut trial = Self {
-            sandbox: sandbox_with_strace()?,
+            sandbox: Sandbox::with("strace")?,
             mode,
             before: Value::Null,
             before_qemu: Value::Null,
@@ -227,7 +187,7 @@ impl Trial {
             for script in &trial.mode.after_kill[..steps] {
                 trial.sandbox.sh(script);
             }
-            let left = comparable(settled(&trial.sandbox));
+            let left = comparable(trial.sandbox.settled());
             trial.between.push(left);
         }
         trial.reset();
@@ -247,10 +207,10 @@ impl Trial {
         assert_eq!(gone(), Some(()), "the tap stays");
         self.sandbox.sh(self.mode.setup);
         if self.mode.handed == Handed::Tap {
-            self.before_qemu = settled(&self.sandbox);
+            self.before_qemu = self.sandbox.settled();
             self.held = Some(open_tap_as(0, "tap0", 0).unwrap().into());
         }
-        self.before = settled(&self.sandbox);
+        self.before = self.sandbox.settled();
     }
 
     /// Runs the program under strace, with what it is to be handed.
@@ -264,15 +224,19 @@ impl Trial {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         match self.mode.handed {
-            Handed::Nothing => ended(command.stdin(Stdio::null())),
+            Handed::Nothing => run_with_input(command.stdin(Stdio::null())),
             Handed::Tap => {
                 let tap = self.held.as_ref().unwrap().try_clone().unwrap();
-                ended(command.stdin(tap))
+                run_with_input(command.stdin(tap))
             }
             Handed::Socket => {
                 let (ours, theirs) = UnixStream::pair().unwrap();
-                let run = ended(command.stdin(OwnedFd::from(theirs)));
-                self.held = received(&ours);
+                let run = run_with_input(command.stdin(OwnedFd::from(theirs)));
+                // It holds the other end, which would not be closed.
+                drop(command);
+                let mut got = received(&ours);
+                assert!(got.len() <= 1, "more than one descriptor");
+                self.held = got.pop();
                 run
             }
         }
@@ -283,7 +247,7 @@ impl Trial {
         let log = self.sandbox.dir().join("calls");
         let run = self.run(&["-o", log.to_str().unwrap()]);
         assert_eq!(run.code, 0, "{run:?}");
-        self.done = comparable(settled(&self.sandbox));
+        self.done = comparable(self.sandbox.settled());
         let log = fs::read_to_string(log).unwrap();
         // What comes before its first act, to ignore two signals, is execve(2) and musl's.
         let calls = calls_in(&log).into_iter();
@@ -298,7 +262,7 @@ impl Trial {
     fn state(&self, allowed: &[State]) -> Result<State, String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let now = settled(&self.sandbox);
+            let now = self.sandbox.settled();
             let from_before = changes(&self.before, &now);
             let now = comparable(now);
             let from_done = changes(&self.done, &now);
@@ -380,7 +344,7 @@ impl Trial {
         if let (Blow::Kill, Handed::Tap) = (blow, self.mode.handed) {
             // QEMU ends when its script is killed, and takes its tap along.
             self.held = None;
-            let left = || changes(&self.before_qemu, &settled(&self.sandbox));
+            let left = || changes(&self.before_qemu, &self.sandbox.settled());
             eventually(|| left().is_empty().then_some(())).ok_or_else(|| at(&left().join("\n")))?;
         }
         Ok((run, Left::State(state)))
@@ -485,39 +449,6 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
         .zip(&least)
         .all(|(count, least)| count >= least);
     assert!(enough && lasting > 0, "{counts:?}, not {least:?}");
-}
-
-/// Runs a command that has its standard input already.
-fn ended(command: &mut Command) -> Run {
-    let output = command.spawn().unwrap().wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let status = output.status;
-    Run {
-        code: status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap()),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    }
-}
-
-/// The descriptor that came over the socket, if one did.
-fn received(socket: &UnixStream) -> Option<OwnedFd> {
-    let mut bytes = [0; 16];
-    let mut room = [IoSliceMut::new(&mut bytes)];
-    let mut space = nix::cmsg_space!([RawFd; 4]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags).ok()?;
-    let mut descriptors = message.cmsgs().unwrap().flat_map(|message| {
-        let ControlMessageOwned::ScmRights(descriptors) = message else {
-            panic!("{message:?}");
-        };
-        descriptors
-    });
-    let number = descriptors.next()?;
-    assert_eq!(descriptors.next(), None, "more than one descriptor");
-    // SAFETY: recvmsg(2) has just made this descriptor for us, and nobody else knows its number.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 #[test]
@@ -774,14 +705,14 @@ fn a_bridge_takes_1023_taps_and_refuses_seven_more_without_a_trace() {
     }
     let filled = start.elapsed();
 
-    let before = settled(&s);
+    let before = s.settled();
     for n in MOST_PORTS..MOST_PORTS + 7 {
         let up = s.ifup(&[&format!("tap{n}")]);
         assert_eq!(up.code, 4, "tap{n}: {up:?}");
         let said = format!("qemu-ifup: tap{n}: cannot attach to br0: the bridge is full\n");
         assert!(up.stderr.starts_with(&said), "{up:?}");
     }
-    let left = changes(&before, &settled(&s));
+    let left = changes(&before, &s.settled());
     assert!(left.is_empty(), "not as before:\n{}", left.join("\n"));
     let all = s.ip(&["link", "show", "master", "br0"]);
     let ports = all.as_array().unwrap();
@@ -851,7 +782,7 @@ fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
 
     let Some(s) = Sandbox::new() else { return };
     s.bridge_up("br0");
-    let before = settled(&s);
+    let before = s.settled();
     let mut done = 0;
     for width in WIDTHS {
         let each = OPERATIONS.div_ceil(WIDTHS.len() * width);
@@ -892,7 +823,7 @@ fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
             writeln!(clear, "link del {tap}").unwrap();
         }
         s.sh(&format!("printf '{clear}' | ip -batch -"));
-        let left = changes(&before, &settled(&s));
+        let left = changes(&before, &s.settled());
         assert!(left.is_empty(), "not as before:\n{}", left.join("\n"));
     }
     assert!(done >= OPERATIONS, "{done}");

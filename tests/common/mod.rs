@@ -19,11 +19,12 @@
 
 pub mod strace;
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -69,6 +70,14 @@ pub fn have(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
+/// The same, and where it is not, that is said: a test cannot run here.
+pub fn needs(program: &str) -> bool {
+    if !have(program) {
+        skip(&test_name(), &format!("needs {program}"));
+    }
+    have(program)
+}
+
 /// How a program ended and what it said.
 #[derive(Debug)]
 pub struct Run {
@@ -95,8 +104,12 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 /// Runs a command to its end and takes its output. One that hangs is killed and fails the test.
 pub fn run(command: &mut Command) -> Run {
+    run_with_input(command.stdin(Stdio::null()))
+}
+
+/// The same with a standard input that it has already.
+pub fn run_with_input(command: &mut Command) -> Run {
     let mut child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -194,6 +207,11 @@ impl Sandbox {
         Some(sandbox)
     }
 
+    /// The same for a test that needs this program.
+    pub fn with(program: &str) -> Option<Self> {
+        if needs(program) { Self::new() } else { None }
+    }
+
     /// A directory of the test's own, `$DIR` in its scripts.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -273,6 +291,17 @@ impl Sandbox {
             "ports": self.bridge(&["link", "show"]),
         });
         steady(&mut all);
+        all
+    }
+
+    /// The snapshot without what follows the carrier of a tap, which goes up to a second after its last reader: the state
+    /// of the port, and what the bridge's IPv6 does with that. Without the queueing discipline as well, which an interface
+    /// gets when it first goes up, and which is there to stay.
+    pub fn settled(&self) -> Value {
+        let mut all = self.snapshot();
+        prune(&mut all, &mut |key, value| {
+            matches!(key, "state" | "tentative" | "qdisc") || value["scope"] == "link"
+        });
         all
     }
 
@@ -389,6 +418,38 @@ fn steady(value: &mut Value) {
     }
 }
 
+/// A snapshot without numbers and without what is random: the MACs but for their first byte, and all that comes of them.
+pub fn comparable(mut snapshot: Value) -> Value {
+    prune(&mut snapshot, &mut |key, value| {
+        let is_mac = |text: &str| text.len() == "02:00:00:00:00:00".len();
+        if let Some(mac) = value.as_str().filter(|text| is_mac(text)) {
+            *value = json!(mac[..3]);
+        }
+        matches!(key, "ifindex" | "bridge_id" | "root_id")
+            || matches!(
+                key,
+                "designated_bridge" | "designated_root" | "bridge" | "root"
+            )
+    });
+    snapshot
+}
+
+/// Removes what is picked, by its key (in a list an empty one) and its value, which may also be changed.
+pub fn prune(value: &mut Value, pick: &mut impl FnMut(&str, &mut Value) -> bool) {
+    if let Some(list) = value.as_array_mut() {
+        list.retain_mut(|v| !pick("", v));
+        list.iter_mut().for_each(|v| prune(v, pick));
+    } else if let Some(map) = value.as_object_mut() {
+        map.retain(|key, v| !pick(key, v));
+        map.values_mut().for_each(|v| prune(v, pick));
+    }
+}
+
+/// Whether an interface is administratively up.
+pub fn is_up(link: &Value) -> bool {
+    link["flags"].as_array().unwrap().iter().any(|f| f == "UP")
+}
+
 /// Where two snapshots differ, one line for each place: comparing them whole would print pages.
 pub fn changes(before: &Value, after: &Value) -> Vec<String> {
     let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
@@ -418,6 +479,34 @@ fn leaves<'a>(path: &str, value: &'a Value, found: &mut BTreeMap<String, &'a Val
     } else {
         found.insert(path.to_owned(), value);
     }
+}
+
+/// What came over the socket: the descriptors that came with exactly one byte, or none if there was no byte.
+pub fn received(socket: &UnixStream) -> Vec<OwnedFd> {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = [0; 16];
+    let mut room = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([RawFd; 4]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags).unwrap();
+    let descriptors: Vec<OwnedFd> = message
+        .cmsgs()
+        .unwrap()
+        .flat_map(|message| {
+            let ControlMessageOwned::ScmRights(descriptors) = message else {
+                panic!("{message:?}");
+            };
+            descriptors
+        })
+        // SAFETY: recvmsg(2) has just made these descriptors for us, and nobody else knows their numbers.
+        .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
+        .collect();
+    assert_eq!(
+        message.bytes,
+        descriptors.len(),
+        "one byte with one descriptor"
+    );
+    descriptors
 }
 
 /// Opens a tap as another user would, by TUNSETIFF with these flags and IFF_TAP. Where one of that name is there it

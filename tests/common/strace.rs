@@ -1,18 +1,9 @@
 //! strace(1), which shows what a program asks of the kernel, and makes any of it fail, or the last thing that it does.
 
-use super::{Run, Sandbox, bin, command, eventually, have, run, skip, test_name};
+use super::{Run, Sandbox, bin, command, eventually, run};
 use std::collections::HashMap;
 use std::fs;
 use std::process::Stdio;
-
-/// A sandbox for tests that need strace; None, and it is said, where the host does not allow it.
-pub fn sandbox_with_strace() -> Option<Sandbox> {
-    if !have("strace") {
-        skip(&test_name(), "needs strace");
-        return None;
-    }
-    Sandbox::new()
-}
 
 /// A system call of a run, by its name and how many of that name came before it: this is how strace counts.
 pub struct Call {
