@@ -8,7 +8,7 @@
 //! * [`conf`] and [`acl`] read root's options and rules, [`roots`] and [`mod@file`] the files they are in;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;
 //! * [`policy`] says whether the caller may, [`plan`] says which [`step`]s it takes: all pure;
-//! * [`mod@apply`] carries a plan out and undoes it on failure;
+//! * [`mod@apply`] carries a plan out and undoes it on failure; [`kernel::guard`] survives a kill;
 //! * [`check`] says what is wrong and what mends it;
 //! * [`report`] tells people, [`error`] knows what can go wrong and what helps.
 //!
@@ -49,12 +49,14 @@ use crate::check::{Finding, Looked};
 use crate::cli::{Action, Command, Program, Request, Settings};
 use crate::conf::{CONF_FILE, Effective};
 use crate::error::{Error, ExitCode};
+use crate::kernel::guard::Role;
 use crate::kernel::{Kernel, start};
 use crate::name::IfName;
 use crate::plan::Plan;
 use crate::policy::{Judge, UpLeave, Wish};
 use crate::privilege::Privilege;
 use crate::report::Reporter;
+use crate::step::Step;
 use crate::vlan::VlanWish;
 
 /// Runs one of the two programs; `args` are the name it was run under, and the words after it.
@@ -148,7 +150,9 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
         Action::Down { tap, delete } => {
             let facts = kernel.observe(*tap, None)?;
             let plan = Plan::down(&judge.may_take_down(*tap, *delete, facts)?);
-            carry_out(&request, &mut kernel, &plan, reporter)
+            carry_out(&request, &plan, reporter, || {
+                apply(&mut kernel, &plan, |step| reporter.step(plan.tap(), step))
+            })
         }
         Action::Check { .. } => Ok(ExitCode::Done),
     }
@@ -179,7 +183,9 @@ fn bring_up(
             }
             result => result?,
         };
-        match carry_out(request, kernel, &plan(&leave), reporter) {
+        let plan = plan(&leave);
+        let work = || apply_guarded(kernel, &plan, reporter);
+        match carry_out(request, &plan, reporter, work) {
             // Then it is there now, and only needs to be attached to.
             Err(Error::BridgeAppeared(_)) if races < MOST_RACES => races += 1,
             Ok(code) => {
@@ -278,11 +284,12 @@ fn wish(tap: IfName, asked: &Settings, conf: Settings) -> Result<Wish, Error> {
     })
 }
 
+/// Shows a plan, or lets `work` carry it out and tells of it.
 fn carry_out(
     request: &Request,
-    kernel: &mut Kernel,
     plan: &Plan,
     reporter: &Reporter,
+    work: impl FnOnce() -> Result<(), Error>,
 ) -> Result<ExitCode, Error> {
     if request.dry_run {
         let commands: String = plan
@@ -292,13 +299,29 @@ fn carry_out(
             .collect();
         print(&commands)?;
     } else {
-        apply(kernel, plan, |step| reporter.step(plan.tap(), step))?;
+        work()?;
         reporter.done(plan.outcome());
     }
     if let Some(notice) = plan.notice() {
         reporter.notice(&notice);
     }
     Ok(ExitCode::Done)
+}
+
+/// Applies a plan; where that makes a bridge, under a guard, who removes it again if a kill leaves it alone.
+fn apply_guarded(kernel: &mut Kernel, plan: &Plan, reporter: &Reporter) -> Result<(), Error> {
+    let tell = |step: &Step| reporter.step(plan.tap(), step);
+    let Some(bridge) = plan.new_bridge() else {
+        return apply(kernel, plan, tell);
+    };
+    match kernel.post_guard()? {
+        Role::Worker(guard) => {
+            let result = apply(kernel, plan, tell);
+            guard.dismiss();
+            result
+        }
+        Role::Survivor => kernel.after_a_kill(bridge),
+    }
 }
 
 fn print(text: &str) -> Result<ExitCode, Error> {

@@ -8,7 +8,7 @@ use crate::cli::Access;
 use crate::facts::{AddrGenMode, Link, LinkRef, MAX_MTU, MIN_IPV6_MTU, Mac};
 use crate::name::IfName;
 use crate::policy::{DownLeave, Tap, UpLeave};
-use crate::step::{LinkChange, Step};
+use crate::step::{LinkChange, NewBridge, Step};
 use crate::vlan::PortVlan;
 
 impl LinkChange {
@@ -169,6 +169,7 @@ impl Display for Outcome {
 pub struct Plan {
     tap: IfName,
     steps: Vec<Planned>,
+    new_bridge: Option<NewBridge>,
     notice: Option<Notice>,
     outcome: Outcome,
 }
@@ -194,7 +195,7 @@ impl Plan {
             access: leave.access,
             multi_queue: leave.wish.multi_queue,
         };
-        // The bridge comes as late as it can: from then on a kill leaves something behind, the bridge, whole but empty.
+        // The bridge comes as late as it can: what was done before goes with this program in any case.
         let steps = [make, Step::Change(first)]
             .into_iter()
             .chain(bridge_to_make(leave))
@@ -208,6 +209,7 @@ impl Plan {
         Self {
             tap: leave.wish.tap,
             steps,
+            new_bridge: leave.bridge.new.clone(),
             // Nobody has it open once this program ends, so it would not go on forwarding.
             notice: leave.wish.wait.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
@@ -293,6 +295,7 @@ impl Plan {
         Self {
             tap: link.name,
             steps,
+            new_bridge: leave.bridge.new.clone(),
             notice,
             outcome: Outcome::Up {
                 bridge: bridge.name,
@@ -322,6 +325,7 @@ impl Plan {
             return Self {
                 tap: leave.name,
                 steps: Vec::new(),
+                new_bridge: None,
                 notice: Some(Notice::Gone),
                 outcome: Outcome::Gone,
             };
@@ -347,6 +351,7 @@ impl Plan {
         Self {
             tap: leave.name,
             steps,
+            new_bridge: None,
             notice,
             outcome: Outcome::Down {
                 from: tap.master.map(|master| master.name),
@@ -364,6 +369,12 @@ impl Plan {
     /// The steps, in order.
     pub fn steps(&self) -> &[Planned] {
         &self.steps
+    }
+
+    /// The bridge that is made. It outlasts this program from its first moment on, and the tap only later: a kill in between
+    /// would leave the bridge alone.
+    pub fn new_bridge(&self) -> Option<&NewBridge> {
+        self.new_bridge.as_ref()
     }
 
     /// What the tap is afterwards.

@@ -83,7 +83,7 @@ pub enum Step {
     },
     /// Hand the tap's descriptor over to QEMU, which the tap then lives as long as. The other commit.
     HandOver,
-    /// Make the tap stay when this program ends. This is the commit: before it, a kill leaves nothing behind.
+    /// Make the tap stay when this program ends. This is the commit: before it, a kill leaves nothing of the tap behind.
     Keep,
     /// Give up a tap that was made and not kept; the undo of [`Step::Make`].
     Abandon,
@@ -92,6 +92,24 @@ pub enum Step {
 }
 
 impl Step {
+    /// The change, if it is one.
+    pub fn change(&self) -> Option<LinkChange> {
+        match self {
+            Self::Change(change) => Some(*change),
+            Self::MakeBridge(_)
+            | Self::RemoveBridge(_)
+            | Self::Make { .. }
+            | Self::Isolate(_)
+            | Self::Vlans { .. }
+            | Self::Wait { .. }
+            | Self::Give { .. }
+            | Self::HandOver
+            | Self::Keep
+            | Self::Abandon
+            | Self::Delete => None,
+        }
+    }
+
     /// What the step does, to follow "cannot".
     pub fn purpose(&self) -> String {
         match self {

@@ -17,10 +17,10 @@ use qemu_ifup::facts::{
     TapInfo,
 };
 use qemu_ifup::name::IfName;
-use qemu_ifup::plan::Plan;
+use qemu_ifup::plan::{Plan, Planned};
 use qemu_ifup::policy::{Judge, Wish};
 use qemu_ifup::privilege::Privilege;
-use qemu_ifup::step::Step;
+use qemu_ifup::step::{LinkChange, Step};
 use qemu_ifup::vlan::{PortVlan, VlanWish};
 
 fn name(text: &str) -> IfName {
@@ -509,8 +509,8 @@ struct Model {
     asked: Vec<Step>,
 }
 
-impl System for Model {
-    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+impl Model {
+    fn one(&mut self, step: &Step) -> Result<(), Cause> {
         let position = self.asked.len();
         self.asked.push(step.clone());
         if self.failing.contains(&position) {
@@ -521,8 +521,24 @@ impl System for Model {
     }
 }
 
+impl System for Model {
+    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+        self.one(step)
+    }
+
+    /// As the kernel does it: all are tried.
+    fn change(&mut self, changes: &[LinkChange]) -> Result<(), (usize, Cause)> {
+        let mut first_refusal = Ok(());
+        for (position, change) in changes.iter().enumerate() {
+            let result = self.one(&Step::Change(*change));
+            first_refusal = first_refusal.and(result.map_err(|cause| (position, cause)));
+        }
+        first_refusal
+    }
+}
+
 #[test]
-fn whichever_step_fails_it_and_all_before_it_are_undone_in_reverse() {
+fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
     let held = Facts {
         at_hand: true,
         ..facts(Some(tap(TapInfo::default())))
@@ -539,15 +555,30 @@ fn whichever_step_fails_it_and_all_before_it_are_undone_in_reverse() {
             };
             let mut done = 0;
             let error = apply(&mut model, &plan, |_| done += 1).unwrap_err();
-            assert_eq!(done, failing);
-            let (tried, _) = plan.steps().split_at(failing + 1);
+            // Changes that follow one another are tried together.
+            let is_change = |planned: &Planned| planned.step.change().is_some();
+            let mut groups = plan
+                .steps()
+                .chunk_by(|a, b| is_change(a) && is_change(b))
+                .scan(0, |end, group| {
+                    *end += group.len();
+                    Some(*end - group.len()..*end)
+                });
+            let group = groups.find(|group| group.contains(&failing)).unwrap();
+            assert_eq!(done, group.start);
+            let (tried, _) = plan.steps().split_at(group.end);
             let expected: Vec<Step> = tried
                 .iter()
                 .map(|planned| planned.step.clone())
                 .chain(tried.iter().rev().filter_map(|p| p.undo.clone()))
                 .collect();
             assert_eq!(model.asked, expected);
-            assert!(!error.to_string().contains("and then cannot"), "{error}");
+            let failed = plan.steps()[failing].step.purpose();
+            let text = error.to_string();
+            assert!(
+                text.contains(&failed) && !text.contains("not undone"),
+                "{text}"
+            );
         }
     }
 }
@@ -578,6 +609,28 @@ fn to_create(addresses: &[&str]) -> Wish {
         create_bridge: Some(addresses.collect()),
         ..wish()
     }
+}
+
+/// Only then does a second process stand guard over it.
+#[test]
+fn a_plan_has_a_new_bridge_exactly_where_it_makes_one() {
+    let no_bridge = |facts| Facts {
+        bridge: None,
+        ..facts
+    };
+    let makes = |planned: &Planned| matches!(planned.step, Step::MakeBridge(_));
+    for (wish, facts, expected) in [
+        (wish(), facts(None), false),
+        (to_create(&[]), facts(None), false),
+        (to_create(&[]), no_bridge(facts(None)), true),
+        (to_create(&[]), facts(Some(tap(owned()))), false),
+        (to_create(&[]), no_bridge(facts(Some(tap(owned())))), true),
+    ] {
+        let plan = up(wish, facts).unwrap();
+        assert_eq!(plan.new_bridge().is_some(), expected);
+        assert_eq!(plan.steps().iter().any(makes), expected);
+    }
+    assert!(down(Some(finished(owned())), false).new_bridge().is_none());
 }
 
 #[test]

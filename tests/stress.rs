@@ -15,7 +15,7 @@
 
 mod common;
 
-use common::strace::{Call, calls_in};
+use common::strace::{Call, calls, calls_in, interrupted, place_of};
 use common::{
     Run, Sandbox, bin, changes, command, comparable, eventually, is_up, open_tap_as, received, run,
     run_with_input,
@@ -95,16 +95,28 @@ const FAILURES: &[(&str, &[&str])] = &[
     ("ppoll", POLL),
     ("getrlimit", &["EPERM"]),
     ("prlimit64", &["EPERM"]),
+    ("fork", FORK),
+    ("clone", FORK),
+    ("wait4", &["ECHILD", "EINTR"]),
     ("mmap", &["ENOMEM"]),
     ("mremap", &["ENOMEM"]),
     ("munmap", &["ENOMEM"]),
     ("brk", &["ENOMEM"]),
 ];
+const FORK: &[&str] = &["EAGAIN", "ENOMEM"];
 const OPEN: &[&str] = &["EMFILE", "ENFILE", "EACCES", "EIO", "ENOMEM"];
 const POLL: &[&str] = &["ENOMEM", "EINTR"];
 
 /// These cannot fail, as the program makes them.
-const NEVER_FAIL: &[&str] = &["rt_sigaction", "getpid", "getppid", "exit_group"];
+const NEVER_FAIL: &[&str] = &[
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "getpid",
+    "getppid",
+    "gettid",
+    "kill",
+    "exit_group",
+];
 
 /// Where these fail from some point on, so does what is done to put things back.
 const LASTING: &[&str] = &["sendto", "recvfrom", "ioctl"];
@@ -129,9 +141,10 @@ struct Mode {
     handed: Handed,
     /// There is a syslogd.
     logs: bool,
-    /// What a kill may leave besides nothing done and everything done: the first of these steps, or the first two, and so
-    /// on, as scripts.
-    after_kill: &'static [&'static str],
+    /// What a kill may leave besides nothing done and everything done, as a script.
+    after_kill: Option<&'static str>,
+    /// A second process puts things back after a kill.
+    guarded: bool,
     /// At least so many failures are tried, and so many of them matter; and so many kills.
     least: [usize; 3],
 }
@@ -151,8 +164,8 @@ const CREATED: &str = "--create-bridge --address 192.168.10.1/24 --address fd00:
 enum State {
     Before,
     Done,
-    /// One of those that a kill may leave, by its number.
-    Between(usize),
+    /// What a kill may leave.
+    Between,
 }
 
 struct Trial {
@@ -162,7 +175,7 @@ struct Trial {
     /// The same before QEMU made its tap.
     before_qemu: Value,
     done: Value,
-    between: Vec<Value>,
+    between: Option<Value>,
     /// What keeps the tap of the current run alive.
     held: Option<OwnedFd>,
     /// Where the messages to syslog arrive. Most are never read, so that there is a full queue as well.
@@ -178,17 +191,14 @@ impl Trial {
             before: Value::Null,
             before_qemu: Value::Null,
             done: Value::Null,
-            between: Vec::new(),
+            between: None,
             held: None,
             log: None,
         };
-        for steps in 1..=trial.mode.after_kill.len() {
+        if let Some(script) = trial.mode.after_kill {
             trial.reset();
-            for script in &trial.mode.after_kill[..steps] {
-                trial.sandbox.sh(script);
-            }
-            let left = comparable(trial.sandbox.settled());
-            trial.between.push(left);
+            trial.sandbox.sh(script);
+            trial.between = Some(comparable(trial.sandbox.settled()));
         }
         trial.reset();
         trial.log = trial.mode.logs.then(|| trial.sandbox.devlog());
@@ -266,14 +276,12 @@ impl Trial {
             let from_before = changes(&self.before, &now);
             let now = comparable(now);
             let from_done = changes(&self.done, &now);
-            let between = || {
-                let mut all = self.between.iter();
-                all.position(|b| changes(b, &now).is_empty())
-            };
+            let is_between = |between| changes(between, &now).is_empty();
             let found = match () {
                 () if from_before.is_empty() => Some(State::Before),
                 () if from_done.is_empty() => Some(State::Done),
-                () => between().map(State::Between),
+                () if self.between.as_ref().is_some_and(is_between) => Some(State::Between),
+                () => None,
             };
             if let Some(state) = found.filter(|state| allowed.contains(state)) {
                 return Ok(state);
@@ -297,9 +305,9 @@ impl Trial {
 
         let prefix = format!("{}: ", self.mode.program);
         let says = run.stderr.starts_with(&prefix) && run.stderr.contains(" cannot ");
-        let between = (0..self.between.len()).map(Between);
-        let whatever = [Before, Done].into_iter().chain(between).collect();
+        let whatever = vec![Before, Done, Between];
         match (run.code, blow) {
+            (137, Blow::Kill) if run.stderr.contains("not undone") => Err("the guard did not help"),
             (137, Blow::Kill) => Ok(whatever),
             (_, Blow::Kill) => Err("it was not killed"),
             (0, _) => Ok(vec![Done]),
@@ -335,7 +343,7 @@ impl Trial {
             };
         }
         let state = self.state(&allowed).map_err(|error| at(&error))?;
-        if let (Blow::Kill, State::Between(_)) = (blow, state) {
+        if let (Blow::Kill, State::Between) = (blow, state) {
             // Nothing is in the way of the next run, which completes it.
             let again = self.run(&["-qq", "-o", "/dev/null", "-e", "trace=none"]);
             let state = self.state(&[State::Done]);
@@ -378,8 +386,8 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
     trial.reset();
     let mut problems = Vec::new();
     let (mut tried, mut failed, mut lasting, mut not_undone, mut kills) = (0, 0, 0, 0, 0);
-    let mut killed_as = [0; 2];
-    let mut killed_between = vec![0; trial.between.len()];
+    let mut killed_as = [0; 3];
+    let mut put_back = 0;
     for call in &calls {
         let errnos = FAILURES.iter().find(|(name, _)| *name == call.name);
         let known = errnos.is_some() || NEVER_FAIL.contains(&&*call.name);
@@ -393,7 +401,10 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
         for blow in blows {
             let result = trial.strike(call, blow);
             let (code, left) = match &result {
-                Ok((run, left)) => (run.code, Some(left)),
+                Ok((run, left)) => {
+                    put_back += usize::from(run.stderr.contains("it was killed half way"));
+                    (run.code, Some(left))
+                }
                 Err(problem) => {
                     problems.push(problem.clone());
                     (0, None)
@@ -413,7 +424,7 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
                     match left {
                         Some(Left::State(State::Before)) => killed_as[0] += 1,
                         Some(Left::State(State::Done)) => killed_as[1] += 1,
-                        Some(Left::State(State::Between(n))) => killed_between[*n] += 1,
+                        Some(Left::State(State::Between)) => killed_as[2] += 1,
                         Some(Left::NotUndone) | None => {}
                     }
                 }
@@ -426,23 +437,26 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
         assert!(problems.len() < 5, "{}", problems.join("\n\n"));
     }
     let Mode { name, least, .. } = trial.mode;
-    let [before, done] = killed_as;
-    let between: Vec<String> = killed_between.iter().map(ToString::to_string).collect();
-    let between = match between.join(" + ") {
-        none if none.is_empty() => String::new(),
-        counts => format!(", {counts} between two steps"),
+    let [before, done, between] = killed_as;
+    let guard = match trial.mode.guarded {
+        true => format!(", {put_back} of them with the help of the guard"),
+        false => String::new(),
     };
-    let gone = match trial.mode.handed {
-        Handed::Tap => ", and nothing once QEMU was gone",
-        Handed::Nothing | Handed::Socket => "",
+    let rest = match (trial.mode.handed, trial.mode.after_kill) {
+        (_, None) => String::new(),
+        (Handed::Tap, Some(_)) => {
+            format!(", {between} without its owner, and nothing once QEMU was gone")
+        }
+        (Handed::Nothing | Handed::Socket, Some(_)) => format!(", {between} without its owner"),
     };
     tell(&format!(
         "faults: {name}: {} calls, {tried} calls x errnos, {failed} made it fail; {lasting} failed for good, {not_undone} \
-         said what was not undone; {kills} kills left {before} as before, {done} done{between}{gone}; {:.1} s",
+         said what was not undone; {kills} kills left {before} as before{guard}, {done} done{rest}; {:.1} s",
         calls.len(),
         start.elapsed().as_secs_f64()
     ));
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+    assert_eq!(trial.mode.guarded, put_back > 0);
     let counts = [tried, failed, kills];
     let enough = counts
         .iter()
@@ -460,7 +474,8 @@ fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
         setup: BRIDGE,
         handed: Handed::Nothing,
         logs: true,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [90, 70, 30],
     });
 }
@@ -474,17 +489,27 @@ fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
         setup: BRIDGE,
         handed: Handed::Tap,
         logs: false,
-        after_kill: HELD_BETWEEN,
+        after_kill: Some(NOT_GIVEN_YET),
+        guarded: false,
         least: [90, 70, 30],
     });
 }
 
-/// A kill comes between two messages to the kernel, of which a tap that is there already needs more than one. It is
-/// QEMU's, and gone when QEMU ends because its script was killed; another run completes it.
-const HELD_BETWEEN: &[&str] = &[
-    "ip link set tap0 address fe:00:00:00:00:77 addrgenmode none",
-    "ip link set tap0 master br0 up",
-];
+/// What a kill leaves of a tap that is there and has no owner: netlink cannot give it one, so that is a thing of its own, and
+/// the last since it cannot be taken back. The next run does it. A tap that is QEMU's is gone when QEMU ends because its
+/// script was killed.
+const NOT_GIVEN_YET: &str = "ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
+    ip link set tap0 master br0 up";
+const MOVED_NOT_GIVEN: &str = "ip link set tap0 down
+    ip link set tap0 address fe:00:00:00:00:99 mtu 1500 addrgenmode none
+    ip link set tap0 master br0 up";
+const CREATED_NOT_GIVEN: &str =
+    "ip link add br0 address 02:00:00:00:00:77 type bridge forward_delay 0 stp_state 0
+    ip address add 192.168.10.1/24 dev br0
+    ip address add fd00:10::1/64 dev br0
+    ip link set br0 up
+    ip link set tap0 address fe:00:00:00:00:99 addrgenmode none
+    ip link set tap0 master br0 up";
 
 #[test]
 fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
@@ -495,7 +520,8 @@ fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
         setup: BRIDGE,
         handed: Handed::Socket,
         logs: false,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [90, 70, 30],
     });
 }
@@ -509,9 +535,9 @@ fn whatever_happens_while_a_bridge_is_made_there_is_none_or_a_whole_one() {
         args: args.leak(),
         setup: "",
         handed: Handed::Nothing,
-        // The bridge is whole from the first moment, and only the tap is missing: the next run makes that.
         logs: false,
-        after_kill: &[NEW_BRIDGE],
+        after_kill: None,
+        guarded: true,
         least: [90, 70, 30],
     });
 }
@@ -526,20 +552,12 @@ fn whatever_happens_while_a_bridge_is_made_for_a_tap_that_is_there_both_are_done
         setup: "ip tuntap add tap0 mode tap; ip link set tap0 address 02:00:00:00:00:99",
         handed: Handed::Nothing,
         logs: false,
-        after_kill: &[
-            NEW_BRIDGE,
-            "ip link set tap0 address fe:00:00:00:00:99 addrgenmode none",
-            "ip link set tap0 master br0 up",
-        ],
+        after_kill: Some(CREATED_NOT_GIVEN),
+        guarded: true,
         least: [120, 90, 35],
     });
 }
 
-const NEW_BRIDGE: &str =
-    "ip link add br0 address 02:00:00:00:00:77 type bridge forward_delay 0 stp_state 0
-    ip address add 192.168.10.1/24 dev br0
-    ip address add fd00:10::1/64 dev br0
-    ip link set br0 up";
 #[test]
 fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
     whatever_happens_it_is_done_or_as_before(Mode {
@@ -549,7 +567,8 @@ fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
         setup: ATTACHED,
         handed: Handed::Nothing,
         logs: true,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [45, 40, 18],
     });
 }
@@ -563,7 +582,8 @@ fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
         setup: ATTACHED,
         handed: Handed::Nothing,
         logs: false,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [45, 40, 18],
     });
 }
@@ -587,14 +607,10 @@ fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() 
         args: &["tap0"],
         setup: FAR_FROM_READY,
         handed: Handed::Nothing,
-        // A tap that stays needs several messages, and the next run sends those that are missing.
         logs: false,
-        after_kill: &[
-            "ip link set tap0 down",
-            "ip link set tap0 address fe:00:00:00:00:99 mtu 1500 addrgenmode none",
-            "ip link set tap0 master br0 up",
-        ],
-        least: [120, 90, 35],
+        after_kill: Some(MOVED_NOT_GIVEN),
+        guarded: false,
+        least: [110, 90, 35],
     });
 }
 
@@ -607,7 +623,8 @@ fn whatever_happens_to_a_tap_that_is_to_be_isolated_it_is_whole_and_isolated_or_
         setup: BRIDGE,
         handed: Handed::Nothing,
         logs: false,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [120, 90, 35],
     });
 }
@@ -621,7 +638,8 @@ fn whatever_happens_to_a_port_that_is_to_be_isolated_it_is_or_is_not() {
         setup: ATTACHED,
         handed: Handed::Nothing,
         logs: false,
-        after_kill: &[],
+        after_kill: None,
+        guarded: false,
         least: [60, 45, 20],
     });
 }
@@ -636,9 +654,95 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
         setup: BRIDGE,
         handed: Handed::Tap,
         logs: false,
-        after_kill: HELD_BETWEEN,
+        after_kill: Some(NOT_GIVEN_YET),
+        guarded: false,
         least: [90, 70, 30],
     });
+}
+
+/// The processes that run qemu-ifup in this test's network, each with its parent.
+fn qemu_ifups() -> Vec<[u32; 2]> {
+    let network = fs::read_link("/proc/thread-self/ns/net").unwrap();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let process = entry.ok()?.path();
+        if fs::read_link(process.join("ns/net")).ok()? != network {
+            return None;
+        }
+        // PID (COMMAND) STATE PARENT ...
+        let stat = fs::read_to_string(process.join("stat")).ok()?;
+        let (pid, rest) = stat.split_once(" (qemu-ifup) ")?;
+        let parent = rest.split(' ').nth(1)?;
+        Some([pid.parse().ok()?, parent.parse().ok()?])
+    });
+    processes.collect()
+}
+
+/// The two of them where one stands guard.
+fn worker_and_guard() -> Option<[u32; 2]> {
+    let all = qemu_ifups();
+    let mut all_guards = all
+        .iter()
+        .filter(|[_, parent]| all.iter().any(|[pid, _]| pid == parent));
+    all_guards.next().map(|&[guard, worker]| [worker, guard])
+}
+
+/// All processes of the worker's group, instead of one of the two.
+const GROUP: usize = 2;
+
+#[test]
+fn of_a_program_and_its_guard_either_is_enough_and_none_is_left() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    let ifup: (&str, &[&str]) = ("qemu-ifup", &["--create-bridge", "tap0"]);
+    let first = calls(&s, ifup.0, ifup.1);
+    // It stops once the call is made.
+    let commit = place_of(&first, "TUNSETPERSIST");
+    let (commit, attached) = (&first[commit], &first[commit - 1]);
+    let nothing = |s: &Sandbox| s.try_sh("for l in tap0 br0; do ip link del $l || true; done");
+    let half_way = "qemu-ifup: tap0: cannot finish: it was killed half way\n";
+    // Whom a kill reaches, by which signal. A service that is stopped ends all of its processes.
+    for (call, signal, reached, code, said) in [
+        (attached, "KILL", &[][..], 0, ""),
+        (attached, "KILL", &[1], 0, ""),
+        (attached, "KILL", &[0], 137, half_way),
+        (attached, "INT", &[0, 1], 130, half_way),
+        (attached, "TERM", &[0, 1], 143, half_way),
+        (attached, "KILL", &[GROUP], 137, half_way),
+        (commit, "KILL", &[0], 137, ""),
+    ] {
+        let at = format!("{signal} to {reached:?} after {:.40}", call.line);
+        nothing(&s);
+        let run = interrupted(&s, call, "", ifup, || {
+            let pids = worker_and_guard().expect("no guard");
+            for &reached in reached {
+                match pids.get(reached) {
+                    Some(pid) => s.sh(&format!("kill -{signal} {pid}")),
+                    None => s.sh(&format!(
+                        "kill -{signal} -$(ps -o pgid= {} | tr -d ' ')",
+                        pids[0]
+                    )),
+                };
+            }
+        });
+        assert_eq!(run.code, code, "{at}: {run:?}");
+        let text = || fs::read_to_string(s.dir().join("stderr")).unwrap();
+        let ended = eventually(|| qemu_ifups().is_empty().then_some(()));
+        assert!(ended.is_some(), "{at}: {:?} stay", qemu_ifups());
+        assert_eq!(text(), said, "{at}");
+        let left = ["br0", "tap0"].map(|name| s.link(name).is_some());
+        assert_eq!(left, [said.is_empty(); 2], "{at}");
+    }
+    // It is not posted where it is not needed: it takes time.
+    nothing(&s);
+    s.bridge_up("br0");
+    for args in [&["tap0"][..], &["--isolated", "tap0"], &["tap1"]] {
+        let calls = calls(&s, "qemu-ifup", args);
+        let forks = calls
+            .iter()
+            .filter(|call| call.name.contains("fork") || call.name == "clone");
+        assert_eq!(forks.count(), 0, "{args:?}");
+    }
 }
 
 // Many.
@@ -678,7 +782,7 @@ fn cost(s: &Sandbox) -> [f64; 2] {
         let held = open_tap_as(0, "bare", 0).unwrap();
         s.sh("ip link set bare address fe:00:00:00:00:01 addrgenmode none");
         let tap = link::by_name(&mut netlink, name("bare")).unwrap();
-        let (time, done) = timed(|| link::change(&mut netlink, tap.index, &change));
+        let (time, done) = timed(|| link::change(&mut netlink, tap.index, &[change]));
         done.unwrap();
         bare.push(time);
         drop(held);

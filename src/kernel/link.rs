@@ -3,7 +3,7 @@
 //! An answer is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
 //! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
 
-use netlink_packet_core::NlaBuffer;
+use netlink_packet_core::{Emitable, NlaBuffer};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use nix::errno::Errno;
 
@@ -81,15 +81,25 @@ fn get<W: Wire>(netlink: &mut Netlink<W>, which: &Message<LinkHeader>) -> Result
     parse(netlink.ask(libc::RTM_GETLINK, which, libc::RTM_NEWLINK)?)
 }
 
-/// Changes an interface.
+/// Changes an interface several times in one go.
 ///
 /// # Errors
-/// The kernel's refusal; part of the change may have been made.
+/// The kernel's refusal, and which change it was, from 0. The kernel goes on after it, and part of that change may have
+/// been made too.
 pub fn change<W: Wire>(
     netlink: &mut Netlink<W>,
     index: IfIndex,
-    change: &LinkChange,
-) -> Result<(), Cause> {
+    changes: &[LinkChange],
+) -> Result<(), (usize, Cause)> {
+    let messages: Vec<_> = changes
+        .iter()
+        .map(|change| request(index, change))
+        .collect();
+    let requests = messages.iter();
+    netlink.tell_all(requests.map(|message| (libc::RTM_SETLINK, 0, message as &dyn Emitable)))
+}
+
+fn request(index: IfIndex, change: &LinkChange) -> Message<LinkHeader> {
     let mut message = message(index);
     if let Some(up) = change.up {
         message.header.change_mask = LinkFlags::Up;
@@ -111,7 +121,7 @@ pub fn change<W: Wire>(
         }),
     ];
     message.attributes = attributes.into_iter().flatten().collect();
-    netlink.tell(libc::RTM_SETLINK, 0, &message)
+    message
 }
 
 /// Removes an interface.

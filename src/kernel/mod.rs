@@ -2,6 +2,7 @@
 
 pub mod attribute;
 pub mod bridge;
+pub mod guard;
 pub mod handover;
 pub mod host;
 pub mod ifreq;
@@ -20,13 +21,14 @@ use crate::apply::System;
 use crate::check::{Looked, View};
 use crate::error::{Cause, Error};
 use crate::facts::{Facts, IfIndex, Kind, Link, LinkRef, PortState, Random};
+use crate::kernel::guard::{Guard, Role};
 use crate::kernel::handover::Handover;
 use crate::kernel::netlink::{Netlink, News};
 use crate::kernel::tap::{InheritedTap, TapFd, give};
 use crate::name::IfName;
 use crate::plan::Plan;
 use crate::policy::{MakeLeave, Wish};
-use crate::step::{NewBridge, Step};
+use crate::step::{LinkChange, NewBridge, Step};
 
 /// The running kernel, and the tap that is being worked on.
 #[derive(Debug)]
@@ -81,6 +83,44 @@ impl Kernel {
         })?;
         self.made = Some(tap);
         Ok(name)
+    }
+
+    /// Posts a guard over what is done next. That one has no descriptor of a tap that was made, which would keep it alive.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn post_guard(&mut self) -> Result<Role, Error> {
+        let role = Guard::post(|| self.made = None);
+        role.map_err(|cause| Error::step("start a guard over the new bridge", cause))
+    }
+
+    /// What the guard does when the worker was killed: removes the bridge, unless it has a port. Then the work was done as
+    /// far as a kill lets it, or the bridge is somebody else's by now. The tap itself is never touched.
+    ///
+    /// # Errors
+    /// Always where it has no port, since the work is not done.
+    pub fn after_a_kill(&mut self, new: &NewBridge) -> Result<(), Error> {
+        let mut clean_up = || {
+            // The other conversation may have been cut off in the middle of an answer.
+            self.netlink = Netlink::open()?;
+            if self.has_ports(new.link.index, None)? {
+                return Ok(true);
+            }
+            self.remove_bridge(new).map(|()| false)
+        };
+        let not_undone = match clean_up() {
+            Ok(true) => return Ok(()),
+            Ok(false) => Vec::new(),
+            Err(cause) => {
+                let doing = Step::RemoveBridge(new.clone()).purpose();
+                vec![format!("{doing} ({cause})")]
+            }
+        };
+        Err(Error::Step {
+            doing: "finish".to_owned(),
+            cause: Cause::Nonsense("it was killed half way"),
+            not_undone,
+        })
     }
 
     /// Looks at the tap, what it is a port of, and the bridge, changing nothing.
@@ -198,15 +238,20 @@ impl Kernel {
             // It is another one by now, or it never came to be, or is gone.
             Some(_) | None => return Ok(()),
         }
-        let (mut has_ports, ours) = (false, self.index);
-        link::each(&mut self.netlink, |link| {
-            // Our own tap is released together with it.
-            has_ports |= link.master == Some(index) && Some(link.index) != ours;
-        })?;
-        if has_ports {
+        // Our own tap is released together with it.
+        if self.has_ports(index, self.index)? {
             return Err(Cause::Nonsense("another port is in it by now"));
         }
         link::delete(&mut self.netlink, index)
+    }
+
+    /// Whether a bridge has a port besides this one.
+    fn has_ports(&mut self, bridge: IfIndex, besides: Option<IfIndex>) -> Result<bool, Cause> {
+        let mut has_ports = false;
+        link::each(&mut self.netlink, |link| {
+            has_ports |= link.master == Some(bridge) && Some(link.index) != besides;
+        })?;
+        Ok(has_ports)
     }
 
     /// Waits until the tap forwards. The news are subscribed to before the first look, so none is missed in between.
@@ -289,6 +334,11 @@ impl Kernel {
 }
 
 impl System for Kernel {
+    fn change(&mut self, changes: &[LinkChange]) -> Result<(), (usize, Cause)> {
+        let index = self.index().map_err(|cause| (0, cause))?;
+        link::change(&mut self.netlink, index, changes)
+    }
+
     fn carry_out(&mut self, plan: &Plan, step: &Step) -> Result<(), Cause> {
         match step {
             Step::MakeBridge(new) => bridge::make_bridge(&mut self.netlink, new),
@@ -312,10 +362,7 @@ impl System for Kernel {
                 self.made = Some(made);
                 Ok(())
             }
-            Step::Change(change) => {
-                let index = self.index()?;
-                link::change(&mut self.netlink, index, change)
-            }
+            Step::Change(change) => self.change(&[*change]).map_err(|(_, cause)| cause),
             Step::Give { access, at_hand: _ } => match (self.at_hand(), &self.tap) {
                 (Some(tap), _) => give(tap, *access),
                 (

@@ -188,7 +188,7 @@ impl<W: Wire> Netlink<W> {
     pub fn tell_all<'a>(
         &mut self,
         requests: impl IntoIterator<Item = (u16, u16, &'a dyn Emitable)>,
-    ) -> Result<(), (u32, Cause)> {
+    ) -> Result<(), (usize, Cause)> {
         let at_first = |cause| (0, cause);
         let before = self.sequence;
         let mut batch = Vec::new();
@@ -201,11 +201,10 @@ impl<W: Wire> Netlink<W> {
             .send(&batch)
             .map_err(|error| at_first(error.into()))?;
         let mut first_refusal = Ok(());
-        for sequence in before + 1..=last {
+        for (position, sequence) in (before + 1..=last).enumerate() {
             self.sequence = sequence;
             let answer = self.acknowledgement();
-            first_refusal =
-                first_refusal.and(answer.map_err(|cause| (sequence - before - 1, cause)));
+            first_refusal = first_refusal.and(answer.map_err(|cause| (position, cause)));
         }
         first_refusal
     }

@@ -1,8 +1,9 @@
 //! strace(1), which shows what a program asks of the kernel, and makes any of it fail, or the last thing that it does.
 
-use super::{Run, Sandbox, bin, command, eventually, run};
+use super::{Run, Sandbox, bin, code, command, eventually, run};
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 /// A system call of a run, by its name and how many of that name came before it: this is how strace counts.
@@ -78,6 +79,7 @@ pub fn interrupted(
         .arg(call.inject(&format!("{error}signal=SIGSTOP")))
         .arg(bin(program))
         .args(args)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(fs::File::create(s.dir().join("stderr")).unwrap())
@@ -92,7 +94,7 @@ pub fn interrupted(
     s.sh(&format!("kill -CONT {}", child.id()));
     let status = eventually(|| child.try_wait().unwrap()).expect("it does not end");
     Run {
-        code: status.code().unwrap(),
+        code: code(status),
         stdout: String::new(),
         stderr: fs::read_to_string(s.dir().join("stderr")).unwrap(),
     }
