@@ -94,8 +94,8 @@ impl Kernel {
         role.map_err(|cause| Error::step("start a guard over the new bridge", cause))
     }
 
-    /// What the guard does when the worker was killed: removes the bridge, unless it has a port. Then the work was done as
-    /// far as a kill lets it, or the bridge is somebody else's by now. The tap itself is never touched.
+    /// What the guard does when the worker was killed: removes the bridge, unless it has a port: then the tap was kept in
+    /// time, or the bridge is of use to somebody else by now. The tap itself is never touched.
     ///
     /// # Errors
     /// Always where it has no port, since the work is not done.
