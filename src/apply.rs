@@ -69,20 +69,7 @@ fn undo(system: &mut impl System, plan: &Plan, tried: usize) -> Vec<String> {
 
 /// Picks out the failures that have a name, an exit code and a hint of their own.
 fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> Error {
-    let bridge = match step {
-        Step::Change(change) => change.master.flatten(),
-        Step::MakeBridge(_)
-        | Step::RemoveBridge(_)
-        | Step::Isolate(_)
-        | Step::Vlans { .. }
-        | Step::Wait { .. }
-        | Step::Make { .. }
-        | Step::Give { .. }
-        | Step::HandOver
-        | Step::Keep
-        | Step::Abandon
-        | Step::Delete => None,
-    };
+    let bridge = step.change().and_then(|change| change.master.flatten());
     if let Cause::Device(errno) = cause {
         return Error::Tun(errno);
     }

@@ -169,7 +169,6 @@ impl Display for Outcome {
 pub struct Plan {
     tap: IfName,
     steps: Vec<Planned>,
-    new_bridge: Option<NewBridge>,
     notice: Option<Notice>,
     outcome: Outcome,
 }
@@ -209,7 +208,6 @@ impl Plan {
         Self {
             tap: leave.wish.tap,
             steps,
-            new_bridge: leave.bridge.new.clone(),
             // Nobody has it open once this program ends, so it would not go on forwarding.
             notice: leave.wish.wait.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
@@ -295,7 +293,6 @@ impl Plan {
         Self {
             tap: link.name,
             steps,
-            new_bridge: leave.bridge.new.clone(),
             notice,
             outcome: Outcome::Up {
                 bridge: bridge.name,
@@ -325,7 +322,6 @@ impl Plan {
             return Self {
                 tap: leave.name,
                 steps: Vec::new(),
-                new_bridge: None,
                 notice: Some(Notice::Gone),
                 outcome: Outcome::Gone,
             };
@@ -351,7 +347,6 @@ impl Plan {
         Self {
             tap: leave.name,
             steps,
-            new_bridge: None,
             notice,
             outcome: Outcome::Down {
                 from: tap.master.map(|master| master.name),
@@ -374,7 +369,13 @@ impl Plan {
     /// The bridge that is made. It outlasts this program from its first moment on, and the tap only later: a kill in between
     /// would leave the bridge alone.
     pub fn new_bridge(&self) -> Option<&NewBridge> {
-        self.new_bridge.as_ref()
+        self.steps.iter().find_map(|planned| {
+            if let Step::MakeBridge(new) = &planned.step {
+                Some(new)
+            } else {
+                None
+            }
+        })
     }
 
     /// What the tap is afterwards.

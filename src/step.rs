@@ -94,19 +94,10 @@ pub enum Step {
 impl Step {
     /// The change, if it is one.
     pub fn change(&self) -> Option<LinkChange> {
-        match self {
-            Self::Change(change) => Some(*change),
-            Self::MakeBridge(_)
-            | Self::RemoveBridge(_)
-            | Self::Make { .. }
-            | Self::Isolate(_)
-            | Self::Vlans { .. }
-            | Self::Wait { .. }
-            | Self::Give { .. }
-            | Self::HandOver
-            | Self::Keep
-            | Self::Abandon
-            | Self::Delete => None,
+        if let Self::Change(change) = self {
+            Some(*change)
+        } else {
+            None
         }
     }
 

@@ -143,8 +143,6 @@ struct Mode {
     logs: bool,
     /// What a kill may leave besides nothing done and everything done, as a script.
     after_kill: Option<&'static str>,
-    /// A second process puts things back after a kill.
-    guarded: bool,
     /// At least so many failures are tried, and so many of them matter; and so many kills.
     least: [usize; 3],
 }
@@ -438,9 +436,12 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
     }
     let Mode { name, least, .. } = trial.mode;
     let [before, done, between] = killed_as;
-    let guard = match trial.mode.guarded {
-        true => format!(", {put_back} of them with the help of the guard"),
-        false => String::new(),
+    // Where a bridge is made, a second process puts things back after a kill.
+    let is_guarded = trial.mode.args.contains(&"--create-bridge");
+    let guard = if is_guarded {
+        format!(", {put_back} of them with the help of the guard")
+    } else {
+        String::new()
     };
     let rest = match (trial.mode.handed, trial.mode.after_kill) {
         (_, None) => String::new(),
@@ -456,7 +457,7 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
         start.elapsed().as_secs_f64()
     ));
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
-    assert_eq!(trial.mode.guarded, put_back > 0);
+    assert_eq!(is_guarded, put_back > 0);
     let counts = [tried, failed, kills];
     let enough = counts
         .iter()
@@ -475,7 +476,6 @@ fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
         handed: Handed::Nothing,
         logs: true,
         after_kill: None,
-        guarded: false,
         least: [90, 70, 30],
     });
 }
@@ -490,7 +490,6 @@ fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
         handed: Handed::Tap,
         logs: false,
         after_kill: Some(NOT_GIVEN_YET),
-        guarded: false,
         least: [90, 70, 30],
     });
 }
@@ -521,7 +520,6 @@ fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
         handed: Handed::Socket,
         logs: false,
         after_kill: None,
-        guarded: false,
         least: [90, 70, 30],
     });
 }
@@ -537,7 +535,6 @@ fn whatever_happens_while_a_bridge_is_made_there_is_none_or_a_whole_one() {
         handed: Handed::Nothing,
         logs: false,
         after_kill: None,
-        guarded: true,
         least: [90, 70, 30],
     });
 }
@@ -553,7 +550,6 @@ fn whatever_happens_while_a_bridge_is_made_for_a_tap_that_is_there_both_are_done
         handed: Handed::Nothing,
         logs: false,
         after_kill: Some(CREATED_NOT_GIVEN),
-        guarded: true,
         least: [120, 90, 35],
     });
 }
@@ -568,7 +564,6 @@ fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
         handed: Handed::Nothing,
         logs: true,
         after_kill: None,
-        guarded: false,
         least: [45, 40, 18],
     });
 }
@@ -583,7 +578,6 @@ fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
         handed: Handed::Nothing,
         logs: false,
         after_kill: None,
-        guarded: false,
         least: [45, 40, 18],
     });
 }
@@ -609,7 +603,6 @@ fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() 
         handed: Handed::Nothing,
         logs: false,
         after_kill: Some(MOVED_NOT_GIVEN),
-        guarded: false,
         least: [110, 90, 35],
     });
 }
@@ -624,7 +617,6 @@ fn whatever_happens_to_a_tap_that_is_to_be_isolated_it_is_whole_and_isolated_or_
         handed: Handed::Nothing,
         logs: false,
         after_kill: None,
-        guarded: false,
         least: [120, 90, 35],
     });
 }
@@ -639,7 +631,6 @@ fn whatever_happens_to_a_port_that_is_to_be_isolated_it_is_or_is_not() {
         handed: Handed::Nothing,
         logs: false,
         after_kill: None,
-        guarded: false,
         least: [60, 45, 20],
     });
 }
@@ -655,7 +646,6 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
         handed: Handed::Tap,
         logs: false,
         after_kill: Some(NOT_GIVEN_YET),
-        guarded: false,
         least: [90, 70, 30],
     });
 }

@@ -100,17 +100,14 @@ impl Kernel {
     /// # Errors
     /// Always where it has no port, since the work is not done.
     pub fn after_a_kill(&mut self, new: &NewBridge) -> Result<(), Error> {
-        let mut clean_up = || {
+        let mut remove = || {
             // The other conversation may have been cut off in the middle of an answer.
             self.netlink = Netlink::open()?;
-            if self.has_ports(new.link.index, None)? {
-                return Ok(true);
-            }
-            self.remove_bridge(new).map(|()| false)
+            self.remove_bridge(new, None)
         };
-        let not_undone = match clean_up() {
-            Ok(true) => return Ok(()),
-            Ok(false) => Vec::new(),
+        let not_undone = match remove() {
+            Ok(true) => Vec::new(),
+            Ok(false) => return Ok(()),
             Err(cause) => {
                 let doing = Step::RemoveBridge(new.clone()).purpose();
                 vec![format!("{doing} ({cause})")]
@@ -230,28 +227,22 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// Removes a bridge that we made, unless somebody has found a use for it since, or has got its number.
-    fn remove_bridge(&mut self, new: &NewBridge) -> Result<(), Cause> {
+    /// Removes a bridge that we made, unless it has a port besides `ours`, and returns whether it is gone: it also is where
+    /// it never came to be, or another one has got its number.
+    fn remove_bridge(&mut self, new: &NewBridge, ours: Option<IfIndex>) -> Result<bool, Cause> {
         let index = new.link.index;
         match link::if_there(link::by_index(&mut self.netlink, index))? {
             Some(link) if link.address == Some(new.mac) => {}
-            // It is another one by now, or it never came to be, or is gone.
-            Some(_) | None => return Ok(()),
+            Some(_) | None => return Ok(true),
         }
-        // Our own tap is released together with it.
-        if self.has_ports(index, self.index)? {
-            return Err(Cause::Nonsense("another port is in it by now"));
-        }
-        link::delete(&mut self.netlink, index)
-    }
-
-    /// Whether a bridge has a port besides this one.
-    fn has_ports(&mut self, bridge: IfIndex, besides: Option<IfIndex>) -> Result<bool, Cause> {
         let mut has_ports = false;
         link::each(&mut self.netlink, |link| {
-            has_ports |= link.master == Some(bridge) && Some(link.index) != besides;
+            has_ports |= link.master == Some(index) && Some(link.index) != ours;
         })?;
-        Ok(has_ports)
+        if has_ports {
+            return Ok(false);
+        }
+        link::delete(&mut self.netlink, index).map(|()| true)
     }
 
     /// Waits until the tap forwards. The news are subscribed to before the first look, so none is missed in between.
@@ -342,7 +333,11 @@ impl System for Kernel {
     fn carry_out(&mut self, plan: &Plan, step: &Step) -> Result<(), Cause> {
         match step {
             Step::MakeBridge(new) => bridge::make_bridge(&mut self.netlink, new),
-            Step::RemoveBridge(new) => self.remove_bridge(new),
+            // Our own tap is released together with it.
+            Step::RemoveBridge(new) => match self.remove_bridge(new, self.index)? {
+                true => Ok(()),
+                false => Err(Cause::Nonsense("another port is in it by now")),
+            },
             Step::Isolate(isolated) => {
                 let index = self.index()?;
                 bridge::isolate(&mut self.netlink, index, *isolated)
