@@ -60,6 +60,8 @@ pub enum Problem {
     RelativeInclude,
     /// An include that cannot be read. QEMU's helper ignores it, and the denials in it.
     Unreadable(Cause),
+    /// An include that somebody else than root could have written. QEMU's helper believes it.
+    NotRoots,
     /// A file that includes itself. QEMU's helper crashes.
     Loop,
     /// More files are included than anybody needs.
@@ -88,6 +90,9 @@ impl Display for Problem {
             Self::Nul => f.write_str("there is a NUL byte in the line"),
             Self::RelativeInclude => f.write_str("the path of an include must begin with /"),
             Self::Unreadable(cause) => write!(f, "cannot read the included file: {cause}"),
+            Self::NotRoots => {
+                f.write_str("the included file must be root's, and nobody else may write to it")
+            }
             Self::Loop => f.write_str("the included file includes this one"),
             Self::TooManyFiles => write!(f, "more than {MAX_FILES} files are included"),
         }
@@ -210,6 +215,9 @@ impl<R: Fn(&Path) -> Result<Contents, Cause>> Loader<R> {
                     }
                     let included =
                         (self.read)(&path).map_err(|cause| fail(Problem::Unreadable(cause)))?;
+                    if !included.only_roots {
+                        return Err(fail(Problem::NotRoots));
+                    }
                     if self.open.contains(&included.identity) {
                         return Err(fail(Problem::Loop));
                     }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::error::{Cause, Error};
 use crate::plan::Plan;
-use crate::step::{LinkChange, Step};
+use crate::step::Step;
 
 /// Whatever can carry out a step: the kernel, or a test's model of it.
 pub trait System {
@@ -15,16 +15,9 @@ pub trait System {
     /// # Errors
     /// Why not. Part of the step may have been done.
     fn carry_out(&mut self, plan: &Plan, step: &Step) -> Result<(), Cause>;
-
-    /// Changes the tap several times, one after the other, with nothing in between: not even a kill.
-    ///
-    /// # Errors
-    /// Why not, and which of them was the first that failed, from 0. Those after it may have been made all the same, until
-    /// all is undone.
-    fn change(&mut self, changes: &[LinkChange]) -> Result<(), (usize, Cause)>;
 }
 
-/// Carries out every step of the plan, telling `done` of each. Changes that follow one another are made together.
+/// Carries out every step of the plan, telling `done` of each.
 ///
 /// # Errors
 /// The first step that failed, after the undo of all that may have been done, in reverse; what could not be undone is in
@@ -34,42 +27,42 @@ pub fn apply(
     plan: &Plan,
     mut done: impl FnMut(&Step),
 ) -> Result<(), Error> {
-    let mut rest = plan.steps();
-    while let Some(first) = rest.first() {
-        let changes: Vec<LinkChange> = rest.iter().map_while(|p| p.step.change()).collect();
-        let (together, result) = if changes.is_empty() {
-            let result = system.carry_out(plan, &first.step);
-            (1, result.map_err(|cause| (0, cause)))
-        } else {
-            (changes.len(), system.change(&changes))
-        };
-        let (tried, later) = rest.split_at_checked(together).unwrap_or((rest, &[]));
-        if let Err((position, cause)) = result {
-            let failed = tried.get(position).unwrap_or(first);
-            let not_undone = undo(system, plan, plan.steps().len() - later.len());
-            return Err(describe(plan, &failed.step, cause, not_undone));
+    for (position, planned) in plan.steps().iter().enumerate() {
+        if let Err(cause) = system.carry_out(plan, &planned.step) {
+            let not_undone = undo(system, plan, position);
+            return Err(describe(plan, &planned.step, cause, not_undone));
         }
-        tried.iter().for_each(|planned| done(&planned.step));
-        rest = later;
+        done(&planned.step);
     }
     Ok(())
 }
 
-/// Undoes so many steps, including one that failed, since that may have been done by half.
-fn undo(system: &mut impl System, plan: &Plan, tried: usize) -> Vec<String> {
-    let tried = plan.steps().iter().take(tried).rev();
-    tried
-        .filter_map(|planned| planned.undo.as_ref())
-        .filter_map(|step| {
-            let cause = system.carry_out(plan, step).err()?;
-            Some(format!("{} ({cause})", step.purpose()))
-        })
-        .collect()
+/// Undoes the steps up to the one that failed, which may have been done by half.
+fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
+    let mut not_undone = Vec::new();
+    let mut as_before = true;
+    let tried = plan.steps().iter().enumerate().take(failed + 1).rev();
+    for (position, planned) in tried {
+        if position < failed {
+            not_undone.extend(planned.stays.map(str::to_owned));
+        }
+        for step in &planned.undo {
+            let result = match step {
+                // What is not where it was is not brought up there.
+                Step::Up(_) if !as_before => Err(Cause::Nonsense("not tried")),
+                _ => system.carry_out(plan, step),
+            };
+            if let Err(cause) = result {
+                as_before = false;
+                not_undone.push(format!("{} ({cause})", step.purpose()));
+            }
+        }
+    }
+    not_undone
 }
 
 /// Picks out the failures that have a name, an exit code and a hint of their own.
 fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> Error {
-    let bridge = step.change().and_then(|change| change.master.flatten());
     if let Cause::Device(errno) = cause {
         return Error::Tun(errno);
     }
@@ -80,17 +73,39 @@ fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> 
             not_undone,
         };
     }
+    let bridge = match step {
+        Step::Change(change) => change.master.flatten(),
+        _ => None,
+    };
     match (step, bridge, cause.errno()) {
         // br_add_if() in net/bridge/br_if.c, where no port number is left.
         (_, Some(bridge), Some(Errno::EXFULL)) if not_undone.is_empty() => {
             Error::BridgeFull(bridge.name)
         }
         (Step::Make { .. }, _, Some(Errno::EBUSY)) => Error::Appeared(plan.tap()),
+        (Step::Give { at_hand: false, .. }, _, Some(Errno::EBUSY)) if not_undone.is_empty() => {
+            Error::TapInUse {
+                name: plan.tap(),
+                doing: step.purpose(),
+            }
+        }
+        (Step::Quota { access, most }, _, Some(Errno::EDQUOT)) if not_undone.is_empty() => {
+            Error::Quota {
+                access: *access,
+                most: *most,
+            }
+        }
         (Step::MakeBridge(new), _, Some(Errno::EEXIST))
             if cause == Errno::EEXIST.into() && not_undone.is_empty() =>
         {
             Error::BridgeAppeared(new.link.name)
         }
+        // rtnl_changelink() in net/core/rtnetlink.c, for what is no port.
+        (Step::Up(_), _, Some(Errno::EOPNOTSUPP)) => Error::Step {
+            doing: step.purpose(),
+            cause: Cause::Contested("it was taken out of its bridge at the same moment"),
+            not_undone,
+        },
         _ => Error::Step {
             doing: step.purpose(),
             cause,

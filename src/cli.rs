@@ -58,6 +58,7 @@ QEMU runs it: -netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qemu-ifdow
       --pvid VID      untagged VLAN of the port
       --vlans LIST    tagged VLANs of the port, e.g. 10,20-29
       --wait SECONDS  return only when the port forwards (STP), or fail after SECONDS
+      --max-taps N    in /etc/qemu-ifup.conf: how many taps a user other than root may have (default: 64)
       --check         change nothing; say what is wrong with this host, the bridge or the tap (IFNAME may
                       be left out), and how to mend it
       --fd=N          instead of IFNAME, as QEMU's bridge helper: make a tap and hand it over socket N
@@ -146,6 +147,8 @@ pub struct Settings {
     pub vlans: Vec<u16>,
     /// --wait, in seconds
     pub wait: Option<u32>,
+    /// --max-taps
+    pub max_taps: Option<u32>,
 }
 
 impl Settings {
@@ -163,6 +166,7 @@ impl Settings {
             pvid: self.pvid.or(under.pvid),
             vlans: pick(self.vlans, under.vlans),
             wait: self.wait.or(under.wait),
+            max_taps: self.max_taps.or(under.max_taps),
         }
     }
 }
@@ -409,6 +413,7 @@ enum Setting {
     Pvid,
     Vlans,
     Wait,
+    MaxTaps,
 }
 
 impl Setting {
@@ -425,6 +430,7 @@ impl Setting {
             Arg::Long("pvid") => Some(Self::Pvid),
             Arg::Long("vlans") => Some(Self::Vlans),
             Arg::Long("wait") => Some(Self::Wait),
+            Arg::Long("max-taps") => Some(Self::MaxTaps),
             Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => None,
         }
     }
@@ -479,6 +485,10 @@ impl Setting {
             Self::Wait => {
                 let value = parser.value().map_err(usage)?;
                 settings.wait = Some(number("--wait", &value, 0, MAX_WAIT)?);
+            }
+            Self::MaxTaps => {
+                let value = parser.value().map_err(usage)?;
+                settings.max_taps = Some(number("--max-taps", &value, 0, u32::MAX)?);
             }
         }
         Ok(())

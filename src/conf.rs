@@ -29,6 +29,8 @@ pub struct Effective {
     pub settings: Settings,
     /// The lines that they come from: number, from 1, and text, escaped.
     pub lines: Vec<(usize, String)>,
+    /// One of them is not for every name: it has a letter or the like in its pattern.
+    pub names_the_tap: bool,
 }
 
 /// The options that a configuration has for this tap. Every line that matches applies, and later ones win.
@@ -61,6 +63,7 @@ pub fn settings_for(tap: IfName, contents: &[u8]) -> Result<Effective, ConfError
             effective.settings = found.over(effective.settings);
             let text = Escaped::start_of(line.trim_ascii()).to_string();
             effective.lines.push((number + 1, text));
+            effective.names_the_tap |= pattern.iter().any(|byte| !b"*?".contains(byte));
         }
     }
     Ok(effective)

@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use nix::errno::Errno;
 
 use crate::acl::AclError;
+use crate::cli::Access;
 use crate::conf::{CONF_FILE, ConfError};
 use crate::facts::PortState;
 use crate::name::{IfName, NameError};
@@ -53,6 +54,8 @@ pub enum Cause {
     Device(Errno),
     /// It said yes and did not do it.
     Ignored,
+    /// Somebody else has a hand in the tap; how.
+    Contested(&'static str),
     /// The port does not forward in time; what it does instead.
     Late(PortState),
     /// Its answer makes no sense; what is wrong with it.
@@ -64,7 +67,7 @@ impl Cause {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } | Self::Device(errno) => Some(*errno),
-            Self::Ignored | Self::Late(_) | Self::Nonsense(_) => None,
+            Self::Ignored | Self::Contested(_) | Self::Late(_) | Self::Nonsense(_) => None,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Display for Cause {
             } => write!(f, "{} ({})", Escaped(words), errno.desc()),
             Self::Ignored => f.write_str("the kernel said yes, but did not do it"),
             Self::Late(state) => write!(f, "it is still {state}"),
-            Self::Nonsense(problem) => f.write_str(problem),
+            Self::Contested(problem) | Self::Nonsense(problem) => f.write_str(problem),
         }
     }
 }
@@ -210,6 +213,13 @@ pub enum Error {
     },
     /// The tap was made by somebody else between our look and our own making of it.
     Appeared(IfName),
+    /// Those who would get the tap have as many as a user may have.
+    Quota {
+        /// Who.
+        access: Access<u32>,
+        /// How many that are.
+        most: u32,
+    },
     /// The tap cannot be made, since its device node cannot be used.
     Tun(Errno),
     /// The port does not forward in time.
@@ -308,7 +318,7 @@ impl Error {
             | Self::BadVariable { .. }
             | Self::NoSocket { .. } => ExitCode::Usage,
             Self::File { .. } | Self::Output(_) => ExitCode::Unexpected,
-            Self::NoPrivilege | Self::Refused { .. } => ExitCode::NotPermitted,
+            Self::NoPrivilege | Self::Refused { .. } | Self::Quota { .. } => ExitCode::NotPermitted,
             Self::Acl(_) | Self::Conf(_) | Self::RootsFile { .. } => ExitCode::Configuration,
             Self::NoBridge { .. }
             | Self::NotABridge { .. }
@@ -326,6 +336,7 @@ impl Error {
                     ..
                 } => ExitCode::NotPermitted,
                 Cause::Refused { .. } | Cause::Device(_) | Cause::Ignored => ExitCode::Kernel,
+                Cause::Contested(_) => ExitCode::Tap,
                 Cause::Late(_) | Cause::Nonsense(_) => ExitCode::Unexpected,
             },
             Self::Late { .. } => ExitCode::Timeout,
@@ -391,6 +402,9 @@ impl Error {
                 ShellWord(name.as_bytes())
             ),
             Self::Appeared(_) => "run it again".to_owned(),
+            Self::Quota { .. } => format!(
+                "remove one (qemu-ifdown --delete NAME; ip tuntap list names them), or let root allow more: --max-taps N in {CONF_FILE}"
+            ),
             Self::Tun(errno) => {
                 let known = TUN_HINTS.iter().find(|(number, _)| number == errno);
                 return known.map(|(_, hint)| (*hint).to_owned());
@@ -401,6 +415,7 @@ impl Error {
                     ..
                 } => "this takes CAP_NET_ADMIN in the network namespace; a container often goes without",
                 Cause::Ignored => "the running kernel is too old for this option: leave it out",
+                Cause::Contested(_) => "nothing of it is left up; run it again, and look who else is at it: sudo qemu-ifup --check IFNAME",
                 Cause::Refused { .. } | Cause::Device(_) | Cause::Late(_) | Cause::Nonsense(_) => return None,
             }
             .to_owned(),
@@ -496,6 +511,10 @@ impl Display for Error {
             Self::Appeared(name) => write!(
                 f,
                 "cannot make {name}: somebody else made it at the same moment"
+            ),
+            Self::Quota { access, most } => write!(
+                f,
+                "cannot make it: {access} has {most} taps, as many as a user may have"
             ),
             Self::Tun(errno) => write!(f, "cannot use /dev/net/tun: {}", errno.desc()),
             Self::Step {

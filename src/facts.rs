@@ -108,6 +108,8 @@ pub struct TapInfo {
     pub persistent: bool,
     /// Several queues can be opened at once.
     pub multi_queue: bool,
+    /// How many queues are open, disabled ones included. None where the kernel does not count them: with one queue.
+    pub queues: Option<u32>,
 }
 
 /// What the kernel says of a bridge (`IFLA_BR_*` in linux/if_link.h).
@@ -237,7 +239,7 @@ pub struct Link {
     pub address: Option<Mac>,
     /// It is administratively up (`IFF_UP`).
     pub up: bool,
-    /// It has a carrier; a tap has one exactly while a program has it open.
+    /// It has a carrier. A tap gets one when a program opens it, but whoever has it open can switch that off.
     pub carrier: bool,
     /// The interface that it is a port of.
     pub master: Option<IfIndex>,
@@ -248,6 +250,15 @@ pub struct Link {
 }
 
 impl Link {
+    /// Whether a program has the tap open: by its count of queues, and where the kernel has none, as far as its carrier tells.
+    /// A holder can switch that off; with one queue, though, nobody else can open the tap then (EBUSY).
+    pub fn is_open(&self) -> bool {
+        match &self.kind {
+            Kind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
+            Kind::Tun | Kind::Bridge(_) | Kind::Other(_) | Kind::Plain => false,
+        }
+    }
+
     /// The interface by number and name.
     pub fn reference(&self) -> LinkRef {
         LinkRef {

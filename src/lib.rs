@@ -8,7 +8,7 @@
 //! * [`conf`] and [`acl`] read root's options and rules, [`roots`] and [`mod@file`] the files they are in;
 //! * [`kernel`] is the only place that touches interfaces: it observes [`facts`] and carries out steps;
 //! * [`policy`] says whether the caller may, [`plan`] says which [`step`]s it takes: all pure;
-//! * [`mod@apply`] carries a plan out and undoes it on failure; [`kernel::guard`] survives a kill;
+//! * [`mod@apply`] carries a plan out and undoes it on failure;
 //! * [`check`] says what is wrong and what mends it;
 //! * [`report`] tells people, [`error`] knows what can go wrong and what helps.
 //!
@@ -41,6 +41,7 @@ pub mod text;
 pub mod vlan;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
 use crate::acl::Acl;
 use crate::apply::apply;
@@ -49,14 +50,12 @@ use crate::check::{Finding, Looked};
 use crate::cli::{Action, Command, Program, Request, Settings};
 use crate::conf::{CONF_FILE, Effective};
 use crate::error::{Error, ExitCode};
-use crate::kernel::guard::Role;
 use crate::kernel::{Kernel, start};
 use crate::name::IfName;
 use crate::plan::Plan;
 use crate::policy::{Judge, UpLeave, Wish};
 use crate::privilege::Privilege;
 use crate::report::Reporter;
-use crate::step::Step;
 use crate::vlan::VlanWish;
 
 /// Runs one of the two programs; `args` are the name it was run under, and the words after it.
@@ -92,7 +91,9 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
     reporter.speak(request.verbosity, request.tap());
     request.take_bridge_from_name(program, &run_as)?;
 
-    let mut kernel = Kernel::open(request.handover())?;
+    // What it has open goes with the program, all at once.
+    let mut kernel = ManuallyDrop::new(Kernel::open(request.handover())?);
+    let kernel: &mut Kernel = &mut kernel;
     let caller = Caller::identify(privilege)?;
     reporter.on_behalf_of(caller.real_uid());
     if let Action::Check { tap, settings } = &request.action {
@@ -105,7 +106,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
             (*tap, check::exit_code(&findings), conf, acl)
         {
             let judge = Judge::new(&caller, acl.as_ref(), true);
-            let verdict = try_it(tap, settings, conf.settings, &judge, &mut kernel);
+            let verdict = try_it(tap, settings, conf, &judge, kernel);
             findings.extend(verdict.err().as_ref().map(Finding::of));
         }
         report::findings(&findings).map_err(|error| Error::Output(error.into()))?;
@@ -116,14 +117,14 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
     let judge = Judge::new(&caller, acl.as_ref(), request.dry_run);
     match &request.action {
         Action::Up { tap, settings } => {
-            let wish = wish(*tap, settings, roots::configuration(*tap)?.settings)?;
+            let wish = wish(*tap, settings, roots::configuration(*tap)?)?;
             bring_up(
                 &wish,
                 settings,
                 Plan::up,
                 &judge,
                 &request,
-                &mut kernel,
+                kernel,
                 reporter,
             )
         }
@@ -133,7 +134,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
             let leave = judge.may_make_for(settings.bridge.unwrap_or(IfName::DEFAULT_BRIDGE))?;
             let tap = kernel.make_any(*vnet_hdr, &leave)?;
             reporter.about(tap);
-            let mut wish = wish(tap, settings, roots::configuration(tap)?.settings)?;
+            let mut wish = wish(tap, settings, roots::configuration(tap)?)?;
             // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
             wish.access = None;
             wish.multi_queue = false;
@@ -143,7 +144,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
                 Plan::hand_over,
                 &judge,
                 &request,
-                &mut kernel,
+                kernel,
                 reporter,
             )
         }
@@ -151,7 +152,7 @@ fn work(program: Program, args: Vec<OsString>, reporter: &mut Reporter) -> Resul
             let facts = kernel.observe(*tap, None)?;
             let plan = Plan::down(&judge.may_take_down(*tap, *delete, facts)?);
             carry_out(&request, &plan, reporter, || {
-                apply(&mut kernel, &plan, |step| reporter.step(plan.tap(), step))
+                apply(kernel, &plan, |step| reporter.step(plan.tap(), step))
             })
         }
         Action::Check { .. } => Ok(ExitCode::Done),
@@ -184,7 +185,7 @@ fn bring_up(
             result => result?,
         };
         let plan = plan(&leave);
-        let work = || apply_guarded(kernel, &plan, reporter);
+        let work = || apply(kernel, &plan, |step| reporter.step(plan.tap(), step));
         match carry_out(request, &plan, reporter, work) {
             // Then it is there now, and only needs to be attached to.
             Err(Error::BridgeAppeared(_)) if races < MOST_RACES => races += 1,
@@ -205,7 +206,7 @@ fn bring_up(
 fn try_it(
     tap: IfName,
     settings: &Settings,
-    conf: Settings,
+    conf: Effective,
     judge: &Judge<'_>,
     kernel: &mut Kernel,
 ) -> Result<(), Error> {
@@ -255,8 +256,8 @@ fn look_before(
 }
 
 /// The wish behind the options and those of the configuration: names are looked up here, and the defaults filled in.
-fn wish(tap: IfName, asked: &Settings, conf: Settings) -> Result<Wish, Error> {
-    let settings = asked.clone().over(conf);
+fn wish(tap: IfName, asked: &Settings, conf: Effective) -> Result<Wish, Error> {
+    let settings = asked.clone().over(conf.settings);
     if !settings.addresses.is_empty() && !settings.create_bridge {
         return Err(Error::Usage(
             "--address goes with --create-bridge".to_owned(),
@@ -281,6 +282,8 @@ fn wish(tap: IfName, asked: &Settings, conf: Settings) -> Result<Wish, Error> {
         isolated: settings.isolated,
         vlans: (vlans.pvid.is_some() || !vlans.tagged.is_empty()).then_some(vlans),
         wait: settings.wait,
+        max_taps: settings.max_taps,
+        name_is_known: conf.names_the_tap,
     })
 }
 
@@ -306,26 +309,6 @@ fn carry_out(
         reporter.notice(&notice);
     }
     Ok(ExitCode::Done)
-}
-
-/// Applies a plan; where that makes a bridge, under a guard, who removes it again if a kill leaves it alone.
-fn apply_guarded(kernel: &mut Kernel, plan: &Plan, reporter: &Reporter) -> Result<(), Error> {
-    let tell = |step: &Step| reporter.step(plan.tap(), step);
-    let Some(bridge) = plan.new_bridge() else {
-        return apply(kernel, plan, tell);
-    };
-    match kernel.post_guard()? {
-        Role::Worker(guard) => {
-            let result = apply(kernel, plan, tell);
-            guard.dismiss();
-            result
-        }
-        Role::Survivor => {
-            kernel.after_a_kill(bridge)?;
-            // Nothing was put back, and whether everything was done is not known here: there is nothing to say.
-            std::process::exit(0)
-        }
-    }
 }
 
 fn print(text: &str) -> Result<ExitCode, Error> {

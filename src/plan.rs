@@ -5,26 +5,14 @@
 use std::fmt::{self, Display};
 
 use crate::cli::Access;
-use crate::facts::{AddrGenMode, Link, LinkRef, MAX_MTU, MIN_IPV6_MTU, Mac};
+use crate::facts::{AddrGenMode, Link, LinkRef, MAX_MTU, MIN_IPV6_MTU, Mac, TapInfo};
 use crate::name::IfName;
 use crate::policy::{DownLeave, Tap, UpLeave};
-use crate::step::{LinkChange, NewBridge, Step};
+use crate::step::{LinkChange, Step};
 use crate::vlan::PortVlan;
 
-impl LinkChange {
-    /// The change that takes this one back, on an interface that was `before`.
-    fn inverse(&self, before: &Before) -> Self {
-        Self {
-            address: self.address.and(before.address),
-            mtu: self.mtu.and(Some(before.mtu)),
-            up: self.up.and(Some(before.up)),
-            master: self.master.and(Some(before.master)),
-            addr_gen_mode: self.addr_gen_mode.and(before.addr_gen_mode),
-        }
-    }
-}
-
 /// What a change can change, as it is at one point of the plan.
+#[derive(Clone, Copy)]
 struct Before {
     address: Option<Mac>,
     mtu: u32,
@@ -55,10 +43,26 @@ impl Before {
         Self {
             address: change.address.or(self.address),
             mtu: change.mtu.unwrap_or(self.mtu),
-            up: change.up.unwrap_or(self.up),
+            up: self.up && !change.takes_down(),
             master: change.master.unwrap_or(self.master),
             addr_gen_mode: change.addr_gen_mode.or(self.addr_gen_mode),
         }
+    }
+
+    /// The steps that take a change back. What was up goes up again once it is a port as before; what was up in no bridge
+    /// stays down, since the host would take its frames for its own.
+    fn take_back(self, change: &LinkChange) -> Vec<Step> {
+        let inverse = LinkChange {
+            address: change.address.and(self.address),
+            mtu: change.mtu.and(Some(self.mtu)),
+            down: false,
+            master: change.master.and(Some(self.master)),
+            addr_gen_mode: change.addr_gen_mode.and(self.addr_gen_mode),
+        };
+        let up = self.master.filter(|_| self.up && change.takes_down());
+        let inverse = Some(inverse).filter(|inverse| *inverse != LinkChange::default());
+        let steps = inverse.map(Step::Change).into_iter();
+        steps.chain(up.map(Step::Up)).collect()
     }
 }
 
@@ -67,9 +71,11 @@ impl Before {
 pub struct Planned {
     /// What to do.
     pub step: Step,
-    /// What undoes it, also where it was done by half. None where nothing needs to be undone: because an earlier
-    /// step's undo takes it along, or because it is last and is done whole or not at all.
-    pub undo: Option<Step>,
+    /// What undoes it, also where it was done by half. Nothing where nothing needs to be undone: because an earlier
+    /// step's undo takes it along, or because it is done whole or not at all.
+    pub undo: Vec<Step>,
+    /// What no undo takes back once it is done, for people.
+    pub stays: Option<&'static str>,
 }
 
 /// Something worth saying that is no error.
@@ -183,27 +189,34 @@ impl Plan {
     }
 
     fn make_and_bring_up(leave: &UpLeave) -> Self {
+        let access = leave.access;
+        let quota = |most| Step::Quota { access, most };
+        let make = Step::Make {
+            access,
+            multi_queue: leave.wish.multi_queue,
+        };
         let mtu = wanted_mtu(leave);
-        let first = LinkChange {
+        let join = LinkChange {
             address: Some(Mac::above_every_card_from(leave.random.tap)),
             mtu: Some(mtu),
+            master: Some(Some(leave.bridge.link)),
             addr_gen_mode: (leave.ipv6 && mtu >= MIN_IPV6_MTU).then_some(AddrGenMode::None),
             ..LinkChange::default()
         };
-        let make = Step::Make {
-            access: leave.access,
-            multi_queue: leave.wish.multi_queue,
-        };
+        // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
+        // since others may be made at the same moment.
+        let before = leave.quota.map(|most| quota(most.saturating_sub(1)));
+        let after = leave.quota.map(quota);
         // The bridge comes as late as it can: what was done before goes with this program in any case.
-        let steps = [make, Step::Change(first)]
+        let steps = before
             .into_iter()
+            .chain([make])
+            .chain(after)
             .chain(bridge_to_make(leave))
-            .chain(join(leave, None, Some(leave.bridge.link), true))
-            .chain([Step::Keep])
-            .map(|step| Planned {
-                undo: undo_of_making(&step),
-                step,
-            })
+            .chain([Step::Change(join)])
+            .chain(limits(leave, None))
+            .chain([Step::Up(leave.bridge.link), Step::Keep])
+            .map(of_a_made_tap)
             .collect();
         Self {
             tap: leave.wish.tap,
@@ -212,7 +225,7 @@ impl Plan {
             notice: leave.wish.wait.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
                 bridge: leave.bridge.link.name,
-                given_to: Some(leave.access),
+                given_to: Some(access),
             },
         }
     }
@@ -229,58 +242,60 @@ impl Plan {
             None => link.mtu < MIN_IPV6_MTU && leave.ipv6,
         } && mtu >= MIN_IPV6_MTU;
         let joins = link.master != Some(bridge.index);
-        let joins_limited = joins && !limits(leave, None).is_empty();
-        // Only going down removes a link-local address that the tap has got already, and only what is down joins the
-        // bridge without a frame getting past the limits that it is to have.
+        // Only going down removes a link-local address that the tap has got already.
+        let goes_down = link.up && (makes_addresses || joins);
         let down = LinkChange {
-            up: ((makes_addresses || joins_limited) && link.up).then_some(false),
+            // What was up in no bridge is not brought up there again: a step of its own, so that it is clear what stays.
+            down: goes_down && link.master.is_none(),
             ..LinkChange::default()
         };
         // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
+        let widens = makes_addresses && link.addr_gen_mode.is_none();
         let widen = LinkChange {
-            mtu: (makes_addresses && link.addr_gen_mode.is_none()).then_some(mtu),
+            mtu: widens.then_some(mtu),
+            down: widens && goes_down && !down.down,
             ..LinkChange::default()
         };
-        let first = LinkChange {
+        let join = LinkChange {
             address: address.filter(|_| address != link.address),
-            mtu: (mtu != link.mtu && widen.mtu.is_none()).then_some(mtu),
+            mtu: (mtu != link.mtu && !widens).then_some(mtu),
+            down: goes_down && !down.down && !widen.down,
+            master: joins.then_some(Some(bridge)),
             addr_gen_mode: makes_addresses.then_some(AddrGenMode::None),
-            ..LinkChange::default()
         };
-        let goes_up = !link.up || down.up.is_some();
-
-        let changes = [down, widen, first]
+        let changes = [down, widen, join]
             .into_iter()
             .filter(|change| *change != LinkChange::default())
             .map(Step::Change);
-        // The bridge comes first: if it cannot be made, a guest that uses the tap has not noticed.
-        let wanted = bridge_to_make(leave).into_iter().chain(changes).chain(join(
-            leave,
-            Some(tap),
-            joins.then_some(bridge),
-            goes_up,
-        ));
-        let mut steps = with_undo(tap, wanted);
-        let is_held = tap.at_hand || link.carrier;
-        if let Some(seconds) = leave.wish.wait.filter(|_| is_held) {
-            steps.push(Planned {
-                step: Step::Wait {
-                    bridge: bridge.name,
-                    seconds,
-                },
-                undo: None,
-            });
-        }
-        // An owner that was set cannot be taken back to none, so this comes last.
-        if let Some(access) = new_access(leave, tap) {
-            steps.push(Planned {
-                step: Step::Give {
-                    access,
-                    at_hand: tap.at_hand,
-                },
-                undo: None,
-            });
-        }
+
+        let give = new_access(leave, tap).map(|access| Step::Give {
+            access,
+            at_hand: tap.at_hand,
+        });
+        // Before the first frame: a tap with several queues shows them to everybody until it is given to somebody. An owner
+        // that was set cannot be taken back to none, so a tap that outlasts a failure gets one as late as that allows.
+        let (first, last) = if tap.info.persistent {
+            (None, give)
+        } else {
+            (give, None)
+        };
+        let is_held = tap.at_hand || tap.link.is_open();
+        let wait = leave.wish.wait.filter(|_| is_held);
+        let wait = wait.map(|seconds| Step::Wait {
+            bridge: bridge.name,
+            seconds,
+        });
+        let goes_up = !link.up || goes_down;
+        // If the bridge cannot be made, a guest that uses the tap has not noticed.
+        let wanted = first
+            .into_iter()
+            .chain(bridge_to_make(leave))
+            .chain(changes)
+            .chain(limits(leave, Some(tap).filter(|_| !joins)))
+            .chain(last)
+            .chain(goes_up.then_some(Step::Up(bridge)))
+            .chain(wait);
+        let steps = with_undo(tap, wanted);
         let notice = match tap.master {
             Some(from) if from != bridge => Some(Notice::Moved {
                 from: from.name,
@@ -296,23 +311,19 @@ impl Plan {
             notice,
             outcome: Outcome::Up {
                 bridge: bridge.name,
-                given_to: new_access(leave, tap).or(access_of(tap)),
+                given_to: new_access(leave, tap).or(access_of(&tap.info)),
             },
         }
     }
 
-    /// What it takes to bring up the tap that was made for QEMU, and hand it over.
-    ///
-    /// Nothing that is done to the tap needs to be undone: until it is handed over, it lives no longer than this program.
+    /// What it takes to bring up the tap that was made for QEMU, and hand it over. Until then it is ours.
     pub fn hand_over(leave: &UpLeave) -> Self {
         let mut plan = Self::up(leave);
-        plan.steps.push(Planned {
-            step: Step::HandOver,
-            undo: None,
-        });
-        for planned in &mut plan.steps {
-            planned.undo = undo_of_making(&planned.step);
-        }
+        let access = leave.access;
+        let quota = leave.quota.map(|most| Step::Quota { access, most });
+        let up = plan.steps.into_iter().map(|planned| planned.step);
+        let steps = quota.into_iter().chain(up).chain([Step::HandOver]);
+        plan.steps = steps.map(of_a_made_tap).collect();
         plan
     }
 
@@ -326,8 +337,9 @@ impl Plan {
                 outcome: Outcome::Gone,
             };
         };
+        // In one message: the kernel takes it down before it detaches it.
         let change = LinkChange {
-            up: tap.link.up.then_some(false),
+            down: tap.link.up,
             master: tap.link.master.map(|_| None),
             ..LinkChange::default()
         };
@@ -351,7 +363,7 @@ impl Plan {
             outcome: Outcome::Down {
                 from: tap.master.map(|master| master.name),
                 removed,
-                given_to: access_of(tap),
+                given_to: access_of(&tap.info),
             },
         }
     }
@@ -364,18 +376,6 @@ impl Plan {
     /// The steps, in order.
     pub fn steps(&self) -> &[Planned] {
         &self.steps
-    }
-
-    /// The bridge that is made. It outlasts this program from its first moment on, and the tap only later: a kill in between
-    /// would leave the bridge alone.
-    pub fn new_bridge(&self) -> Option<&NewBridge> {
-        self.steps.iter().find_map(|planned| {
-            if let Step::MakeBridge(new) = &planned.step {
-                Some(new)
-            } else {
-                None
-            }
-        })
     }
 
     /// What the tap is afterwards.
@@ -398,44 +398,28 @@ fn bridge_to_make(leave: &UpLeave) -> Option<Step> {
     leave.bridge.new.clone().map(Step::MakeBridge)
 }
 
-/// What takes a step back for a tap that lives no longer than this program: it takes along all that was done to it.
-fn undo_of_making(step: &Step) -> Option<Step> {
-    match step {
-        Step::Make { .. } => Some(Step::Abandon),
-        Step::MakeBridge(new) => Some(Step::RemoveBridge(new.clone())),
-        Step::Change(_)
+/// A step on the way of a tap that was made just now: to remove the tap takes back all that was done to it, and comes before
+/// its bridge is removed.
+fn of_a_made_tap(step: Step) -> Planned {
+    let undo = match &step {
+        Step::MakeBridge(new) => vec![Step::RemoveBridge(new.clone())],
+        Step::Make { .. }
+        | Step::Quota { .. }
+        | Step::Change(_)
+        | Step::Up(_)
         | Step::Isolate(_)
         | Step::Vlans { .. }
         | Step::Wait { .. }
         | Step::Give { .. }
         | Step::HandOver
-        | Step::Keep
-        | Step::RemoveBridge(_)
-        | Step::Abandon
-        | Step::Delete => None,
-    }
-}
-
-/// The steps by which a tap becomes the port that is wanted, and goes up: in one message where that will do. Where the
-/// port is to be limited, it is so before it goes up: until then, no frame passes.
-fn join(leave: &UpLeave, tap: Option<&Tap>, master: Option<LinkRef>, up: bool) -> Vec<Step> {
-    let port = tap.filter(|_| master.is_none());
-    let limits = limits(leave, port);
-    let change = |master: Option<LinkRef>, up: bool| LinkChange {
-        master: master.map(Some),
-        up: up.then_some(true),
-        ..LinkChange::default()
+        | Step::Keep => vec![Step::Abandon],
+        Step::RemoveBridge(_) | Step::Abandon | Step::Delete => Vec::new(),
     };
-    let mut steps = Vec::new();
-    if limits.is_empty() {
-        steps.push(Step::Change(change(master, up)));
-    } else {
-        steps.push(Step::Change(change(master, false)));
-        steps.extend(limits);
-        steps.push(Step::Change(change(None, up)));
+    Planned {
+        step,
+        undo,
+        stays: None,
     }
-    steps.retain(|step| *step != Step::Change(LinkChange::default()));
-    steps
 }
 
 /// The limits of the port that it does not have yet; a port that has just joined has none.
@@ -466,28 +450,43 @@ fn with_undo(tap: &Tap, steps: impl Iterator<Item = Step>) -> Vec<Planned> {
     let mut now = Before::of(tap);
     let mut planned = Vec::new();
     for step in steps {
+        let before = now;
+        let mut stays = None;
         let undo = match &step {
             Step::Change(change) => {
-                let inverse = change.inverse(&now);
-                now = now.then(change);
-                Some(Step::Change(inverse))
+                now = before.then(change);
+                if before.up && change.takes_down() && before.master.is_none() {
+                    stays = Some("it was up in no bridge, and stays down");
+                }
+                before.take_back(change)
             }
-            Step::Isolate(isolated) => Some(Step::Isolate(!isolated)),
-            Step::Vlans { from, to } => Some(Step::Vlans {
+            Step::Up(_) => {
+                now.up = true;
+                vec![Step::Change(LinkChange {
+                    down: true,
+                    ..LinkChange::default()
+                })]
+            }
+            Step::Isolate(isolated) => vec![Step::Isolate(!isolated)],
+            Step::Vlans { from, to } => vec![Step::Vlans {
                 from: to.clone(),
                 to: from.clone(),
-            }),
-            Step::MakeBridge(new) => Some(Step::RemoveBridge(new.clone())),
+            }],
+            Step::MakeBridge(new) => vec![Step::RemoveBridge(new.clone())],
+            Step::Give { .. } => {
+                stays = Some("whom it was given to stays so");
+                Vec::new()
+            }
             Step::RemoveBridge(_)
             | Step::Make { .. }
+            | Step::Quota { .. }
             | Step::Wait { .. }
-            | Step::Give { .. }
             | Step::HandOver
             | Step::Keep
             | Step::Abandon
-            | Step::Delete => None,
+            | Step::Delete => Vec::new(),
         };
-        planned.push(Planned { step, undo });
+        planned.push(Planned { step, undo, stays });
     }
     planned
 }
@@ -497,8 +496,8 @@ fn with_undo(tap: &Tap, steps: impl Iterator<Item = Step>) -> Vec<Planned> {
 /// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
 /// the invoking user unless another program has it open, where only that program could do it.
 fn new_access(leave: &UpLeave, tap: &Tap) -> Option<Access<u32>> {
-    let current = access_of(tap);
-    let reachable = tap.at_hand || !tap.link.carrier;
+    let current = access_of(&tap.info);
+    let reachable = tap.at_hand || !tap.link.is_open();
     match (current, leave.wish.access) {
         (None, _) if reachable => Some(leave.access),
         (Some(current), Some(wanted)) if current != wanted => Some(wanted),
@@ -507,8 +506,8 @@ fn new_access(leave: &UpLeave, tap: &Tap) -> Option<Access<u32>> {
 }
 
 /// Whom the tap names.
-fn access_of(tap: &Tap) -> Option<Access<u32>> {
-    match (tap.info.owner, tap.info.group) {
+pub fn access_of(info: &TapInfo) -> Option<Access<u32>> {
+    match (info.owner, info.group) {
         (Some(uid), _) => Some(Access::Owner(uid)),
         (None, Some(gid)) => Some(Access::Group(gid)),
         (None, None) => None,

@@ -8,6 +8,7 @@
 use crate::acl::{ACL_FILE, Acl, Verdict};
 use crate::caller::{Authority, Caller};
 use crate::cli::{Access, Settings};
+use crate::conf::CONF_FILE;
 use crate::error::Error;
 use crate::facts::{
     Address, BridgeInfo, Facts, Kind, Link, LinkRef, Mac, PortState, Random, TapInfo,
@@ -38,6 +39,10 @@ pub struct Wish {
     pub vlans: Option<VlanWish>,
     /// Wait until it forwards, for this many seconds at most.
     pub wait: Option<u32>,
+    /// How many taps a user may have, if root has said so.
+    pub max_taps: Option<u32>,
+    /// Root's configuration speaks of taps of such a name.
+    pub name_is_known: bool,
 }
 
 /// The bridge to attach to: there, or to be made.
@@ -93,6 +98,8 @@ pub struct UpLeave {
     pub ipv6: bool,
     /// Who may open the tap if it is made, or if nobody in particular may so far.
     pub access: Access<u32>,
+    /// How many taps those may have, if that is limited.
+    pub quota: Option<u32>,
     /// For the address of a tap that is made.
     pub random: Random,
     _given: Given,
@@ -133,7 +140,7 @@ impl UpLeave {
             return Some(format!("warning: {name} is down, no frame passes: {mend}"));
         }
         let forwards = |tap: &Tap| {
-            let is_port = tap.link.carrier && tap.link.master == Some(link.index);
+            let is_port = tap.link.is_open() && tap.link.master == Some(link.index);
             is_port
                 && tap
                     .link
@@ -201,9 +208,11 @@ impl<'a> Judge<'a> {
         if asked.mtu.is_some() {
             self.may_set_mtu(wish.mtu, bridge.mtu)?;
         }
-        if let Some(tap) = &tap {
-            can_become(&wish, tap)?;
+        match &tap {
+            Some(tap) => can_become(&wish, tap)?,
+            None => self.may_take_name(&wish)?,
         }
+        let quota = wish.max_taps.unwrap_or(MAX_TAPS);
         let access = match wish.access {
             Some(access) => access,
             None => Access::Owner(self.caller.invoking_uid()?),
@@ -214,6 +223,7 @@ impl<'a> Judge<'a> {
             bridge,
             ipv6,
             access,
+            quota: self.is_bound().then_some(quota),
             random,
             _given: Given,
         })
@@ -260,6 +270,7 @@ impl<'a> Judge<'a> {
             (!asked.addresses.is_empty(), "--address"),
             (asked.pvid.is_some(), "--pvid"),
             (!asked.vlans.is_empty(), "--vlans"),
+            (asked.max_taps.is_some(), "--max-taps"),
         ];
         match options.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, option)) if self.is_bound() => Err(Error::Refused {
@@ -312,15 +323,35 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// One port with a small MTU pulls the bridge, and everybody on it, down to it.
+    /// One port with a small MTU pulls the bridge, and everybody on it, down to it; a large one pulls up a bridge without other
+    /// ports.
     fn may_set_mtu(&self, mtu: Option<u32>, bridge: u32) -> Result<(), Error> {
         match mtu {
-            Some(mtu) if self.is_bound() && mtu < bridge => Err(only_root(
+            Some(mtu) if self.is_bound() && mtu != bridge => Err(only_root(
                 format!("set MTU {mtu}"),
-                "it is smaller than the bridge's, which would pull down everybody's on it",
+                "it is not the bridge's, and the bridge, with everybody on it, would follow",
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// A name that a user chooses must not be taken for another interface's: by the administrator, by a firewall, by a program
+    /// that waits for it.
+    fn may_take_name(&self, wish: &Wish) -> Result<(), Error> {
+        let name = wish.tap.as_bytes();
+        let is_a_taps = name.starts_with(b"tap") || name.starts_with(b"vnet");
+        if !self.is_bound() || is_a_taps || wish.name_is_known {
+            return Ok(());
+        }
+        let word = ShellWord(name);
+        Err(Error::Refused {
+            doing: "make it".to_owned(),
+            reason: "a user's tap has a name such as tap0 or vnet0".to_owned(),
+            hint: format!(
+                "choose such a name; or root makes it (sudo qemu-ifup {word}), or writes a line for such names into {CONF_FILE}: web* --bridge {}",
+                ShellWord(wish.bridge.as_bytes())
+            ),
+        })
     }
 
     /// No interface but a tap is ever touched, whoever asks; and by those who are not root, none but their own, and
@@ -442,6 +473,9 @@ const NEW_BRIDGE: BridgeInfo = BridgeInfo {
     default_pvid: Some(1),
 };
 
+/// How many taps a user may have if root does not say: each costs the kernel memory, and the bridge a port.
+const MAX_TAPS: u32 = 64;
+
 /// What the kernel lets nobody change about a tap that exists.
 fn can_become(wish: &Wish, tap: &Tap) -> Result<(), Error> {
     let fixed = |doing: String, reason| {
@@ -473,7 +507,7 @@ fn can_become(wish: &Wish, tap: &Tap) -> Result<(), Error> {
     if let Some(reason) = other {
         return fixed(doing, reason);
     }
-    if tap.link.carrier && !tap.at_hand {
+    if tap.link.is_open() && !tap.at_hand {
         let name = tap.link.name;
         return Err(Error::TapInUse { name, doing });
     }

@@ -12,17 +12,18 @@ use crate::vlan::{PortVlan, ranges, without};
 
 /// What is to become of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
 ///
-/// The kernel acts on the parts in this order, whatever order they are sent in: address and MTU, up or down, master,
-/// addrgenmode (`do_setlink()` in net/core/rtnetlink.c).
+/// The kernel acts on the parts in this order, whatever order they are sent in: address and MTU, flags, master,
+/// addrgenmode (`do_setlink()` in net/core/rtnetlink.c), and stops at the first that fails. An interface that is up before it
+/// is a port hands frames to the host itself, so no change brings one up: that is [`Step::Up`], after the join is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkChange {
     /// Its Ethernet address.
     pub address: Option<Mac>,
     /// Its MTU.
     pub mtu: Option<u32>,
-    /// Whether it is up.
-    pub up: Option<bool>,
-    /// What it is a port of; the inner `None` is nothing.
+    /// It goes down. A change of the master implies that.
+    pub down: bool,
+    /// What it is a port of; the inner `None` is nothing. It goes down before it leaves or joins.
     pub master: Option<Option<LinkRef>>,
     /// How it makes link-local addresses.
     pub addr_gen_mode: Option<AddrGenMode>,
@@ -56,8 +57,17 @@ pub enum Step {
         /// It takes several queues.
         multi_queue: bool,
     },
+    /// Make sure that those who may open the tap have no more taps than this: EDQUOT.
+    Quota {
+        /// Who.
+        access: Access<u32>,
+        /// How many they may have.
+        most: u32,
+    },
     /// Change the tap.
     Change(LinkChange),
+    /// Bring the tap up as a port of this bridge; the kernel refuses that for what is no port.
+    Up(LinkRef),
     /// Say whether the port may talk to other isolated ports, and make sure that the kernel listened.
     Isolate(bool),
     /// Change the VLANs of the port, and make sure that it then has exactly those that it should.
@@ -85,22 +95,14 @@ pub enum Step {
     HandOver,
     /// Make the tap stay when this program ends. This is the commit: before it, a kill leaves nothing of the tap behind.
     Keep,
-    /// Give up a tap that was made and not kept; the undo of [`Step::Make`].
+    /// Remove a tap that was made and not kept, whoever else has it open by now; the undo of [`Step::Make`] and of all that
+    /// was done to it.
     Abandon,
     /// Remove the tap.
     Delete,
 }
 
 impl Step {
-    /// The change, if it is one.
-    pub fn change(&self) -> Option<LinkChange> {
-        if let Self::Change(change) = self {
-            Some(*change)
-        } else {
-            None
-        }
-    }
-
     /// What the step does, to follow "cannot".
     pub fn purpose(&self) -> String {
         match self {
@@ -120,9 +122,10 @@ impl Step {
                 {
                     format!("set {}", change.attributes().trim_start())
                 }
-                None if change.up == Some(true) => "bring it up".to_owned(),
                 None => "bring it down".to_owned(),
             },
+            Self::Quota { access, .. } => format!("count the taps of {access}"),
+            Self::Up(_) => "bring it up".to_owned(),
             Self::Give { access, .. } => format!("give it to {access}"),
             Self::HandOver => "hand it over to QEMU".to_owned(),
             Self::Keep => "make it persistent".to_owned(),
@@ -161,7 +164,11 @@ impl Step {
                 };
                 format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
             }
+            Self::Quota { access, most } => {
+                format!("# refused where {access} has more than {most} taps")
+            }
             Self::Change(change) => format!("ip link set dev {dev}{}", change.attributes()),
+            Self::Up(_) => format!("ip link set dev {dev} up"),
             Self::Give { access, at_hand } => {
                 let how = if *at_hand {
                     "QEMU's own descriptor"
@@ -224,6 +231,11 @@ fn vlan_commands(dev: ShellWord<'_>, from: &[PortVlan], to: &[PortVlan]) -> Stri
 }
 
 impl LinkChange {
+    /// Whether the interface is down afterwards.
+    pub fn takes_down(&self) -> bool {
+        self.down || self.master.is_some()
+    }
+
     /// As ip-link(8) spells it, each with a space before it.
     fn attributes(&self) -> String {
         let mut words = String::new();
@@ -243,10 +255,8 @@ impl LinkChange {
             Some(None) => words += " nomaster",
             None => {}
         }
-        match self.up {
-            Some(true) => words += " up",
-            Some(false) => words += " down",
-            None => {}
+        if self.down {
+            words += " down";
         }
         words
     }

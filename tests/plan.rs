@@ -8,6 +8,7 @@
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
+use proptest::prelude::*;
 use qemu_ifup::apply::{System, apply};
 use qemu_ifup::caller::Caller;
 use qemu_ifup::cli::{Access, Settings};
@@ -17,10 +18,10 @@ use qemu_ifup::facts::{
     TapInfo,
 };
 use qemu_ifup::name::IfName;
-use qemu_ifup::plan::{Plan, Planned};
+use qemu_ifup::plan::Plan;
 use qemu_ifup::policy::{Judge, Wish};
 use qemu_ifup::privilege::Privilege;
-use qemu_ifup::step::{LinkChange, Step};
+use qemu_ifup::step::Step;
 use qemu_ifup::vlan::{PortVlan, VlanWish};
 
 fn name(text: &str) -> IfName {
@@ -48,6 +49,8 @@ fn wish() -> Wish {
         isolated: false,
         vlans: None,
         wait: None,
+        max_taps: None,
+        name_is_known: false,
     }
 }
 
@@ -142,10 +145,15 @@ fn commands(plan: &Plan) -> Vec<String> {
     steps.map(|p| p.step.command(plan.tap())).collect()
 }
 
-fn undos(plan: &Plan) -> Vec<Option<String>> {
-    let undo = |step: &Step| step.command(plan.tap());
+/// What undoes each step, the commands one after the other.
+fn undos(plan: &Plan) -> Vec<String> {
     let steps = plan.steps().iter();
-    steps.map(|p| p.undo.as_ref().map(undo)).collect()
+    steps
+        .map(|planned| {
+            let commands = planned.undo.iter().map(|step| step.command(plan.tap()));
+            commands.collect::<Vec<_>>().join("; ")
+        })
+        .collect()
 }
 
 const KEEP: &str = "# tap0 stays from here on (TUNSETPERSIST); ip tuntap add did that at once";
@@ -158,8 +166,8 @@ fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
         commands(&plan),
         [
             "ip tuntap add dev tap0 mode tap user 1000",
-            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none",
-            "ip link set dev tap0 master br0 up",
+            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
+            "ip link set dev tap0 up",
             KEEP,
         ]
     );
@@ -167,8 +175,8 @@ fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
     assert_eq!(last, Some(&Step::Keep));
     assert_eq!(
         undos(&plan),
-        [Some("ip link delete dev tap0".to_owned()), None, None, None],
-        "a tap that was not kept takes everything else with it"
+        ["ip link delete dev tap0"; 4],
+        "to remove a tap that was not kept takes back everything, whoever else has it open"
     );
     assert_eq!(plan.notice(), None);
 }
@@ -212,7 +220,7 @@ fn a_bridge_can_be_wider_than_any_tap() {
 }
 
 #[test]
-fn the_tap_that_qemu_holds_is_configured_and_given_to_the_invoking_user_last() {
+fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame() {
     let held = Facts {
         at_hand: true,
         ..facts(Some(tap(TapInfo::default())))
@@ -221,22 +229,31 @@ fn the_tap_that_qemu_holds_is_configured_and_given_to_the_invoking_user_last() {
     assert_eq!(
         commands(&plan),
         [
-            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none",
-            "ip link set dev tap0 master br0 up",
             GIVE,
+            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
+            "ip link set dev tap0 up",
         ]
     );
     assert_eq!(
         undos(&plan),
         [
-            Some(
-                "ip link set dev tap0 address 5a:01:02:03:04:05 mtu 1500 addrgenmode eui64"
-                    .to_owned()
-            ),
-            Some("ip link set dev tap0 nomaster down".to_owned()),
-            None,
+            "",
+            "ip link set dev tap0 address 5a:01:02:03:04:05 mtu 1500 addrgenmode eui64 nomaster",
+            "ip link set dev tap0 down",
         ]
     );
+    // A tap that outlasts a failure is given away as late as that allows.
+    let persistent = TapInfo {
+        persistent: true,
+        ..TapInfo::default()
+    };
+    let held = Facts {
+        at_hand: true,
+        ..facts(Some(tap(persistent)))
+    };
+    let plan = up(wish(), held).unwrap();
+    assert_eq!(commands(&plan)[1..], [GIVE, "ip link set dev tap0 up"]);
+    assert!(plan.steps()[1].stays.is_some());
 }
 
 #[test]
@@ -261,7 +278,7 @@ fn only_what_differs_is_changed() {
                 ..done.clone()
             },
             None,
-            &["master br0"],
+            &["down", "master br0", "up"],
         ),
         (
             "another bridge",
@@ -270,7 +287,7 @@ fn only_what_differs_is_changed() {
                 ..done.clone()
             },
             br(3),
-            &["master br0"],
+            &["master br0 down", "up"],
         ),
         (
             "MTU",
@@ -307,7 +324,7 @@ fn only_what_differs_is_changed() {
                 ..done
             },
             br(2),
-            &["down", "addrgenmode none", "up"],
+            &["addrgenmode none down", "up"],
         ),
     ];
     for (what, link, master, wanted) in cases {
@@ -343,7 +360,10 @@ fn a_move_and_an_idle_second_run_are_told() {
     assert_eq!(notice, "moved from br1 to br0");
     assert_eq!(
         undos(&plan),
-        [Some("ip link set dev tap0 master br1".to_owned())]
+        [
+            "ip link set dev tap0 master br1; ip link set dev tap0 up",
+            "ip link set dev tap0 down"
+        ]
     );
 }
 
@@ -477,7 +497,7 @@ fn a_tap_goes_down_or_is_removed_in_one_message() {
     assert_eq!(commands(&plan), ["ip link set dev tap0 nomaster down"]);
     assert_eq!(
         undos(&plan),
-        [Some("ip link set dev tap0 master br0 up".to_owned())]
+        ["ip link set dev tap0 master br0; ip link set dev tap0 up"]
     );
     // What is removed needs nothing else first, and so there is nothing between two steps.
     assert_eq!(
@@ -509,8 +529,8 @@ struct Model {
     asked: Vec<Step>,
 }
 
-impl Model {
-    fn one(&mut self, step: &Step) -> Result<(), Cause> {
+impl System for Model {
+    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
         let position = self.asked.len();
         self.asked.push(step.clone());
         if self.failing.contains(&position) {
@@ -518,22 +538,6 @@ impl Model {
         } else {
             Ok(())
         }
-    }
-}
-
-impl System for Model {
-    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
-        self.one(step)
-    }
-
-    /// As the kernel does it: all are tried.
-    fn change(&mut self, changes: &[LinkChange]) -> Result<(), (usize, Cause)> {
-        let mut first_refusal = Ok(());
-        for (position, change) in changes.iter().enumerate() {
-            let result = self.one(&Step::Change(*change));
-            first_refusal = first_refusal.and(result.map_err(|cause| (position, cause)));
-        }
-        first_refusal
     }
 }
 
@@ -555,30 +559,19 @@ fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
             };
             let mut done = 0;
             let error = apply(&mut model, &plan, |_| done += 1).unwrap_err();
-            // Changes that follow one another are tried together.
-            let is_change = |planned: &Planned| planned.step.change().is_some();
-            let mut groups = plan
-                .steps()
-                .chunk_by(|a, b| is_change(a) && is_change(b))
-                .scan(0, |end, group| {
-                    *end += group.len();
-                    Some(*end - group.len()..*end)
-                });
-            let group = groups.find(|group| group.contains(&failing)).unwrap();
-            assert_eq!(done, group.start);
-            let (tried, _) = plan.steps().split_at(group.end);
+            assert_eq!(done, failing);
+            let (tried, _) = plan.steps().split_at(failing + 1);
             let expected: Vec<Step> = tried
                 .iter()
                 .map(|planned| planned.step.clone())
-                .chain(tried.iter().rev().filter_map(|p| p.undo.clone()))
+                .chain(tried.iter().rev().flat_map(|p| p.undo.clone()))
                 .collect();
             assert_eq!(model.asked, expected);
             let failed = plan.steps()[failing].step.purpose();
             let text = error.to_string();
-            assert!(
-                text.contains(&failed) && !text.contains("not undone"),
-                "{text}"
-            );
+            assert!(text.contains(&failed), "{text}");
+            let stays = tried.iter().rev().skip(1).any(|p| p.stays.is_some());
+            assert_eq!(text.contains("not undone"), stays, "{text}");
         }
     }
 }
@@ -597,9 +590,10 @@ fn what_could_not_be_undone_is_said() {
     let error = apply(&mut model, &plan, |_| ()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot attach to br0: I/O error; not undone: detach from its bridge (I/O error)"
+        "cannot attach to br0: I/O error; not undone: detach from its bridge (I/O error); \
+         not undone: whom it was given to stays so"
     );
-    assert_eq!(model.asked.len(), 4, "the undo goes on after a failure");
+    assert_eq!(model.asked.len(), 3);
     assert_eq!(error.exit_code(), ExitCode::Kernel);
 }
 
@@ -609,28 +603,6 @@ fn to_create(addresses: &[&str]) -> Wish {
         create_bridge: Some(addresses.collect()),
         ..wish()
     }
-}
-
-/// Only then does a second process stand guard over it.
-#[test]
-fn a_plan_has_a_new_bridge_exactly_where_it_makes_one() {
-    let no_bridge = |facts| Facts {
-        bridge: None,
-        ..facts
-    };
-    let makes = |planned: &Planned| matches!(planned.step, Step::MakeBridge(_));
-    for (wish, facts, expected) in [
-        (wish(), facts(None), false),
-        (to_create(&[]), facts(None), false),
-        (to_create(&[]), no_bridge(facts(None)), true),
-        (to_create(&[]), facts(Some(tap(owned()))), false),
-        (to_create(&[]), no_bridge(facts(Some(tap(owned())))), true),
-    ] {
-        let plan = up(wish, facts).unwrap();
-        assert_eq!(plan.new_bridge().is_some(), expected);
-        assert_eq!(plan.steps().iter().any(makes), expected);
-    }
-    assert!(down(Some(finished(owned())), false).new_bridge().is_none());
 }
 
 #[test]
@@ -657,15 +629,12 @@ fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
     };
     // As late as it can for a tap that is made, since a kill after that leaves it behind; and before anything is done to a
     // tap that a guest may use.
-    for (facts, position) in [(none(), 2), (there, 0)] {
+    for (facts, position) in [(none(), 1), (there, 0)] {
         let plan = up(to_create(&["192.168.10.1/24", "fd00::1/64"]), facts).unwrap();
         let commands = commands(&plan);
         assert_eq!(commands[position], make);
-        assert!(commands.contains(&"ip link set dev tap0 master br0 up".to_owned()));
-        assert_eq!(
-            undos(&plan)[position].as_deref(),
-            Some("ip link delete dev br0")
-        );
+        assert!(commands[position + 1].ends_with(" master br0"));
+        assert_eq!(undos(&plan)[position], "ip link delete dev br0");
     }
 
     let plan = up(to_create(&["192.168.10.1/24"]), facts(None)).unwrap();
@@ -721,11 +690,11 @@ fn a_port_is_limited_before_it_goes_up() {
     };
     let plan = up(limited.clone(), facts(None)).unwrap();
     let all = commands(&plan);
-    let (_, joining) = all.split_at(2);
+    let (joining, limiting) = all.split_at(2);
+    assert!(joining[1].ends_with(" master br0"));
     assert_eq!(
-        joining,
+        limiting,
         [
-            "ip link set dev tap0 master br0",
             "bridge link set dev tap0 isolated on",
             "bridge vlan del dev tap0 vid 1\n\
              bridge vlan add dev tap0 vid 10 pvid untagged\n\
@@ -766,8 +735,8 @@ fn a_port_is_limited_before_it_goes_up() {
     assert_eq!(
         undos(&plan),
         [
-            Some("bridge link set dev tap0 isolated off".to_owned()),
-            Some("bridge vlan del dev tap0 vid 20-22\nbridge vlan del dev tap0 vid 30".to_owned()),
+            "bridge link set dev tap0 isolated off",
+            "bridge vlan del dev tap0 vid 20-22\nbridge vlan del dev tap0 vid 30",
         ]
     );
 }
@@ -819,5 +788,195 @@ fn only_a_tap_that_a_program_has_open_is_waited_for_and_before_it_is_kept() {
                 .to_string()
                 .contains("not waited for")
         );
+    }
+}
+
+/// A kernel with one tap, as far as it matters whether that is up and what it is a port of. It acts on the parts of a change
+/// in the order of `do_setlink()`, and fails where it is told to.
+struct OneTap {
+    up: bool,
+    master: Option<u32>,
+    /// It was up in no bridge before anything was asked, and nothing has changed that.
+    alone_before: bool,
+    /// The parts that are carried out before one fails.
+    parts: usize,
+    /// The one after that, too.
+    fails_again: bool,
+}
+
+impl OneTap {
+    fn part(&mut self, act: impl FnOnce(&mut Self)) -> Result<(), Cause> {
+        if self.parts == 0 {
+            self.parts = if self.fails_again { 0 } else { usize::MAX };
+            self.fails_again = false;
+            return Err(Errno::EIO.into());
+        }
+        self.parts -= 1;
+        let (up, master) = (self.up, self.master);
+        act(self);
+        self.alone_before &= (up, master) == (self.up, self.master);
+        let is_port = self.master.is_some();
+        assert!(!self.up || is_port || self.alone_before, "up in no bridge");
+        let moved = master != self.master;
+        assert!(!(moved && up), "up while it joins or leaves");
+        Ok(())
+    }
+}
+
+impl System for OneTap {
+    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+        match step {
+            Step::Change(change) => {
+                if change.address.is_some() || change.mtu.is_some() {
+                    self.part(|_| ())?;
+                }
+                if change.takes_down() {
+                    self.part(|tap| tap.up = false)?;
+                }
+                if let Some(master) = change.master {
+                    self.part(|tap| tap.master = master.map(|link| link.index))?;
+                }
+                if change.addr_gen_mode.is_some() {
+                    self.part(|_| ())?;
+                }
+                Ok(())
+            }
+            Step::Up(_) if self.master.is_none() => Err(Errno::EOPNOTSUPP.into()),
+            Step::Up(_) => self.part(|tap| tap.up = true),
+            // All of it or nothing; the kernel takes it down first.
+            Step::Abandon | Step::Delete => {
+                self.part(|tap| tap.up = false)?;
+                self.master = None;
+                Ok(())
+            }
+            Step::RemoveBridge(new) if self.master == Some(new.link.index) => {
+                Err(Cause::Nonsense("a port is in it by now"))
+            }
+            Step::RemoveBridge(_)
+            | Step::MakeBridge(_)
+            | Step::Make { .. }
+            | Step::Quota { .. }
+            | Step::Isolate(_)
+            | Step::Vlans { .. }
+            | Step::Wait { .. }
+            | Step::Give { .. }
+            | Step::HandOver
+            | Step::Keep => self.part(|_| ()),
+        }
+    }
+}
+
+/// A tap as it may be found: made by QEMU, prepared, moved, left over, of any MTU.
+fn any_tap() -> impl Strategy<Value = Option<Link>> {
+    let info = (any::<[bool; 3]>(), prop::option::of(0..3_u32)).prop_map(
+        |([owned, persistent, group], queues)| TapInfo {
+            owner: owned.then_some(1000),
+            group: (group && !owned).then_some(36),
+            persistent,
+            multi_queue: queues.is_some(),
+            queues,
+            ..TapInfo::default()
+        },
+    );
+    let mode = prop::option::of(prop::sample::select(vec![
+        AddrGenMode::None,
+        AddrGenMode::Eui64,
+    ]));
+    let master = prop::sample::select(vec![None, Some(2), Some(3)]);
+    let mtu = prop::sample::select(vec![1000, 1500, 9000]);
+    let link = (info, mode, master, mtu, any::<[bool; 3]>()).prop_map(
+        |(info, addr_gen_mode, master, mtu, [up, carrier, isolated])| Link {
+            mtu,
+            up,
+            carrier,
+            master,
+            addr_gen_mode,
+            port: master.map(|_| PortInfo {
+                isolated: Some(isolated),
+                ..PortInfo::default()
+            }),
+            ..tap(info)
+        },
+    );
+    prop::option::of(link)
+}
+
+fn any_wish() -> impl Strategy<Value = Wish> {
+    let access = prop::sample::select(vec![
+        None,
+        Some(Access::Owner(1000)),
+        Some(Access::Group(36)),
+    ]);
+    let options = (access, any::<[bool; 4]>(), prop::option::of(1000..9000_u32));
+    options.prop_map(|(access, [isolated, vlans, create, wait], mtu)| Wish {
+        access,
+        isolated,
+        mtu,
+        vlans: vlans.then(|| VlanWish {
+            pvid: Some(10),
+            tagged: vec![20],
+        }),
+        create_bridge: create.then(Vec::new),
+        wait: wait.then_some(1),
+        ..wish()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_no_plan_and_wherever_it_fails_is_a_tap_ever_up_without_being_a_port(
+        link in any_tap(),
+        wish in any_wish(),
+        at_hand in any::<bool>(),
+        no_bridge in any::<bool>(),
+        way in 0..4,
+        parts in 0..24_usize,
+        fails_again in any::<bool>(),
+    ) {
+        let mut system = OneTap {
+            up: link.as_ref().is_some_and(|link| link.up),
+            master: link.as_ref().and_then(|link| link.master),
+            alone_before: link.as_ref().is_some_and(|link| link.up && link.master.is_none()),
+            parts,
+            fails_again,
+        };
+        let was_port = system.master;
+        let was_up = system.up;
+        let made = Link { master: None, port: None, up: false, ..tap(owned()) };
+        let facts = Facts {
+            master: was_port.and_then(br),
+            bridge: Some(bridge()).filter(|_| !(no_bridge && wish.create_bridge.is_some() && was_port != Some(2))),
+            at_hand,
+            vlans: vec![PortVlan::untagged(1)],
+            ..facts(if way == 0 { Some(made) } else { link.clone() })
+        };
+        let caller = root();
+        let judge = Judge::new(&caller, None, false);
+        let plan = match way {
+            0 => {
+                (system.up, system.master, system.alone_before) = (false, None, false);
+                let facts = Facts { master: None, at_hand: true, ..facts };
+                let wish = Wish { access: None, ..wish };
+                judge.may_bring_up(wish, &Settings::default(), facts).map(|leave| Plan::hand_over(&leave))
+            }
+            1 => judge.may_take_down(name("tap0"), at_hand, facts).map(|leave| Plan::down(&leave)),
+            _ => judge.may_bring_up(wish, &Settings::default(), facts).map(|leave| Plan::up(&leave)),
+        };
+        let Ok(plan) = plan else {
+            return Ok(());
+        };
+        let steps = plan.steps();
+        let goes_up = steps.iter().any(|planned| matches!(planned.step, Step::Up(_)));
+        let existed = link.is_some() && way != 0;
+        let result = apply(&mut system, &plan, |_| ());
+        if result.is_ok() && way != 1 {
+            prop_assert!(system.up && system.master.is_some(), "not up at the end");
+            prop_assert!(goes_up || was_up);
+        }
+        if let Err(error) = result && existed && !fails_again && !error.to_string().contains("not undone") {
+            prop_assert_eq!((system.up, system.master), (was_up, was_port), "not as before: {}", error);
+        }
     }
 }

@@ -609,6 +609,8 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                     isolated: false,
                     vlans: None,
                     wait: None,
+                    max_taps: None,
+                    name_is_known: false,
                 };
                 // He asks for all of it himself; root's configuration says nothing.
                 let asked = Settings {

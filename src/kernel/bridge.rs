@@ -117,14 +117,7 @@ pub fn isolate<W: Wire>(
     isolated: bool,
 ) -> Result<(), Cause> {
     let data = [bytes(brport::ISOLATED, &[u8::from(isolated)])];
-    let info = [
-        text(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
-        nest(libc::IFLA_INFO_SLAVE_DATA, &data),
-    ];
-    let mut port = link::message(index);
-    port.attributes = vec![nest(libc::IFLA_LINKINFO, &info)];
-    // RTM_SETLINK would accept this and do nothing.
-    netlink.tell(libc::RTM_NEWLINK, 0, &port)?;
+    link::change_port(netlink, index, &data, false)?;
     match link::by_index(netlink, index)?
         .port
         .and_then(|port| port.isolated)

@@ -3,7 +3,7 @@
 //! An answer is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
 //! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
 
-use netlink_packet_core::{Emitable, NlaBuffer};
+use netlink_packet_core::{DefaultNla, NlaBuffer};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use nix::errno::Errno;
 
@@ -26,6 +26,8 @@ mod tun {
     pub(super) const VNET_HDR: u16 = 5;
     pub(super) const PERSIST: u16 = 6;
     pub(super) const MULTI_QUEUE: u16 = 7;
+    pub(super) const NUM_QUEUES: u16 = 8;
+    pub(super) const NUM_DISABLED_QUEUES: u16 = 9;
     /// The TYPE of a tap (`IFF_TAP` in linux/if_tun.h).
     pub(super) const TAP: u8 = 2;
 }
@@ -81,33 +83,18 @@ fn get<W: Wire>(netlink: &mut Netlink<W>, which: &Message<LinkHeader>) -> Result
     parse(netlink.ask(libc::RTM_GETLINK, which, libc::RTM_NEWLINK)?)
 }
 
-/// Changes an interface several times in one go.
+/// Changes an interface.
 ///
 /// # Errors
-/// The kernel's refusal, and which change it was, from 0. The kernel goes on after it, and part of that change may have
-/// been made too.
+/// The kernel's refusal. Part of the change may have been made.
 pub fn change<W: Wire>(
     netlink: &mut Netlink<W>,
     index: IfIndex,
-    changes: &[LinkChange],
-) -> Result<(), (usize, Cause)> {
-    let messages: Vec<_> = changes
-        .iter()
-        .map(|change| request(index, change))
-        .collect();
-    let requests = messages.iter();
-    netlink.tell_all(requests.map(|message| (libc::RTM_SETLINK, 0, message as &dyn Emitable)))
-}
-
-fn request(index: IfIndex, change: &LinkChange) -> Message<LinkHeader> {
+    change: &LinkChange,
+) -> Result<(), Cause> {
     let mut message = message(index);
-    if let Some(up) = change.up {
+    if change.takes_down() {
         message.header.change_mask = LinkFlags::Up;
-        message.header.flags = if up {
-            LinkFlags::Up
-        } else {
-            LinkFlags::empty()
-        };
     }
     let attributes = [
         change.address.map(|mac| bytes(libc::IFLA_ADDRESS, &mac.0)),
@@ -121,7 +108,32 @@ fn request(index: IfIndex, change: &LinkChange) -> Message<LinkHeader> {
         }),
     ];
     message.attributes = attributes.into_iter().flatten().collect();
-    message
+    netlink.tell(libc::RTM_SETLINK, 0, &message)
+}
+
+/// Changes a port of a bridge, and brings it up if that is wanted. What is no port of anything is refused, and not brought
+/// up: the kernel looks for the master of what has data for it before it looks at the flags (`rtnl_changelink()` in
+/// net/core/rtnetlink.c). In RTM_SETLINK the data would be ignored.
+///
+/// # Errors
+/// EOPNOTSUPP if it is no port; the kernel's refusal.
+pub fn change_port<W: Wire>(
+    netlink: &mut Netlink<W>,
+    index: IfIndex,
+    data: &[DefaultNla],
+    up: bool,
+) -> Result<(), Cause> {
+    let info = [
+        text(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
+        nest(libc::IFLA_INFO_SLAVE_DATA, data),
+    ];
+    let mut port = message(index);
+    port.attributes = vec![nest(libc::IFLA_LINKINFO, &info)];
+    if up {
+        port.header.change_mask = LinkFlags::Up;
+        port.header.flags = LinkFlags::Up;
+    }
+    netlink.tell(libc::RTM_NEWLINK, 0, &port)
 }
 
 /// Removes an interface.
@@ -247,7 +259,10 @@ fn tun_or_tap(data: &[u8]) -> Result<Kind, Cause> {
             tun::VNET_HDR => info.vnet_hdr = flag(value)?,
             tun::PERSIST => info.persistent = flag(value)?,
             tun::MULTI_QUEUE => info.multi_queue = flag(value)?,
-            // Counts of queues, and what later kernels add.
+            tun::NUM_QUEUES | tun::NUM_DISABLED_QUEUES => {
+                *info.queues.get_or_insert(0) += number(value)?;
+            }
+            // What later kernels add.
             _ => {}
         }
     }

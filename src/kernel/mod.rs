@@ -2,7 +2,6 @@
 
 pub mod attribute;
 pub mod bridge;
-pub mod guard;
 pub mod handover;
 pub mod host;
 pub mod ifreq;
@@ -19,16 +18,16 @@ use nix::errno::Errno;
 
 use crate::apply::System;
 use crate::check::{Looked, View};
+use crate::cli::Access;
 use crate::error::{Cause, Error};
 use crate::facts::{Facts, IfIndex, Kind, Link, LinkRef, PortState, Random};
-use crate::kernel::guard::{Guard, Role};
 use crate::kernel::handover::Handover;
 use crate::kernel::netlink::{Netlink, News};
 use crate::kernel::tap::{InheritedTap, TapFd, give};
 use crate::name::IfName;
-use crate::plan::Plan;
+use crate::plan::{Plan, access_of};
 use crate::policy::{MakeLeave, Wish};
-use crate::step::{LinkChange, NewBridge, Step};
+use crate::step::{NewBridge, Step};
 
 /// The running kernel, and the tap that is being worked on.
 #[derive(Debug)]
@@ -70,54 +69,36 @@ impl Kernel {
     /// # Errors
     /// /dev/net/tun cannot be used, or the kernel refuses.
     pub fn make_any(&mut self, vnet_hdr: bool, leave: &MakeLeave) -> Result<IfName, Error> {
-        let make = || {
+        let mut make = || {
             let tap = TapFd::make_any(vnet_hdr)?;
-            give(tap.descriptor(), leave.access)?;
-            Ok((tap.name()?, tap))
+            let name = tap.name()?;
+            self.give_made(tap, name, leave.access)?;
+            Ok(name)
         };
-        let (name, tap) = make().map_err(|cause| match cause {
+        make().map_err(|cause| match cause {
             Cause::Device(errno) => Error::Tun(errno),
-            Cause::Refused { .. } | Cause::Ignored | Cause::Late(_) | Cause::Nonsense(_) => {
-                Error::step("make a tap", cause)
-            }
-        })?;
-        self.made = Some(tap);
-        Ok(name)
-    }
-
-    /// Posts a guard over what is done next. That one has no descriptor of a tap that was made, which would keep it alive.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn post_guard(&mut self) -> Result<Role, Error> {
-        let role = Guard::post(|| self.made = None);
-        role.map_err(|cause| Error::step("start a guard over the new bridge", cause))
-    }
-
-    /// What the guard does when the worker was killed: removes the bridge, unless it has a port: then the tap was kept in
-    /// time, or the bridge is of use to somebody else by now. The tap itself is never touched.
-    ///
-    /// # Errors
-    /// Always where it has no port, since the work is not done.
-    pub fn after_a_kill(&mut self, new: &NewBridge) -> Result<(), Error> {
-        let mut remove = || {
-            // The other conversation may have been cut off in the middle of an answer.
-            self.netlink = Netlink::open()?;
-            self.remove_bridge(new, None)
-        };
-        let not_undone = match remove() {
-            Ok(true) => Vec::new(),
-            Ok(false) => return Ok(()),
-            Err(cause) => {
-                let doing = Step::RemoveBridge(new.clone()).purpose();
-                vec![format!("{doing} ({cause})")]
-            }
-        };
-        Err(Error::Step {
-            doing: "finish".to_owned(),
-            cause: Cause::Nonsense("it was killed half way"),
-            not_undone,
+            Cause::Refused { .. }
+            | Cause::Ignored
+            | Cause::Contested(_)
+            | Cause::Late(_)
+            | Cause::Nonsense(_) => Error::step("make a tap", cause),
         })
+    }
+
+    /// Gives the tap that was made just now to its owner, and looks whether it is theirs alone: until it is given, a tap with
+    /// several queues is open to everybody who can open /dev/net/tun.
+    fn give_made(&mut self, tap: TapFd, name: IfName, access: Access<u32>) -> Result<(), Cause> {
+        let given = give(tap.descriptor(), access);
+        let made = self.made.insert(tap);
+        given?;
+        let link = link::by_name(&mut self.netlink, name)?;
+        // The driver tells only the name of what a descriptor has open. Had the tap been renamed before the look, the name
+        // would be another one's, and so it is asked for after it.
+        if made.name()? != name {
+            return Err(RENAMED);
+        }
+        self.index = Some(link.index);
+        is_given(&link, access)
     }
 
     /// Looks at the tap, what it is a port of, and the bridge, changing nothing.
@@ -131,8 +112,7 @@ impl Kernel {
         if let Some(made) = &self.made
             && made.name() != Ok(tap)
         {
-            let cause = Cause::Nonsense("it was renamed at the same moment");
-            return Err(Error::step(format!("look up {tap}"), cause));
+            return Err(Error::step(format!("look up {tap}"), RENAMED));
         }
         let bridge = match wish {
             Some(wish) => self.look_up(wish.bridge)?,
@@ -169,7 +149,7 @@ impl Kernel {
             }
         }
         if let Some(link) = &facts.tap {
-            if wish.is_some() && link.carrier && self.made.is_none() {
+            if wish.is_some() && self.made.is_none() {
                 let found = InheritedTap::find(tap);
                 self.inherited =
                     found.map_err(|cause| Error::step("look for QEMU's descriptor", cause))?;
@@ -214,35 +194,141 @@ impl Kernel {
         self.index.ok_or(Errno::ENODEV.into())
     }
 
-    /// The number of the tap that `descriptor` has open. The driver tells only its name, so the two are compared
-    /// after the look-up: had the tap been renamed in between, its name now would be another one.
-    fn index_behind(&self, descriptor: &TapFd, name: IfName) -> Result<IfIndex, Cause> {
-        let index = ifreq::index_of(&self.netlink, name)?;
-        if descriptor.name()? == name {
-            Ok(index)
+    /// Gives a tap that was there, and looks whether that happened: what a caller passed on as its descriptor may be one of a
+    /// tap of the same name elsewhere.
+    fn give(&mut self, access: Access<u32>, is_at_hand: bool) -> Result<(), Cause> {
+        let index = self.index()?;
+        let opened = match &self.tap {
+            _ if is_at_hand => None,
+            Some(Link {
+                name,
+                kind: Kind::Tap(info),
+                ..
+            }) => {
+                let (name, tap) = (*name, TapFd::reopen(*name, info)?);
+                if ifreq::index_of(&self.netlink, name)? != index || tap.name()? != name {
+                    return Err(RENAMED);
+                }
+                Some(tap)
+            }
+            Some(_) | None => return Err(Errno::ENODEV.into()),
+        };
+        let descriptor = opened.as_ref().map(TapFd::descriptor);
+        let descriptor = descriptor.or(self.at_hand()).ok_or(Errno::ENODEV)?;
+        give(descriptor, access)?;
+        let link = link::by_index(&mut self.netlink, index)?;
+        let given = is_given(&link, access);
+        // A queue that somebody else has opened before it was given would keep it alive, and get the guest's frames.
+        if let Kind::Tap(info) = &link.kind
+            && given.is_err()
+            && access_of(info) == Some(access)
+            && !info.persistent
+        {
+            self.delete(index)?;
+        }
+        given
+    }
+
+    /// Removes an interface. It may be gone although no answer came, or because another program was quicker.
+    fn delete(&mut self, index: IfIndex) -> Result<(), Cause> {
+        let deleted = link::delete(&mut self.netlink, index);
+        if deleted.is_err()
+            && let Ok(None) = link::if_there(link::by_index(&mut self.netlink, index))
+        {
+            return Ok(());
+        }
+        deleted
+    }
+
+    /// Removes the tap that was made, also where it was not looked at yet, and whoever else has it open.
+    fn abandon(&mut self) -> Result<(), Cause> {
+        let Some(made) = self.made.take() else {
+            return Ok(());
+        };
+        let index = match self.index {
+            Some(index) => index,
+            None => {
+                let name = made.name()?;
+                let index = ifreq::index_of(&self.netlink, name)?;
+                if made.name()? != name {
+                    return Err(RENAMED);
+                }
+                index
+            }
+        };
+        // Before it is closed: until then, nothing else can have its number.
+        let deleted = self.delete(index);
+        drop(made);
+        match deleted {
+            Err(_) if link::if_there(link::by_index(&mut self.netlink, index)) == Ok(None) => {
+                Ok(())
+            }
+            deleted => deleted,
+        }
+    }
+
+    /// How many taps these may open.
+    fn count(&mut self, access: Access<u32>) -> Result<u32, Cause> {
+        let mut count = 0;
+        link::each(&mut self.netlink, |link| {
+            if let Kind::Tap(info) = &link.kind
+                && access_of(info) == Some(access)
+            {
+                count += 1;
+            }
+        })?;
+        Ok(count)
+    }
+
+    /// Brings the tap up as a port, and looks whether it is one of this bridge: somebody may have moved it.
+    fn up(&mut self, bridge: LinkRef) -> Result<(), Cause> {
+        let index = self.index()?;
+        link::change_port(&mut self.netlink, index, &[], true)?;
+        let link = link::by_index(&mut self.netlink, index)?;
+        if link.up && link.master == Some(bridge.index) {
+            Ok(())
         } else {
-            Err(Cause::Nonsense("it was renamed at the same moment"))
+            Err(Cause::Contested(
+                "it was taken down or moved at the same moment",
+            ))
         }
     }
 }
 
+const RENAMED: Cause = Cause::Nonsense("it was renamed at the same moment");
+
+/// Whether a tap is open to these and nobody else, by the kernel's own word, while one queue of it is open in a program that
+/// we know of: this one, or QEMU.
+fn is_given(link: &Link, access: Access<u32>) -> Result<(), Cause> {
+    match &link.kind {
+        Kind::Tap(info) if access_of(info) != Some(access) => Err(Cause::Contested(
+            "the kernel says that it is not; the descriptor that was passed on may be another tap's",
+        )),
+        Kind::Tap(info) if info.queues.is_some_and(|queues| queues != 1) => Err(Cause::Contested(
+            "another program has opened a queue of it before it had an owner",
+        )),
+        Kind::Tap(_) => Ok(()),
+        Kind::Tun | Kind::Bridge(_) | Kind::Other(_) | Kind::Plain => Err(Errno::ENODEV.into()),
+    }
+}
+
 impl Kernel {
-    /// Removes a bridge that we made, unless it has a port besides `ours`, and returns whether it is gone: it also is where
-    /// it never came to be, or another one has got its number.
-    fn remove_bridge(&mut self, new: &NewBridge, ours: Option<IfIndex>) -> Result<bool, Cause> {
+    /// Removes a bridge that we made, unless it has a port. It also is gone where it never came to be, or another one has got
+    /// its number.
+    fn remove_bridge(&mut self, new: &NewBridge) -> Result<(), Cause> {
         let index = new.link.index;
         match link::if_there(link::by_index(&mut self.netlink, index))? {
             Some(link) if link.address == Some(new.mac) => {}
-            Some(_) | None => return Ok(true),
+            Some(_) | None => return Ok(()),
         }
         let mut has_ports = false;
         link::each(&mut self.netlink, |link| {
-            has_ports |= link.master == Some(index) && Some(link.index) != ours;
+            has_ports |= link.master == Some(index);
         })?;
         if has_ports {
-            return Ok(false);
+            return Err(Cause::Nonsense("a port is in it by now"));
         }
-        link::delete(&mut self.netlink, index).map(|()| true)
+        link::delete(&mut self.netlink, index)
     }
 
     /// Waits until the tap forwards. The news are subscribed to before the first look, so none is missed in between.
@@ -306,9 +392,6 @@ impl Kernel {
             }
             None => false,
         };
-        let is_held = tap
-            .as_ref()
-            .is_some_and(|(_, link)| link.as_ref().is_some_and(|link| link.carrier));
         Ok(View {
             tun: host::try_tun(),
             bridge,
@@ -317,7 +400,10 @@ impl Kernel {
             switches: host::switches(),
             tap,
             tap_has_address,
-            holder: looked.tap.filter(|_| is_held).and_then(host::holder),
+            holder: looked
+                .tap
+                .filter(|_| index.is_some())
+                .and_then(host::holder),
             managers: host::managers(index),
             looked,
         })
@@ -325,19 +411,10 @@ impl Kernel {
 }
 
 impl System for Kernel {
-    fn change(&mut self, changes: &[LinkChange]) -> Result<(), (usize, Cause)> {
-        let index = self.index().map_err(|cause| (0, cause))?;
-        link::change(&mut self.netlink, index, changes)
-    }
-
     fn carry_out(&mut self, plan: &Plan, step: &Step) -> Result<(), Cause> {
         match step {
             Step::MakeBridge(new) => bridge::make_bridge(&mut self.netlink, new),
-            // Our own tap is released together with it.
-            Step::RemoveBridge(new) => match self.remove_bridge(new, self.index)? {
-                true => Ok(()),
-                false => Err(Cause::Nonsense("another port is in it by now")),
-            },
+            Step::RemoveBridge(new) => self.remove_bridge(new),
             Step::Isolate(isolated) => {
                 let index = self.index()?;
                 bridge::isolate(&mut self.netlink, index, *isolated)
@@ -352,32 +429,18 @@ impl System for Kernel {
                 multi_queue,
             } => {
                 let made = TapFd::make(plan.tap(), *multi_queue)?;
-                give(made.descriptor(), *access)?;
-                self.index = Some(self.index_behind(&made, plan.tap())?);
-                self.made = Some(made);
-                Ok(())
+                self.give_made(made, plan.tap(), *access)
             }
-            Step::Change(change) => self.change(&[*change]).map_err(|(_, cause)| cause),
-            Step::Give { access, at_hand: _ } => match (self.at_hand(), &self.tap) {
-                (Some(tap), _) => give(tap, *access),
-                (
-                    None,
-                    Some(Link {
-                        name,
-                        index,
-                        kind: Kind::Tap(info),
-                        ..
-                    }),
-                ) => {
-                    let (name, index) = (*name, *index);
-                    let tap = TapFd::reopen(name, info)?;
-                    if self.index_behind(&tap, name)? != index {
-                        return Err(Cause::Nonsense("it was renamed at the same moment"));
-                    }
-                    give(tap.descriptor(), *access)
-                }
-                (None, _) => Err(Errno::ENODEV.into()),
+            Step::Quota { access, most } => match self.count(*access)? {
+                count if count > *most => Err(Errno::EDQUOT.into()),
+                _ => Ok(()),
             },
+            Step::Change(change) => {
+                let index = self.index()?;
+                link::change(&mut self.netlink, index, change)
+            }
+            Step::Up(bridge) => self.up(*bridge),
+            Step::Give { access, at_hand } => self.give(*access, *at_hand),
             Step::HandOver => match (&self.handover, &self.made) {
                 (Some(handover), Some(tap)) => handover.hand(tap.descriptor()),
                 (_, _) => Err(Errno::EBADF.into()),
@@ -386,29 +449,17 @@ impl System for Kernel {
                 Some(made) => made.keep(),
                 None => Err(Errno::ENODEV.into()),
             },
-            Step::Abandon => {
-                // Closing its only descriptor removes it.
-                self.made = None;
-                Ok(())
-            }
+            Step::Abandon => self.abandon(),
             Step::Delete => {
                 let index = self.index()?;
-                let deleted = link::delete(&mut self.netlink, index);
-                // It may be gone although no answer came, or because another program was quicker.
-                if deleted.is_err()
-                    && let Ok(None) = link::if_there(link::by_index(&mut self.netlink, index))
-                {
-                    return Ok(());
-                }
-                deleted
+                self.delete(index)
             }
         }
     }
 }
 
-/// Numbers for bridges that we make begin here, above those that the kernel gives by itself on any machine but the
-/// busiest.
-const FIRST_OWN_INDEX: IfIndex = 1 << 16;
+/// Numbers for bridges that we make begin here, where those that the kernel gives by itself, counting up from 1, never come.
+const FIRST_OWN_INDEX: IfIndex = 1 << 30;
 
 /// Random bytes, also early at boot, when the kernel does not vouch for them yet.
 fn random_bytes() -> [u8; 12] {

@@ -23,9 +23,11 @@ use crate::error::Cause;
 /// The kernel has answered by the time it is asked for the answer, so one that is late this many seconds never comes.
 const PATIENCE: i64 = 5;
 
-/// Room for one answer: the kernel fills at most this much, and one interface takes 1 to 2 kB. What is not written to
-/// takes no memory.
-pub(super) const ROOM: usize = 64 * 1024;
+/// Room for an answer about one interface, which takes 1 to 2 kB.
+const ROOM: usize = 8 * 1024;
+/// Room for a part of a dump: the kernel fills as much as is asked for, up to this (`netlink_dump()` in
+/// net/netlink/af_netlink.c).
+const DUMP_ROOM: usize = 32 * 1024;
 
 /// `RTMGRP_LINK` in linux/rtnetlink.h, as a mask of groups.
 const LINK_GROUP: u32 = 1;
@@ -220,6 +222,8 @@ impl<W: Wire> Netlink<W> {
         expected: u16,
         mut see: impl FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
+        self.answer.clear();
+        self.answer.reserve(DUMP_ROOM);
         self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
         loop {
             self.receive_datagram()?;
