@@ -12,8 +12,10 @@ Usage: [sudo] ./install.sh [OPTIONS]
 Builds qemu-ifup and qemu-ifdown and installs them to /etc, with links in /usr/local/sbin and manual pages.
 
       --etc DIR    install the programs to DIR instead of /etc
-      --setcap     let users without root run them: give both programs cap_net_admin
-                   (what they may do is then ruled by /etc/qemu/bridge.conf)
+      --setcap[=GROUP]
+                   let users without root run them: give both programs cap_net_admin
+                   (what they may do is then ruled by /etc/qemu/bridge.conf);
+                   with GROUP, a name, only its members and root can run them
       --from DIR   do not build; install the programs already built in DIR
       --build      only build, and print the directory with the programs
       --uninstall  remove what was installed and put back what was there before
@@ -31,6 +33,7 @@ warn() { printf 'install.sh: %s\n' "$*" >&2; }
 fail() { warn "$*"; exit 1; }
 usage_error() { warn "$* (see --help)"; exit 2; }
 
+quote() { printf "'%s'" "$(say "$1" | sed "s/'/'\\\\''/g")"; } # as one word for a shell
 absolute() { case $1 in /*) say "$1" ;; *) say "$PWD/$1" ;; esac; }
 exists() { [ -e "$1" ] || [ -L "$1" ]; }
 have_programs() { [ -x "$1/qemu-ifup" ] && [ -x "$1/qemu-ifdown" ]; }
@@ -197,7 +200,13 @@ stage() { # KIND SOURCE PATH: all that can fail for want of space or of capabili
     case $1 in
     program)
         cp -- "$2" "$new"
-        chmod 0755 -- "$new"
+        if [ -n "$group" ]; then
+            chown -- "root:$group" "$new"
+            chmod 0750 -- "$new"
+        else
+            chmod 0755 -- "$new"
+        fi
+        # Last: chown(2) takes capabilities away, and at no time may everybody run what has them for a group only.
         if [ "$setcap" = yes ]; then setcap cap_net_admin+ep "$new"; fi
         ;;
     link) ln -s -- "$2" "$new" ;;
@@ -223,6 +232,7 @@ put() { # KIND SOURCE PATH
     fi
     if is_ours "$3"; then
         if [ "$1$setcap" = programno ] && getcap "$full" 2>/dev/null | grep -q cap_net_admin; then lost_capability=yes; fi
+        if [ "$1$group" = program ] && [ "$(stat -c %a -- "$full")" = 750 ]; then lost_group=$(stat -c %G -- "$full"); fi
         copy_aside "$full" .qemu-ifup-old take-back
     elif ! exists "$full"; then
         on_failure remove "$full"
@@ -245,23 +255,40 @@ write_manifest() { # before the first swap: after a power cut in between, a seco
     mv -fT -- "$manifest.qemu-ifup-new" "$manifest"
 }
 
+# The exact name has to come back: for getent "+0" is a number, and for chown it would be one too.
+check_group() {
+    command -v getent >/dev/null || fail "--setcap=GROUP needs getent; nothing was changed"
+    entry=$(getent group "$group" 2>/dev/null || :)
+    [ "${entry%%:*}" = "$group" ] ||
+        fail "there is no group $(quote "$group") (groupadd --system $(quote "$group") makes it); nothing was changed"
+}
+
 install() {
     have_programs "$bin" || fail "$bin does not have both qemu-ifup and qemu-ifdown; nothing was changed"
     if [ "$setcap" = yes ]; then
         command -v setcap >/dev/null || fail "--setcap needs setcap (Debian: apt install libcap2-bin); nothing was changed"
     fi
+    [ -z "$group" ] || check_group
     check_writable "$manifest"
     each_item check
     each_item stage
     write_manifest
-    lost_capability=no
+    lost_capability=no lost_group=''
     each_item put
     undo= # the point of no return: what follows only sweeps up
     each_item drop_copy
     rm -f -- "$manifest.qemu-ifup-old"
     if [ "$setcap" = yes ]; then say "$etc/qemu-ifup and $etc/qemu-ifdown have cap_net_admin"; fi
+    if [ -n "$group" ]; then
+        say "only root and members of $(quote "$group") can run them (usermod -aG $(quote "$group") USER makes one)"
+    fi
+    again=--setcap
+    [ -z "$lost_group" ] || again=--setcap=$(quote "$lost_group")
     if [ "$lost_capability" = yes ]; then
-        say "note: the programs had cap_net_admin and no longer have it; --setcap gives it back"
+        say "note: the programs had cap_net_admin and no longer have it; $again gives it back"
+    fi
+    if [ -n "$lost_group" ]; then
+        say "note: only root and members of $(quote "$lost_group") could run the programs, and now everybody can; $again restricts them again"
     fi
 }
 
@@ -331,7 +358,7 @@ uninstall() {
 
 # --- Main -----------------------------------------------------------------------------------------------------------
 
-action=install etc=/etc from='' setcap=no
+action=install etc=/etc from='' setcap=no group=''
 while [ $# -gt 0 ]; do
     case $1 in
     --etc | --from)
@@ -341,7 +368,12 @@ while [ $# -gt 0 ]; do
         ;;
     --etc=*) etc=${1#*=} ;;
     --from=*) from=${1#*=} ;;
-    --setcap) setcap=yes ;;
+    --setcap) setcap=yes group='' ;;
+    --setcap=*)
+        setcap=yes group=${1#*=}
+        # No numbers: one could be the name of one group and the number of another.
+        case $group in *[!0-9]*) ;; *) usage_error "--setcap= needs the name of a group, not '$group'" ;; esac
+        ;;
     --build) action=build ;;
     --uninstall) action=uninstall ;;
     -h | --help) help; exit ;;
@@ -378,7 +410,7 @@ fi
 if [ "$action" = install ]; then
     if [ -n "$from" ]; then bin=$(absolute "$from"); else bin=$(build_as_invoker); fi
     set -- --etc "$etc" --from "$bin"
-    if [ "$setcap" = yes ]; then set -- "$@" --setcap; fi
+    if [ "$setcap" = yes ]; then set -- "$@" "--setcap${group:+=$group}"; fi
 else
     set -- --uninstall
 fi
