@@ -47,10 +47,11 @@ fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
             not_undone.extend(planned.stays.map(str::to_owned));
         }
         for step in &planned.undo {
-            let result = match step {
-                // What is not where it was is not brought up there.
-                Step::Up(_) if !as_before => Err(Cause::Nonsense("not tried")),
-                _ => system.carry_out(plan, step),
+            // What is not where it was is not brought up there.
+            let result = if matches!(step, Step::Up(_)) && !as_before {
+                Err(Cause::Nonsense("not tried"))
+            } else {
+                system.carry_out(plan, step)
             };
             if let Err(cause) = result {
                 as_before = false;
@@ -73,9 +74,10 @@ fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> 
             not_undone,
         };
     }
-    let bridge = match step {
-        Step::Change(change) => change.master.flatten(),
-        _ => None,
+    let bridge = if let Step::Change(change) = step {
+        change.master.flatten()
+    } else {
+        None
     };
     match (step, bridge, cause.errno()) {
         // br_add_if() in net/bridge/br_if.c, where no port number is left.

@@ -98,6 +98,8 @@ pub struct BridgeView {
     pub ports: Vec<Link>,
     /// It has an address that is not link-local.
     pub has_address: bool,
+    /// Its MAC was set and stays, whatever ports it has. None where that is not told.
+    pub has_own_mac: Option<bool>,
 }
 
 impl BridgeView {
@@ -359,6 +361,7 @@ impl Findings {
             ),
         }
         self.ports(bridge, word);
+        self.mac(view, bridge, word);
         if info.stp {
             let seconds = info.seconds_to_forwarding();
             self.warn(
@@ -424,6 +427,23 @@ impl Findings {
         }
     }
 
+    /// The holder of a tap's descriptor can change the tap's MAC, and with it that of a bridge without one of its own.
+    fn mac(&mut self, view: &View, bridge: &BridgeView, word: ShellWord<'_>) {
+        let for_users = matches!(view.looked.acl, Ok(Some(Verdict::Allowed)));
+        if let (true, Some(false), Some(address)) =
+            (for_users, bridge.has_own_mac, bridge.link.address)
+        {
+            self.warn(
+                "bridge",
+                format!(
+                    "{} has no MAC of its own: a user with a tap on it can change it to that of another machine",
+                    bridge.link.name
+                ),
+                format!("ip link set dev {word} address {address}"),
+            );
+        }
+    }
+
     fn switches(&mut self, view: &View) {
         match view.switches.bridge_nf {
             Some(true) => self.warn(
@@ -477,7 +497,7 @@ impl Findings {
             "with one queue: QEMU's queues=N fails with EINVAL"
         };
         self.ok(about, format!("{name} is {persistent}, {queues}"));
-        match (&view.holder, link.carrier) {
+        match (&view.holder, link.is_open()) {
             (Some(holder), _) => self.warn(
                 about,
                 format!("{name} is open in {holder}: another QEMU gets EBUSY"),

@@ -264,6 +264,23 @@ fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
 }
 
 #[test]
+fn an_include_that_somebody_else_could_have_written_is_an_error() {
+    let main = Contents {
+        bytes: b"include /etc/a".to_vec(),
+        identity: (0, 0),
+        only_roots: true,
+    };
+    let included = Contents {
+        bytes: b"allow br0".to_vec(),
+        identity: (0, 1),
+        only_roots: false,
+    };
+    let refused = Acl::load(Path::new(ACL_FILE), &main, |_| Ok(included.clone()));
+    let expected = error(ACL_FILE, 1, Problem::NotRoots);
+    assert_eq!(refused.map(|_| Verdict::Allowed), expected);
+}
+
+#[test]
 fn a_file_that_includes_itself_is_an_error_by_whatever_road_and_name() {
     let itself: &[u8] = b"allow br0\ninclude /etc/qemu/bridge.conf";
     assert_eq!(br0(itself), error(ACL_FILE, 2, Problem::Loop));
@@ -459,6 +476,8 @@ fn reason(error: &AclError) -> Option<Reason> {
             None => Some(Reason::IncludeOfADirectory),
         },
         Problem::RelativeInclude => Some(Reason::RelativeInclude),
+        // All of the generated files are root's.
+        Problem::NotRoots => None,
         Problem::Loop => Some(Reason::Loop),
         Problem::TooManyFiles => Some(Reason::TooManyFiles),
         Problem::LongLine => Some(Reason::LongLine),

@@ -436,7 +436,7 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
     let calls = calls(&s, "qemu-ifup", &args);
     // The bridge is there, and the tap is to join it.
     let join = &calls[place_of(&calls, "IFLA_MASTER")];
-    let not_undone = "; not undone: remove the bridge br0 (another port is in it by now)";
+    let not_undone = "; not undone: remove the bridge br0 (a port is in it by now)";
     let ifup = bin("qemu-ifup");
     let another_run = format!("'{}' --create-bridge tap1", ifup.display());
     for (meanwhile, said, left) in [

@@ -567,6 +567,25 @@ fn complaint_the_host_lost_its_network_as_the_bridge_took_the_mac_of_a_tap() {
     assert_eq!(mac(&s, "br0"), known);
 }
 
+/// What a user can do with a descriptor of a tap shows in the bridge.
+#[test]
+fn a_bridge_without_a_mac_of_its_own_is_complained_about_where_users_may_attach_to_it() {
+    let Some(s) = host_for_alice("allow br0\n") else {
+        return;
+    };
+    s.sh("mount -t sysfs sysfs /sys; ip link del br0; ip link add br0 up type bridge");
+    give_uplink(&s, 1500);
+    let known = mac(&s, "br0");
+    let words = "br0 has no MAC of its own";
+    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
+    assert_eq!(mac(&s, "br0"), known);
+    s.sh(
+        "ip link add br1 up type bridge; ip link add port0 master br1 up type veth peer name port1",
+    );
+    // Nobody but root may attach to that one.
+    check(&s, "qemu-ifup --check -b br1").does_not_say("warning", "MAC of its own");
+}
+
 #[test]
 fn complaint_a_tap_is_left_behind() {
     let Some(s) = host() else { return };
@@ -1122,6 +1141,7 @@ fn view() -> View {
             link: bridge,
             ports: vec![tap.clone()],
             has_address: true,
+            has_own_mac: Some(true),
         }),
         bridges: vec![name("br0")],
         switches: Switches {

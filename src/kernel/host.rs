@@ -1,6 +1,8 @@
 //! What only `--check` wants to know: the bridge's ports and addresses, switches of the kernel, other programs.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use netlink_packet_route::address::AddressHeader;
@@ -30,7 +32,19 @@ pub fn bridge_view(netlink: &mut Netlink<Socket>, bridge: &Link) -> Result<Bridg
         link: bridge.clone(),
         ports,
         has_address: has_address(netlink, bridge.index, GLOBAL)?,
+        has_own_mac: has_own_mac(bridge),
     })
+}
+
+/// Whether the MAC of an interface was set (`NET_ADDR_SET` in linux/netdevice.h), which only sysfs tells; none where that
+/// shows another network namespace.
+fn has_own_mac(link: &Link) -> Option<bool> {
+    let directory = Path::new("/sys/class/net").join(OsStr::from_bytes(link.name.as_bytes()));
+    let read = |file| fs::read_to_string(directory.join(file)).ok();
+    let is_this = read("ifindex")?.trim() == link.index.to_string()
+        && read("address")?.trim() == link.address?.to_string();
+    let how = read("addr_assign_type")?;
+    is_this.then(|| how.trim() == "3")
 }
 
 /// All bridges.
