@@ -1,0 +1,225 @@
+//! One step, executed by the kernel.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::apply::Executor;
+use crate::apply::failure::{StepError, from_tun};
+use crate::apply::kernel::{Kernel, RENAMED, Tap, verify_access};
+use crate::model::bridge::PortState;
+use crate::model::change::NewBridge;
+use crate::model::if_name::IfName;
+use crate::model::link::{IfIndex, LinkKind, LinkRef};
+use crate::model::spec::TapAccess;
+use crate::plan::step::Step;
+use crate::sys::error::SysError;
+use crate::sys::fd_passing::HelperSocket;
+use crate::sys::ifreq::name_to_index;
+use crate::sys::netlink::monitor::LinkMonitor;
+use crate::sys::netlink::{bridge, link, vlan};
+use crate::sys::tun::{TunFd, set_access};
+
+/// Executes steps on one tap.
+#[derive(Debug)]
+pub struct TapExecutor<'a> {
+    /// The kernel.
+    pub kernel: &'a mut Kernel,
+    /// The tap.
+    pub tap: &'a mut Tap,
+    /// Where QEMU waits for its descriptor, if it does.
+    pub helper: Option<&'a HelperSocket>,
+}
+
+impl Executor for TapExecutor<'_> {
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        let netlink = &mut self.kernel.netlink;
+        match step {
+            Step::CreateBridge(new) => bridge::create(netlink, new)?,
+            Step::DeleteBridge(new) => self.delete_new_bridge(new)?,
+            Step::CheckQuota {
+                access,
+                max,
+                created,
+            } => {
+                let others = self.count_taps(*access)?.saturating_sub((*created).into());
+                if others >= *max {
+                    return Err(StepError::QuotaExceeded);
+                }
+            }
+            Step::CreateTap {
+                access,
+                multi_queue,
+            } => {
+                let created = TunFd::create(self.tap.name, *multi_queue).map_err(from_tun)?;
+                self.kernel.give_created(self.tap, created, *access)?;
+            }
+            Step::SetLink(update) => link::set(netlink, self.tap.index()?, update)?,
+            Step::SetPort(update) => bridge::set_port(netlink, self.tap.index()?, update)?,
+            Step::SetVlans { from, to } => {
+                vlan::set_port_vlans(netlink, self.tap.index()?, from, to)?;
+            }
+            Step::SetAccess { access, has_fd } => self.set_access(*access, *has_fd)?,
+            Step::Up(bridge) => self.up(*bridge)?,
+            Step::WaitForwarding { bridge, seconds } => self.wait_forwarding(*bridge, *seconds)?,
+            Step::PassFd => match (self.helper, &self.tap.created) {
+                (Some(helper), Some(created)) => helper.send_fd(created.as_fd())?,
+                (_, _) => return Err(Errno::EBADF.into()),
+            },
+            Step::SetPersist => match &self.tap.created {
+                Some(created) => created.set_persist()?,
+                None => return Err(Errno::ENODEV.into()),
+            },
+            Step::DeleteTap => self.delete_tap()?,
+        }
+        Ok(())
+    }
+}
+
+impl TapExecutor<'_> {
+    /// Deletes a bridge that we created, unless it has a port. It also is gone where it was never created, or another one has
+    /// got its ifindex.
+    fn delete_new_bridge(&mut self, new: &NewBridge) -> Result<(), StepError> {
+        let netlink = &mut self.kernel.netlink;
+        let index = new.link.index;
+        match link::optional(link::get_by_index(netlink, index))? {
+            Some(link) if link.address == Some(new.mac) => {}
+            Some(_) | None => return Ok(()),
+        }
+        let mut has_ports = false;
+        link::dump(netlink, |link| has_ports |= link.master == Some(index))?;
+        if has_ports {
+            return Err(StepError::BridgeInUse);
+        }
+        link::delete(netlink, index)?;
+        Ok(())
+    }
+
+    /// How many taps these may open.
+    fn count_taps(&mut self, access: TapAccess<u32>) -> Result<u32, SysError> {
+        let mut count = 0;
+        link::dump(&mut self.kernel.netlink, |link| {
+            if let LinkKind::Tap(info) = &link.kind
+                && info.access() == Some(access)
+            {
+                count += 1;
+            }
+        })?;
+        Ok(count)
+    }
+
+    /// Sets the owner of a tap that was there, and looks whether that happened: what a caller passed on as its descriptor may
+    /// be one of a tap of the same name elsewhere.
+    fn set_access(&mut self, access: TapAccess<u32>, has_fd: bool) -> Result<(), StepError> {
+        let index = self.tap.index()?;
+        let opened = if has_fd { None } else { Some(self.attach()?) };
+        let fd = opened.as_ref().map(TunFd::as_fd);
+        let fd = fd.or(self.tap.fd()).ok_or(Errno::ENODEV)?;
+        set_access(fd, access)?;
+        let link = link::get_by_index(&mut self.kernel.netlink, index);
+        let link = link.map_err(StepError::Unverified)?;
+        let verified = verify_access(&link, access);
+        // A queue that somebody else has opened before it was given would keep it alive, and get the guest's frames.
+        if let LinkKind::Tap(info) = &link.kind
+            && verified.is_err()
+            && info.access() == Some(access)
+            && !info.persistent
+        {
+            self.delete(index)?;
+        }
+        verified
+    }
+
+    /// Opens the tap, just as it is.
+    fn attach(&mut self) -> Result<TunFd, StepError> {
+        let Some(link) = &self.tap.link else {
+            return Err(Errno::ENODEV.into());
+        };
+        let LinkKind::Tap(info) = &link.kind else {
+            return Err(Errno::ENODEV.into());
+        };
+        let opened = TunFd::attach(link.name, info).map_err(from_tun)?;
+        let index = name_to_index(&self.kernel.netlink, link.name)?;
+        if index != link.index || opened.name()? != link.name {
+            return Err(RENAMED.into());
+        }
+        Ok(opened)
+    }
+
+    /// Brings the tap up as a port, and looks whether it is one of this bridge: somebody may have moved it.
+    fn up(&mut self, bridge: LinkRef) -> Result<(), StepError> {
+        let index = self.tap.index()?;
+        bridge::set_port_up(&mut self.kernel.netlink, index)?;
+        let link = link::get_by_index(&mut self.kernel.netlink, index)?;
+        if link.up && link.master == Some(bridge.index) {
+            Ok(())
+        } else {
+            Err(StepError::Contested(
+                "it was taken down or moved at the same moment",
+            ))
+        }
+    }
+
+    /// Waits until the tap forwards. Notifications are subscribed to before the first look, so that none is missed.
+    fn wait_forwarding(&mut self, bridge: IfName, seconds: u32) -> Result<(), StepError> {
+        let index = self.tap.index()?;
+        let end = Instant::now() + Duration::from_secs(seconds.into());
+        let mut monitor = LinkMonitor::subscribe()?;
+        loop {
+            let port = link::get_by_index(&mut self.kernel.netlink, index)?.port;
+            let state = port.map_or(PortState::Disabled, |port| port.state);
+            if state == PortState::Forwarding {
+                return Ok(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(StepError::NotForwarding { bridge, state });
+            }
+            match monitor.wait_change(left) {
+                Err(error) if error.errno() != Some(Errno::EAGAIN) => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Deletes the tap, also where it was created and not looked at yet.
+    fn delete_tap(&mut self) -> Result<(), StepError> {
+        let index = match (self.tap.index, &self.tap.created) {
+            (Some(index), _) => index,
+            (None, Some(created)) => {
+                let name = created.name()?;
+                let index = name_to_index(&self.kernel.netlink, name)?;
+                if created.name()? != name {
+                    return Err(RENAMED.into());
+                }
+                index
+            }
+            // It was never created, or is deleted already.
+            (None, None) => return Ok(()),
+        };
+        // Before it is closed: until then, nothing else can have its ifindex.
+        let deleted = self.delete(index);
+        let was_created = self.tap.created.take().is_some();
+        if was_created {
+            self.tap.index = None;
+        }
+        if deleted.is_err() && was_created && self.is_gone(index) {
+            return Ok(());
+        }
+        deleted.map_err(StepError::from)
+    }
+
+    /// Deletes an interface. It may be gone although no reply came, or because another program was quicker.
+    fn delete(&mut self, index: IfIndex) -> Result<(), SysError> {
+        let deleted = link::delete(&mut self.kernel.netlink, index);
+        if deleted.is_err() && self.is_gone(index) {
+            return Ok(());
+        }
+        deleted
+    }
+
+    fn is_gone(&mut self, index: IfIndex) -> bool {
+        link::optional(link::get_by_index(&mut self.kernel.netlink, index)) == Ok(None)
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a step failed, and which error that is.
+
+use std::fmt::{self, Display};
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::model::bridge::PortState;
+use crate::model::if_name::IfName;
+use crate::plan::step::Step;
+use crate::sys::error::SysError;
+use crate::sys::tun::TunError;
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepError {
+    /// The kernel refused it.
+    Sys(SysError),
+    /// /dev/net/tun cannot be used.
+    TunDevice(Errno),
+    /// Somebody else acts on the tap at the same moment; how. The step itself was done.
+    Contested(&'static str),
+    /// The step was done, and the kernel does not say with what result.
+    Unverified(SysError),
+    /// There are more taps than those who may open them may have.
+    QuotaExceeded,
+    /// A port is in the bridge that was to be deleted.
+    BridgeInUse,
+    /// The port does not forward in time.
+    NotForwarding {
+        /// The bridge that it is a port of.
+        bridge: IfName,
+        /// Its state.
+        state: PortState,
+    },
+}
+
+impl StepError {
+    /// Whether the step was done all the same.
+    pub(super) fn took_effect(&self) -> bool {
+        matches!(self, Self::Contested(_) | Self::Unverified(_))
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys(error) => error.errno(),
+            Self::TunDevice(_)
+            | Self::Contested(_)
+            | Self::Unverified(_)
+            | Self::QuotaExceeded
+            | Self::BridgeInUse
+            | Self::NotForwarding { .. } => None,
+        }
+    }
+}
+
+impl<E: Into<SysError>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Sys(error.into())
+    }
+}
+
+/// Not by `From`, which the one above leaves no room for.
+pub(super) fn from_tun(error: TunError) -> StepError {
+    match error {
+        TunError::Device(errno) => StepError::TunDevice(errno),
+        TunError::Sys(error) => StepError::Sys(error),
+    }
+}
+
+impl Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
+            Self::TunDevice(errno) => f.write_str(errno.desc()),
+            Self::Contested(reason) => f.write_str(reason),
+            Self::QuotaExceeded => f.write_str("there are too many"),
+            Self::BridgeInUse => f.write_str("a port is in it by now"),
+            Self::NotForwarding { state, .. } => write!(f, "it is still {state}"),
+        }
+    }
+}
+
+/// The error for a step that failed on this tap: some failures have a name, an exit code and a hint of their own.
+pub(super) fn classify(
+    tap: IfName,
+    step: &Step,
+    error: StepError,
+    rollback_errors: Vec<String>,
+) -> Error {
+    if rollback_errors.is_empty()
+        && let Some(known) = known(tap, step, &error)
+    {
+        return known;
+    }
+    let action = step.description();
+    let contested = |reason, rollback_errors| Error::TapContested {
+        name: tap,
+        action: step.description(),
+        reason,
+        rollback_errors,
+    };
+    match error {
+        StepError::TunDevice(errno) => Error::TunDevice(errno),
+        StepError::Contested(reason) => contested(reason, rollback_errors),
+        // rtnl_changelink() in net/core/rtnetlink.c, for what is no port.
+        StepError::Sys(error)
+            if matches!(step, Step::Up(_)) && error.errno() == Some(Errno::EOPNOTSUPP) =>
+        {
+            let reason = "it was taken out of its bridge at the same moment";
+            contested(reason, rollback_errors)
+        }
+        StepError::Sys(reason) | StepError::Unverified(reason) => Error::StepFailed {
+            action,
+            reason,
+            rollback_errors,
+        },
+        StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout {
+            bridge,
+            state,
+            rollback_errors,
+        },
+        StepError::QuotaExceeded => Error::StepFailed {
+            action,
+            reason: SysError::Invalid("there are too many"),
+            rollback_errors,
+        },
+        StepError::BridgeInUse => Error::StepFailed {
+            action,
+            reason: SysError::Invalid("a port is in it by now"),
+            rollback_errors,
+        },
+    }
+}
+
+/// The failures after which all is as before.
+fn known(tap: IfName, step: &Step, error: &StepError) -> Option<Error> {
+    match (step, error.errno()) {
+        // br_add_if() in net/bridge/br_if.c, where no port number is left.
+        (Step::SetLink(update), Some(Errno::EXFULL)) => {
+            let bridge = update.master.flatten()?;
+            Some(Error::BridgeFull(bridge.name))
+        }
+        (Step::CreateTap { .. }, Some(Errno::EBUSY)) => Some(Error::TapExists(tap)),
+        (Step::SetAccess { has_fd: false, .. }, Some(Errno::EBUSY)) => Some(Error::TapBusy {
+            name: tap,
+            action: step.description(),
+        }),
+        (Step::CreateBridge(new), Some(Errno::EEXIST)) if *error == Errno::EEXIST.into() => {
+            Some(Error::BridgeExists(new.link.name))
+        }
+        (Step::CheckQuota { access, max, .. }, None) if *error == StepError::QuotaExceeded => {
+            Some(Error::QuotaExceeded {
+                access: *access,
+                max: *max,
+            })
+        }
+        (_, _) => None,
+    }
+}

@@ -1,0 +1,156 @@
+//! The running kernel, and one tap in it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::Socket;
+use nix::errno::Errno;
+
+use crate::apply::failure::{StepError, from_tun};
+use crate::error::Error;
+use crate::model::if_name::IfName;
+use crate::model::link::{IfIndex, Link, LinkKind};
+use crate::model::spec::TapAccess;
+use crate::policy::authorize::AuthorizedCreate;
+use crate::sys::error::SysError;
+use crate::sys::inherited_fd::InheritedFd;
+use crate::sys::netlink::link;
+use crate::sys::netlink::socket::NetlinkSocket;
+use crate::sys::tun::{TunFd, set_access};
+
+/// The netlink socket of a call.
+#[derive(Debug)]
+pub struct Kernel {
+    pub(super) netlink: NetlinkSocket<Socket>,
+}
+
+/// One tap: its ifindex, and the descriptors that this program has of it.
+#[derive(Debug)]
+pub struct Tap {
+    pub(super) name: IfName,
+    /// It as it was observed.
+    pub(super) link: Option<Link>,
+    /// A tap is found by name once; every change is addressed to this.
+    pub(super) index: Option<IfIndex>,
+    pub(super) created: Option<TunFd>,
+    pub(super) inherited: Option<InheritedFd>,
+}
+
+impl Tap {
+    /// The tap of this name, which may not exist.
+    pub fn new(name: IfName) -> Self {
+        Self {
+            name,
+            link: None,
+            index: None,
+            created: None,
+            inherited: None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> IfName {
+        self.name
+    }
+
+    /// A descriptor through which its owner can be set.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        let created = self.created.as_ref().map(TunFd::as_fd);
+        created.or_else(|| self.inherited.as_ref().map(InheritedFd::as_fd))
+    }
+
+    pub(super) fn index(&self) -> Result<IfIndex, Errno> {
+        self.index.ok_or(Errno::ENODEV)
+    }
+}
+
+/// The driver tells only the name of what a descriptor has open, so names are compared after a look-up.
+pub(super) const RENAMED: SysError = SysError::Invalid("it was renamed at the same moment");
+
+impl Kernel {
+    /// Opens a netlink socket.
+    ///
+    /// # Errors
+    /// The kernel has none for us.
+    pub fn open() -> Result<Self, Error> {
+        let netlink = NetlinkSocket::open();
+        let netlink = netlink.map_err(|error| Error::failed("open a netlink socket", error))?;
+        Ok(Self { netlink })
+    }
+
+    /// Creates a tap whose name the kernel chooses, and gives it to its owner. Until it is handed over, it lives as long as
+    /// what is returned.
+    ///
+    /// # Errors
+    /// /dev/net/tun cannot be used, or the kernel refuses.
+    pub fn create_any(&mut self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
+        let mut create = || {
+            let created = TunFd::create_any(vnet_hdr).map_err(from_tun)?;
+            let mut tap = Tap::new(created.name()?);
+            self.give_created(&mut tap, created, auth.access)?;
+            Ok(tap)
+        };
+        create().map_err(|error| match error {
+            StepError::TunDevice(errno) => Error::TunDevice(errno),
+            StepError::Sys(reason) | StepError::Unverified(reason) => {
+                Error::failed("create a tap", reason)
+            }
+            StepError::Contested(reason) => {
+                Error::failed("create a tap", SysError::Invalid(reason))
+            }
+            // Only steps of a plan fail with these.
+            StepError::QuotaExceeded | StepError::BridgeInUse | StepError::NotForwarding { .. } => {
+                Error::failed("create a tap", Errno::EINVAL)
+            }
+        })
+    }
+
+    /// Gives the tap that was created just now to its owner, and looks whether it is theirs alone: until it is given, a tap
+    /// with several queues is open to everybody who can open /dev/net/tun.
+    pub(super) fn give_created(
+        &mut self,
+        tap: &mut Tap,
+        created: TunFd,
+        access: TapAccess<u32>,
+    ) -> Result<(), StepError> {
+        let given = set_access(created.as_fd(), access);
+        let created = tap.created.insert(created);
+        given?;
+        let link = link::get_by_name(&mut self.netlink, tap.name)?;
+        if created.name()? != tap.name {
+            return Err(RENAMED.into());
+        }
+        tap.index = Some(link.index);
+        verify_access(&link, access)
+    }
+
+    /// Looks an interface up by name.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
+        let found = link::optional(link::get_by_name(&mut self.netlink, name));
+        found.map_err(|error| Error::failed(format!("look up {name}"), error))
+    }
+
+    /// The socket, for what only `--check` asks.
+    pub fn netlink(&mut self) -> &mut NetlinkSocket<Socket> {
+        &mut self.netlink
+    }
+}
+
+/// Whether a tap is open to these and nobody else, by the kernel's own word, while one queue of it is open in a program that
+/// we know of: this one, or QEMU.
+pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), StepError> {
+    match &link.kind {
+        LinkKind::Tap(info) if info.access() != Some(access) => Err(StepError::Contested(
+            "the kernel says that it is not; the descriptor that was passed on may be another tap's",
+        )),
+        LinkKind::Tap(info) if info.queues.is_some_and(|queues| queues != 1) => Err(
+            StepError::Contested("another program has opened a queue of it before it had an owner"),
+        ),
+        LinkKind::Tap(_) => Ok(()),
+        LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {
+            Err(Errno::ENODEV.into())
+        }
+    }
+}

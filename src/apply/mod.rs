@@ -1,0 +1,64 @@
+//! Carries out a plan, and rolls it back where a step fails. [`kernel`], [`observe`] and [`execute`] are where it meets the
+//! running kernel; [`apply`] itself works on whatever can execute a step.
+
+pub mod execute;
+pub mod failure;
+pub mod kernel;
+pub mod observe;
+
+use crate::apply::failure::{StepError, classify};
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+
+/// Whatever can execute a step on one tap: the kernel, or a test's model of it.
+pub trait Executor {
+    /// Executes one step.
+    ///
+    /// # Errors
+    /// Why not. Part of the step may have been done.
+    fn execute(&mut self, step: &Step) -> Result<(), StepError>;
+}
+
+/// Executes every step of the plan, telling `done` of each.
+///
+/// # Errors
+/// The first step that failed, after the rollback of all that may have been done, in reverse; what could not be rolled back
+/// is in the error.
+pub fn apply(
+    executor: &mut impl Executor,
+    plan: &Plan,
+    mut done: impl FnMut(&Step),
+) -> Result<(), Error> {
+    for (position, planned) in plan.steps().iter().enumerate() {
+        if let Err(error) = executor.execute(&planned.step) {
+            let done = position + usize::from(error.took_effect());
+            let rollback_errors = rollback(executor, plan, position, done);
+            return Err(classify(plan.tap(), &planned.step, error, rollback_errors));
+        }
+        done(&planned.step);
+    }
+    Ok(())
+}
+
+/// Undoes the steps up to the one that failed, which may have been done by half; the first `done` of them were done whole.
+fn rollback(executor: &mut impl Executor, plan: &Plan, failed: usize, done: usize) -> Vec<String> {
+    let mut errors = Vec::new();
+    let mut as_before = true;
+    let tried = plan.steps().iter().enumerate().take(failed + 1).rev();
+    for (position, planned) in tried {
+        if position < done {
+            errors.extend(planned.remains.map(str::to_owned));
+        }
+        for step in &planned.undo {
+            // What is not where it was is not brought up there.
+            if matches!(step, Step::Up(_)) && !as_before {
+                errors.push(format!("{} (not tried)", step.description()));
+            } else if let Err(error) = executor.execute(step) {
+                as_before = false;
+                errors.push(format!("{} ({error})", step.description()));
+            }
+        }
+    }
+    errors
+}

@@ -1,0 +1,147 @@
+//! The look before the plan: nothing is changed.
+
+use crate::apply::kernel::{Kernel, RENAMED, Tap};
+use crate::error::Error;
+use crate::model::if_name::IfName;
+use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
+use crate::model::spec::TapSpec;
+use crate::model::state::{CurrentState, NewIds};
+use crate::model::vlan::PortVlan;
+use crate::sys::ifreq::index_to_name;
+use crate::sys::inherited_fd::InheritedFd;
+use crate::sys::netlink::{link, vlan};
+use crate::sys::random::new_ids;
+
+impl Kernel {
+    /// Looks at the tap, what it is a port of, and the bridge of the spec, if there is one: the state that a plan rests on.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn observe(
+        &mut self,
+        tap: &mut Tap,
+        spec: Option<&TapSpec>,
+    ) -> Result<CurrentState, Error> {
+        let link = self.find_link(tap.name)?;
+        // What was created is known by its descriptor; had it been renamed, the name would be another interface's.
+        if let Some(created) = &tap.created
+            && created.name() != Ok(tap.name)
+        {
+            return Err(Error::failed(format!("look up {}", tap.name), RENAMED));
+        }
+        tap.index = link.as_ref().map(|link| link.index);
+        tap.link.clone_from(&link);
+        let Some(spec) = spec else {
+            return Ok(CurrentState {
+                master: self.master(link.as_ref(), None)?,
+                tap: link,
+                bridge: None,
+                bridges: Vec::new(),
+                vlans: Vec::new(),
+                ipv6: false,
+                has_fd: false,
+                ids: NewIds::default(),
+            });
+        };
+        let bridge = self.find_link(spec.bridge)?;
+        if let Some(link) = &link
+            && tap.created.is_none()
+        {
+            tap.inherited = self.find_inherited(link)?;
+        }
+        let creates_bridge = bridge.is_none() && spec.create_bridge.is_some();
+        // A new bridge has IPv6 where the loopback interface has it.
+        let ipv6 = if creates_bridge {
+            has_ipv6(self.find_link(IfName::LOOPBACK)?.as_ref())
+        } else {
+            has_ipv6(bridge.as_ref())
+        };
+        let master = self.master(link.as_ref(), bridge.as_ref())?;
+        Ok(CurrentState {
+            vlans: match &link {
+                Some(link) if master.is_some() && spec.vlans.is_some() => {
+                    self.port_vlans(link.index)?
+                }
+                Some(_) | None => Vec::new(),
+            },
+            ids: if creates_bridge || link.is_none() {
+                self.new_ids(creates_bridge)?
+            } else {
+                NewIds::default()
+            },
+            bridges: if bridge.is_none() && !creates_bridge {
+                self.bridges()
+            } else {
+                Vec::new()
+            },
+            tap: link,
+            master,
+            bridge,
+            ipv6,
+            has_fd: tap.fd().is_some(),
+        })
+    }
+
+    /// QEMU's descriptor of this tap, which may have been renamed since it was looked up.
+    fn find_inherited(&mut self, tap: &Link) -> Result<Option<InheritedFd>, Error> {
+        let found = InheritedFd::find(|name| {
+            let is_it = |found: Link| found.index == tap.index;
+            let mut found = || link::optional(link::get_by_name(&mut self.netlink, name));
+            Ok(name == tap.name || found()?.is_some_and(is_it))
+        });
+        found.map_err(|error| Error::failed("look for QEMU's descriptor", error))
+    }
+
+    /// All bridges; none where the kernel does not say.
+    pub fn bridges(&mut self) -> Vec<IfName> {
+        let mut names = Vec::new();
+        let dumped = link::dump(&mut self.netlink, |found| {
+            if matches!(found.kind, LinkKind::Bridge(_)) {
+                names.push(found.name);
+            }
+        });
+        dumped.map(|()| names).unwrap_or_default()
+    }
+
+    /// What the tap is a port of.
+    fn master(
+        &mut self,
+        tap: Option<&Link>,
+        bridge: Option<&Link>,
+    ) -> Result<Option<LinkRef>, Error> {
+        let Some(index) = tap.and_then(|tap| tap.master) else {
+            return Ok(None);
+        };
+        if let Some(bridge) = bridge.filter(|bridge| bridge.index == index) {
+            return Ok(Some(bridge.link_ref()));
+        }
+        let name = index_to_name(&self.netlink, index);
+        let name = name.map_err(|error| Error::failed("look up what it is a port of", error))?;
+        Ok(Some(LinkRef { index, name }))
+    }
+
+    fn port_vlans(&mut self, index: IfIndex) -> Result<Vec<PortVlan>, Error> {
+        let vlans = vlan::get_port_vlans(&mut self.netlink, index);
+        vlans.map_err(|error| Error::failed("read its VLANs", error))
+    }
+
+    /// Random identifiers, with an ifindex that nobody has where one is needed.
+    fn new_ids(&mut self, needs_index: bool) -> Result<NewIds, Error> {
+        let mut ids = new_ids();
+        while needs_index && self.index_in_use(ids.index)? {
+            ids.index += 1;
+        }
+        Ok(ids)
+    }
+
+    fn index_in_use(&mut self, index: IfIndex) -> Result<bool, Error> {
+        let found = link::optional(link::get_by_index(&mut self.netlink, index));
+        let found =
+            found.map_err(|error| Error::failed("find an ifindex for the bridge", error))?;
+        Ok(found.is_some())
+    }
+}
+
+fn has_ipv6(link: Option<&Link>) -> bool {
+    link.is_some_and(|link| link.addr_gen_mode.is_some())
+}

@@ -1,0 +1,80 @@
+//! Fills the snapshot: the one file of this layer that asks the system. Nothing is changed.
+
+use nix::errno::Errno;
+
+use crate::apply::kernel::Kernel;
+use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
+use crate::error::Error;
+use crate::model::if_name::IfName;
+use crate::model::link::{Link, LinkKind};
+use crate::sys::error::SysError;
+use crate::sys::netlink::addr::has_address;
+use crate::sys::netlink::link;
+use crate::sys::procfs;
+use crate::sys::tun::{self, TunError};
+
+/// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
+pub fn docker_drops(kernel: &mut Kernel) -> bool {
+    matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+        && procfs::bridge_nf() == Some(true)
+}
+
+/// Looks at everything that a guest's network depends on.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
+    let failed = |error| Error::failed("look around", error);
+    let bridge = kernel.find_link(context.bridge_name)?;
+    let bridge_details = match &bridge {
+        Some(link) if matches!(link.kind, LinkKind::Bridge(_)) => {
+            Some(bridge_details(kernel, link).map_err(failed)?)
+        }
+        Some(_) | None => None,
+    };
+    let tap = match context.tap {
+        Some(name) => kernel.find_link(name)?,
+        None => None,
+    };
+    let tap_has_address = match &tap {
+        Some(tap) => {
+            has_address(kernel.netlink(), tap.index, libc::RT_SCOPE_LINK).map_err(failed)?
+        }
+        None => false,
+    };
+    Ok(HostSnapshot {
+        tun: try_tun(),
+        bridge,
+        bridge_details,
+        bridges: kernel.bridges(),
+        sysctls: procfs::sysctls(),
+        tap_has_address,
+        holder: tap.as_ref().and_then(|tap| procfs::holder(tap.name)),
+        managers: procfs::managers(tap.as_ref().map(|tap| tap.index)),
+        tap,
+        context,
+    })
+}
+
+fn bridge_details(kernel: &mut Kernel, bridge: &Link) -> Result<BridgeDetails, SysError> {
+    let mut ports = Vec::new();
+    link::dump(kernel.netlink(), |found| {
+        if found.master == Some(bridge.index) {
+            ports.push(found);
+        }
+    })?;
+    Ok(BridgeDetails {
+        ports,
+        has_address: has_address(kernel.netlink(), bridge.index, libc::RT_SCOPE_UNIVERSE)?,
+        has_own_mac: procfs::has_own_mac(bridge),
+    })
+}
+
+/// Opens /dev/net/tun and closes it again.
+fn try_tun() -> Result<(), Errno> {
+    let tun = tun::open().map_err(|error| match error {
+        TunError::Device(errno) => errno,
+        TunError::Sys(error) => error.errno().unwrap_or(Errno::EIO),
+    })?;
+    tun::is_tun(&tun)?.then_some(()).ok_or(Errno::ENOTTY)
+}

@@ -1,0 +1,27 @@
+//! `--check`: what is wrong with this host, the bridge or the tap, and the command that fixes it. [`collect`] asks the system;
+//! the rest is pure: a snapshot comes in, findings go out.
+
+pub mod advice;
+mod bridge;
+pub mod collect;
+pub mod finding;
+mod host;
+pub mod output;
+pub mod snapshot;
+mod tap;
+
+use crate::check::finding::{Finding, Findings};
+use crate::check::snapshot::HostSnapshot;
+
+/// Everything that is worth a line, in the order in which a guest depends on it.
+pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    host::privilege(&mut findings, snapshot);
+    host::tun(&mut findings, snapshot);
+    host::files(&mut findings, snapshot);
+    bridge::bridge(&mut findings, snapshot);
+    host::sysctls(&mut findings, snapshot);
+    tap::tap(&mut findings, snapshot);
+    host::managers(&mut findings, snapshot);
+    findings.into_vec()
+}

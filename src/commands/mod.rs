@@ -1,0 +1,57 @@
+//! The actions of the command line, a file each.
+
+mod check;
+mod down;
+mod hand_over;
+mod session;
+mod up;
+
+use std::mem::ManuallyDrop;
+
+use crate::apply::kernel::Kernel;
+use crate::commands::session::Session;
+use crate::config::args::{Action, Request};
+use crate::error::Error;
+use crate::error::exit_code::ExitCode;
+use crate::policy::caller::Caller;
+use crate::report::Reporter;
+use crate::sys::fd_passing::HelperSocket;
+use crate::sys::privilege::Credentials;
+
+/// Does what the request asks for.
+///
+/// # Errors
+/// Why it was not done; then nothing is changed, or the error says what is.
+#[inline]
+pub fn dispatch(
+    request: &Request,
+    credentials: Credentials,
+    reporter: &mut Reporter,
+) -> Result<ExitCode, Error> {
+    // Before anything is opened: a number that was closed would become that of something of ours.
+    let helper = request.helper_fd().map(|fd| {
+        HelperSocket::from_fd(fd).map_err(|reason| Error::InvalidHelperFd { fd, reason })
+    });
+    let helper = helper.transpose()?;
+    let kernel = Kernel::open()?;
+    let caller = Caller::identify(credentials)?;
+    reporter.set_caller(caller.real_uid());
+    // What it has open goes with the program, all at once.
+    let mut session = ManuallyDrop::new(Session {
+        kernel,
+        caller,
+        reporter,
+        dry_run: request.dry_run,
+    });
+    match &request.action {
+        Action::Up { tap, options } => up::up(&mut session, *tap, options),
+        Action::HandOver {
+            vnet_hdr, options, ..
+        } => hand_over::hand_over(&mut session, helper.as_ref(), *vnet_hdr, options),
+        Action::Check { tap, options } => {
+            return check::check(&mut session, credentials, *tap, options);
+        }
+        Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
+    }?;
+    Ok(ExitCode::Success)
+}

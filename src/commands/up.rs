@@ -1,0 +1,73 @@
+//! `qemu-ifup IFNAME`
+
+use crate::apply::kernel::Tap;
+use crate::check::advice;
+use crate::check::collect::docker_drops;
+use crate::commands::session::{Session, tap_spec};
+use crate::config::acl::Acl;
+use crate::config::files::load_conf;
+use crate::config::options::TapOptions;
+use crate::error::Error;
+use crate::model::if_name::IfName;
+use crate::model::spec::TapSpec;
+use crate::plan::Plan;
+use crate::policy::authorize::AuthorizedUp;
+use crate::policy::rules::Policy;
+use crate::sys::fd_passing::HelperSocket;
+
+/// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
+const MAX_CREATE_RACES: usize = 3;
+
+/// Brings a tap up on a bridge.
+#[inline]
+pub(super) fn up(
+    session: &mut Session<'_>,
+    name: IfName,
+    options: &TapOptions,
+) -> Result<(), Error> {
+    let acl = session.load_acl()?;
+    let spec = tap_spec(name, options, load_conf(name)?)?;
+    BringUp {
+        spec: &spec,
+        asked: options,
+        acl: acl.as_ref(),
+        helper: None,
+        plan: Plan::up,
+    }
+    .run(session, Tap::new(name))
+}
+
+/// What brings a tap up, and hands it over if that is wanted.
+pub(super) struct BringUp<'a> {
+    pub(super) spec: &'a TapSpec,
+    /// The caller's own options, of which the spec is made with those of the configuration.
+    pub(super) asked: &'a TapOptions,
+    pub(super) acl: Option<&'a Acl>,
+    pub(super) helper: Option<&'a HelperSocket>,
+    pub(super) plan: fn(&AuthorizedUp) -> Plan,
+}
+
+impl BringUp<'_> {
+    #[inline]
+    pub(super) fn run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
+        let mut races = 0;
+        let auth = loop {
+            let state = session.kernel.observe(&mut tap, Some(self.spec))?;
+            let policy = Policy::new(&session.caller, self.acl, session.dry_run);
+            let auth = policy.authorize_up(self.spec.clone(), self.asked, state)?;
+            match session.carry_out(&(self.plan)(&auth), &mut tap, self.helper) {
+                // Then it exists now, and the tap only needs to be attached to it.
+                Err(Error::BridgeExists(_)) if races < MAX_CREATE_RACES => races += 1,
+                result => break result.map(|()| auth)?,
+            }
+        };
+        // Closed when the program ends, which is now.
+        std::mem::forget(tap);
+        if !session.dry_run
+            && let Some(warning) = advice::warning(&auth, docker_drops(&mut session.kernel))
+        {
+            session.reporter.notice(&warning);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! The command line: words in, a request out. Nothing here looks at the system.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use lexopt::Arg;
+
+use crate::config::error::UsageError;
+use crate::config::options::{
+    OptionKind, TapOptions, parse_if_name, parse_u32_in, unknown_option, usage_error,
+};
+use crate::config::program::{Program, Verbosity};
+use crate::escape::Escaped;
+use crate::model::if_name::IfName;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Bring it up on a bridge.
+    Up {
+        /// The tap.
+        tap: IfName,
+        /// What it is to be like.
+        options: TapOptions,
+    },
+    /// Create one whose name the kernel chooses, bring it up on a bridge and hand it over to QEMU.
+    HandOver {
+        /// The socket.
+        fd: i32,
+        /// With a virtio-net header before each frame, if the kernel has it.
+        vnet_hdr: bool,
+        /// What it is to be like.
+        options: TapOptions,
+    },
+    /// Look at the host, the bridge and the tap.
+    Check {
+        /// The tap, if one is of interest.
+        tap: Option<IfName>,
+        /// What it is to be like.
+        options: TapOptions,
+    },
+    /// Detach it and bring it down.
+    Down {
+        /// The tap.
+        tap: IfName,
+        /// Delete it as well.
+        delete: bool,
+    },
+}
+
+/// A whole command line that asks for work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The work.
+    pub action: Action,
+    /// Print the plan instead of carrying it out.
+    pub dry_run: bool,
+    /// How much to print.
+    pub verbosity: Verbosity,
+}
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The help text.
+    Help,
+    /// The version.
+    Version,
+    /// Work.
+    Run(Request),
+}
+
+/// The largest number that a descriptor can have.
+const MAX_FD: u32 = i32::MAX.unsigned_abs();
+
+/// Parses the words after the program's own name.
+///
+/// # Errors
+/// A word is wrong, or they do not go together; the error names it.
+pub fn parse<I>(program: Program, args: I) -> Result<Command, UsageError>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut options = TapOptions::default();
+    let mut tap = None;
+    let mut delete = false;
+    let mut fd = None;
+    let mut vnet_hdr = false;
+    let mut check = false;
+    let mut dry_run = false;
+    let mut verbosity = Verbosity::Normal;
+
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
+            Arg::Short('n') | Arg::Long("dry-run") => dry_run = true,
+            Arg::Short('v') | Arg::Long("verbose") => verbosity = Verbosity::Verbose,
+            Arg::Short('q') | Arg::Long("quiet") => verbosity = Verbosity::Quiet,
+            Arg::Long("delete") if program == Program::Ifdown => delete = true,
+            Arg::Long("check") if program == Program::Ifup => check = true,
+            Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
+            Arg::Long("fd") if program == Program::Ifup => {
+                let value = parser.value()?;
+                fd = Some(parse_u32_in("--fd", &value, 0, MAX_FD)?.cast_signed());
+            }
+            Arg::Value(value) if tap.is_none() => tap = Some(parse_if_name(&value)?),
+            Arg::Value(value) => {
+                return Err(UsageError::Syntax(format!(
+                    "one IFNAME is enough, '{}' is a second one",
+                    Escaped::truncated(value.as_bytes())
+                )));
+            }
+            option @ (Arg::Short(_) | Arg::Long(_)) => {
+                // Its name is borrowed from the parser, so which option it is must be known before its value is parsed.
+                let option = OptionKind::from_arg(&option)
+                    .filter(|_| program == Program::Ifup)
+                    .ok_or_else(|| unknown_option(&option))?;
+                option.parse_value(&mut parser, &mut options)?;
+            }
+        }
+    }
+
+    let action = match (program, tap, fd) {
+        (Program::Ifup, _, Some(_)) if check => {
+            return Err(usage_error("--check and --fd exclude each other"));
+        }
+        (Program::Ifup, tap, None) if check => Action::Check { tap, options },
+        (Program::Ifup, None, Some(_)) if dry_run => {
+            return Err(usage_error(
+                "--fd hands a tap to QEMU; --dry-run has none to hand over",
+            ));
+        }
+        (Program::Ifup, None, Some(_)) if options.access.is_some() || options.multi_queue => {
+            return Err(usage_error(
+                "--fd creates a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
+            ));
+        }
+        (Program::Ifup, None, Some(fd)) => Action::HandOver {
+            fd,
+            vnet_hdr,
+            options,
+        },
+        (Program::Ifup, Some(_), Some(_)) => {
+            return Err(usage_error(
+                "with --fd the kernel chooses the name: leave out IFNAME",
+            ));
+        }
+        (Program::Ifup, _, None) if vnet_hdr => {
+            return Err(usage_error("--use-vnet goes with --fd"));
+        }
+        (_, None, _) => return Err(usage_error("no IFNAME given")),
+        (Program::Ifup, Some(tap), None) => Action::Up { tap, options },
+        (Program::Ifdown, Some(tap), _) => Action::Down { tap, delete },
+    };
+    Ok(Command::Run(Request {
+        action,
+        dry_run,
+        verbosity,
+    }))
+}
+
+impl Request {
+    /// The tap that was named.
+    pub fn tap(&self) -> Option<IfName> {
+        match self.action {
+            Action::Up { tap, .. } | Action::Down { tap, .. } => Some(tap),
+            Action::Check { tap, .. } => tap,
+            Action::HandOver { .. } => None,
+        }
+    }
+
+    /// The socket over which QEMU expects a tap, if it does.
+    pub fn helper_fd(&self) -> Option<i32> {
+        match self.action {
+            Action::HandOver { fd, .. } => Some(fd),
+            Action::Up { .. } | Action::Check { .. } | Action::Down { .. } => None,
+        }
+    }
+
+    /// Fills in the bridge that the program's own name has, where no option names one:
+    /// `/etc/qemu-ifup.br1` is the program for br1.
+    ///
+    /// # Errors
+    /// What follows the dot is not an interface name.
+    pub fn set_bridge_from_argv0(
+        &mut self,
+        program: Program,
+        argv0: &OsStr,
+    ) -> Result<(), UsageError> {
+        match &mut self.action {
+            Action::Up { options, .. }
+            | Action::HandOver { options, .. }
+            | Action::Check { options, .. }
+                if options.bridge.is_none() =>
+            {
+                options.bridge = bridge_from_argv0(program, argv0)?;
+            }
+            Action::Up { .. }
+            | Action::HandOver { .. }
+            | Action::Check { .. }
+            | Action::Down { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn bridge_from_argv0(program: Program, argv0: &OsStr) -> Result<Option<IfName>, UsageError> {
+    let file_name = argv0
+        .as_bytes()
+        .rsplit(|&b| b == b'/')
+        .next()
+        .unwrap_or_default();
+    let after_name = file_name.strip_prefix(program.name().as_bytes());
+    let bridge = after_name.and_then(|rest| rest.strip_prefix(b"."));
+    bridge
+        .map(|name| parse_if_name(OsStr::from_bytes(name)))
+        .transpose()
+}

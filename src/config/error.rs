@@ -1,0 +1,67 @@
+//! What can be wrong with the command line and the configuration files.
+
+use std::fmt::{self, Display};
+
+use crate::config::acl::AclError;
+use crate::escape::Escaped;
+use crate::model::if_name::IfNameError;
+use crate::sys::error::SysError;
+
+/// The command line is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageError {
+    /// An option, or a combination of options; why.
+    Syntax(String),
+    /// A word is not an interface name.
+    InvalidName {
+        /// The word.
+        given: Vec<u8>,
+        /// Why not.
+        reason: IfNameError,
+    },
+}
+
+impl Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(reason) => f.write_str(reason),
+            Self::InvalidName { given, reason } => write!(
+                f,
+                "'{}' is no interface name: {reason}",
+                Escaped::truncated(given)
+            ),
+        }
+    }
+}
+
+/// A line of /etc/qemu-ifup.conf cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfError {
+    /// The line, from 1.
+    pub line: usize,
+    /// Why not.
+    pub reason: String,
+}
+
+/// One of root's files cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// It cannot be read, for want of memory or descriptors.
+    Read {
+        /// The file.
+        path: &'static str,
+        /// Why not.
+        reason: SysError,
+    },
+    /// It is not a plain file that root owns and nobody else may write to.
+    Untrusted {
+        /// The file.
+        path: &'static str,
+        /// Why not.
+        reason: SysError,
+    },
+    /// A line of /etc/qemu-ifup.conf.
+    Conf(ConfError),
+    /// A line of /etc/qemu/bridge.conf, or of a file that it includes.
+    Acl(AclError),
+}

@@ -1,0 +1,253 @@
+//! The options that say what a tap is to be like: the same on the command line and in /etc/qemu-ifup.conf.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use lexopt::Arg;
+
+use crate::config::error::UsageError;
+use crate::escape::Escaped;
+use crate::model::addr::IpPrefix;
+use crate::model::if_name::IfName;
+use crate::model::link::{MAX_MTU, MIN_MTU};
+use crate::model::parse_decimal;
+use crate::model::spec::{NameOrId, TapAccess};
+use crate::model::vlan::{parse_vid, parse_vid_list};
+
+/// What a tap is to be like; all may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TapOptions {
+    /// --bridge
+    pub bridge: Option<IfName>,
+    /// --owner or --group
+    pub access: Option<TapAccess<NameOrId>>,
+    /// --multi-queue
+    pub multi_queue: bool,
+    /// --mtu
+    pub mtu: Option<u32>,
+    /// --create-bridge
+    pub create_bridge: bool,
+    /// --address, each time
+    pub addresses: Vec<IpPrefix>,
+    /// --isolated
+    pub isolated: bool,
+    /// --pvid
+    pub pvid: Option<u16>,
+    /// --vlans, in order
+    pub vlans: Vec<u16>,
+    /// --wait, in seconds
+    pub wait: Option<u32>,
+    /// --max-taps
+    pub max_taps: Option<u32>,
+}
+
+impl TapOptions {
+    /// These options, and for those that are not given, `defaults`.
+    #[must_use]
+    pub fn with_defaults(self, defaults: Self) -> Self {
+        Self {
+            bridge: self.bridge.or(defaults.bridge),
+            access: self.access.or(defaults.access),
+            multi_queue: self.multi_queue || defaults.multi_queue,
+            mtu: self.mtu.or(defaults.mtu),
+            create_bridge: self.create_bridge || defaults.create_bridge,
+            addresses: or_if_empty(self.addresses, defaults.addresses),
+            isolated: self.isolated || defaults.isolated,
+            pvid: self.pvid.or(defaults.pvid),
+            vlans: or_if_empty(self.vlans, defaults.vlans),
+            wait: self.wait.or(defaults.wait),
+            max_taps: self.max_taps.or(defaults.max_taps),
+        }
+    }
+}
+
+fn or_if_empty<T>(given: Vec<T>, defaults: Vec<T>) -> Vec<T> {
+    if given.is_empty() { defaults } else { given }
+}
+
+/// The longest time to wait, in seconds: an hour.
+const MAX_WAIT: u32 = 3600;
+
+/// Parses words that may be nothing but the options of [`TapOptions`].
+///
+/// # Errors
+/// One of them is not, or its value is wrong.
+pub fn parse_options<I>(words: I) -> Result<TapOptions, UsageError>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut options = TapOptions::default();
+    while let Some(arg) = parser.next()? {
+        let option = OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg))?;
+        option.parse_value(&mut parser, &mut options)?;
+    }
+    Ok(options)
+}
+
+/// The options of [`TapOptions`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OptionKind {
+    Bridge,
+    CreateBridge,
+    Address,
+    Owner,
+    Group,
+    MultiQueue,
+    Mtu,
+    Isolated,
+    Pvid,
+    Vlans,
+    Wait,
+    MaxTaps,
+}
+
+impl OptionKind {
+    pub(super) fn from_arg(arg: &Arg<'_>) -> Option<Self> {
+        match arg {
+            Arg::Short('b') | Arg::Long("bridge" | "br") => Some(Self::Bridge),
+            Arg::Short('u') | Arg::Long("owner") => Some(Self::Owner),
+            Arg::Short('g') | Arg::Long("group") => Some(Self::Group),
+            Arg::Long("multi-queue") => Some(Self::MultiQueue),
+            Arg::Long("mtu") => Some(Self::Mtu),
+            Arg::Long("create-bridge") => Some(Self::CreateBridge),
+            Arg::Long("address") => Some(Self::Address),
+            Arg::Long("isolated") => Some(Self::Isolated),
+            Arg::Long("pvid") => Some(Self::Pvid),
+            Arg::Long("vlans") => Some(Self::Vlans),
+            Arg::Long("wait") => Some(Self::Wait),
+            Arg::Long("max-taps") => Some(Self::MaxTaps),
+            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => None,
+        }
+    }
+
+    pub(super) fn parse_value(
+        self,
+        parser: &mut lexopt::Parser,
+        options: &mut TapOptions,
+    ) -> Result<(), UsageError> {
+        match self {
+            Self::Bridge => options.bridge = Some(parse_if_name(&parser.value()?)?),
+            Self::Owner | Self::Group if options.access.is_some() => {
+                return Err(usage_error(
+                    "a tap is given to one --owner or one --group, not to two",
+                ));
+            }
+            Self::Owner => {
+                let owner = parse_name_or_id("--owner", parser.value()?)?;
+                options.access = Some(TapAccess::Owner(owner));
+            }
+            Self::Group => {
+                let group = parse_name_or_id("--group", parser.value()?)?;
+                options.access = Some(TapAccess::Group(group));
+            }
+            Self::MultiQueue => options.multi_queue = true,
+            Self::Mtu => {
+                options.mtu = Some(parse_u32_in("--mtu", &parser.value()?, MIN_MTU, MAX_MTU)?);
+            }
+            Self::CreateBridge => options.create_bridge = true,
+            Self::Address => {
+                let value = parser.value()?;
+                let expected =
+                    "an address and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
+                let address = value.to_str().and_then(IpPrefix::parse);
+                let address =
+                    address.ok_or_else(|| invalid_value("--address", expected, &value))?;
+                options.addresses.push(address);
+            }
+            Self::Isolated => options.isolated = true,
+            Self::Pvid => {
+                let value = parser.value()?;
+                let expected = "a number from 1 to 4094";
+                let pvid = value.to_str().and_then(parse_vid);
+                options.pvid = Some(pvid.ok_or_else(|| invalid_value("--pvid", expected, &value))?);
+            }
+            Self::Vlans => {
+                let value = parser.value()?;
+                let expected = "numbers from 1 to 4094 and ranges, such as 10,20-29";
+                let vlans = value.to_str().and_then(parse_vid_list);
+                options.vlans = vlans.ok_or_else(|| invalid_value("--vlans", expected, &value))?;
+            }
+            Self::Wait => {
+                options.wait = Some(parse_u32_in("--wait", &parser.value()?, 0, MAX_WAIT)?);
+            }
+            Self::MaxTaps => {
+                let value = parser.value()?;
+                options.max_taps = Some(parse_u32_in("--max-taps", &value, 0, u32::MAX)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parses an interface name.
+pub(super) fn parse_if_name(word: &OsStr) -> Result<IfName, UsageError> {
+    IfName::new(word.as_bytes()).map_err(|reason| UsageError::InvalidName {
+        given: word.as_bytes().to_owned(),
+        reason,
+    })
+}
+
+/// Parses a number within these bounds, for this option.
+pub(super) fn parse_u32_in(
+    option: &str,
+    word: &OsStr,
+    min: u32,
+    max: u32,
+) -> Result<u32, UsageError> {
+    word.to_str()
+        .and_then(parse_decimal)
+        .filter(|n| (min..=max).contains(n))
+        .ok_or_else(|| invalid_value(option, &format!("a number from {min} to {max}"), word))
+}
+
+fn parse_name_or_id(option: &str, word: OsString) -> Result<NameOrId, UsageError> {
+    let digits = !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit);
+    match word.to_str().and_then(parse_decimal) {
+        Some(id) if id != u32::MAX => Ok(NameOrId::Id(id)),
+        None if !digits && !word.is_empty() => Ok(NameOrId::Name(word)),
+        Some(_) | None => {
+            let expected = "a name or a number below 4294967295";
+            Err(invalid_value(option, expected, &word))
+        }
+    }
+}
+
+fn invalid_value(option: &str, expected: &str, word: &OsStr) -> UsageError {
+    let given = Escaped::truncated(word.as_bytes());
+    UsageError::Syntax(format!("{option} takes {expected}, not '{given}'"))
+}
+
+/// An option that does not exist, or not here.
+pub(super) fn unknown_option(arg: &Arg<'_>) -> UsageError {
+    UsageError::Syntax(match arg {
+        Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
+        Arg::Long(word) => format!("unknown option --{}", Escaped::truncated(word.as_bytes())),
+        Arg::Value(word) => format!("unexpected '{}'", Escaped::truncated(word.as_bytes())),
+    })
+}
+
+/// Any other mistake.
+pub(super) fn usage_error(reason: &str) -> UsageError {
+    UsageError::Syntax(reason.to_owned())
+}
+
+/// lexopt's own errors, all of which are about words of the caller, with those escaped.
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        use lexopt::Error::{MissingValue, UnexpectedValue};
+        let escaped = |text: &str| Escaped::truncated(text.as_bytes()).to_string();
+        Self::Syntax(
+            if let MissingValue {
+                option: Some(option),
+            } = &error
+            {
+                format!("{} needs a value", escaped(option))
+            } else if let UnexpectedValue { option, .. } = &error {
+                format!("{} takes no value", escaped(option))
+            } else {
+                escaped(&error.to_string())
+            },
+        )
+    }
+}

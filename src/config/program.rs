@@ -1,0 +1,42 @@
+//! Which of the two programs runs, and how much it prints.
+
+use crate::config::help::{IFDOWN_HELP, IFUP_HELP};
+
+/// Which of the two programs runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// qemu-ifup
+    Ifup,
+    /// qemu-ifdown
+    Ifdown,
+}
+
+impl Program {
+    /// Its name, as messages and the log have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ifup => "qemu-ifup",
+            Self::Ifdown => "qemu-ifdown",
+        }
+    }
+
+    /// The text of `--help`.
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Ifup => IFUP_HELP,
+            Self::Ifdown => IFDOWN_HELP,
+        }
+    }
+}
+
+/// How much is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Errors and notices.
+    #[default]
+    Normal,
+    /// Every step as well.
+    Verbose,
+}

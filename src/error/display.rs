@@ -1,0 +1,121 @@
+//! What is said of an error: "cannot", the action, and the reason.
+
+use std::fmt::{self, Display};
+
+use crate::config::acl::AclError;
+use crate::config::conf::CONF_FILE;
+use crate::config::error::ConfError;
+use crate::error::Error;
+use crate::escape::Escaped;
+use crate::model::if_name::IfName;
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => Display::fmt(error, f),
+            Self::UnknownName { name, file, .. } => write!(
+                f,
+                "cannot look up '{}': not in {file}",
+                Escaped::truncated(name)
+            ),
+            Self::InvalidEnv { variable, value } => write!(
+                f,
+                "cannot tell the invoking user: {variable} is '{}'",
+                Escaped::truncated(value)
+            ),
+            Self::ReadFile { path, reason } => write!(f, "cannot read {path}: {reason}"),
+            Self::WriteOutput(reason) => write!(f, "cannot write the output: {reason}"),
+            Self::MissingCapNetAdmin => {
+                f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN)")
+            }
+            Self::Denied { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
+            Self::QuotaExceeded { access, max } => write!(
+                f,
+                "cannot create it: {access} has {max} taps, as many as a user may have"
+            ),
+            Self::Acl(AclError { location, kind }) => {
+                write!(f, "cannot tell what is allowed: {location}: {kind}")
+            }
+            Self::Conf(ConfError { line, reason }) => {
+                write!(f, "cannot rely on {CONF_FILE}:{line}: {reason}")
+            }
+            Self::UntrustedFile { path, reason } => write!(f, "cannot rely on {path}: {reason}"),
+            Self::InvalidHelperFd { fd, reason } => {
+                write!(f, "cannot hand a tap over descriptor {fd}: {reason}")
+            }
+            Self::NoSuchBridge { name, existing } => no_such_bridge(f, *name, existing),
+            Self::NotABridge { name, kind } => write!(
+                f,
+                "cannot attach to {name}: it is not a bridge but {}",
+                Escaped(kind.to_string().as_bytes())
+            ),
+            Self::VlanFilteringOff(name) => write!(
+                f,
+                "cannot set VLANs: {name} does not filter them (vlan_filtering is off)"
+            ),
+            Self::BridgeExists(name) => write!(
+                f,
+                "cannot create the bridge {name}: somebody else created it at the same moment"
+            ),
+            Self::BridgeFull(name) => write!(f, "cannot attach to {name}: the bridge is full"),
+            Self::NotATap { kind, .. } => write!(
+                f,
+                "cannot use it: it is not a tap but {}",
+                Escaped(kind.to_string().as_bytes())
+            ),
+            Self::TapImmutable { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
+            Self::TapBusy { action, .. } => {
+                write!(f, "cannot {action}: another program has it open")
+            }
+            Self::TapExists(name) => write!(
+                f,
+                "cannot create {name}: somebody else created it at the same moment"
+            ),
+            Self::TapContested {
+                action,
+                reason,
+                rollback_errors,
+                ..
+            } => {
+                write!(f, "cannot {action}: {reason}")?;
+                add_rollback_errors(f, rollback_errors)
+            }
+            Self::TunDevice(errno) => write!(f, "cannot use /dev/net/tun: {}", errno.desc()),
+            Self::ForwardingTimeout {
+                state,
+                rollback_errors,
+                ..
+            } => {
+                write!(f, "cannot wait until it forwards: it is still {state}")?;
+                add_rollback_errors(f, rollback_errors)
+            }
+            Self::StepFailed {
+                action,
+                reason,
+                rollback_errors,
+            } => {
+                write!(f, "cannot {action}: {reason}")?;
+                add_rollback_errors(f, rollback_errors)
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// With the bridges that exist, or the first eight of them.
+fn no_such_bridge(f: &mut fmt::Formatter<'_>, name: IfName, existing: &[IfName]) -> fmt::Result {
+    write!(f, "cannot attach to {name}: no such bridge")?;
+    for (position, other) in existing.iter().take(8).enumerate() {
+        let before = if position == 0 { " (there is " } else { ", " };
+        write!(f, "{before}{other}")?;
+    }
+    f.write_str(if existing.is_empty() { "" } else { ")" })
+}
+
+fn add_rollback_errors(f: &mut fmt::Formatter<'_>, errors: &[String]) -> fmt::Result {
+    for error in errors {
+        write!(f, "; not undone: {error}")?;
+    }
+    Ok(())
+}

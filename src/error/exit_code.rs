@@ -1,0 +1,69 @@
+//! The exit codes, and which error ends with which.
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::sys::error::SysError;
+
+/// The exit codes. They are stable: QEMU prints 256 times the code and nothing else, and people search for that number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// The work is done.
+    Success = 0,
+    /// Something that nobody foresaw.
+    Unexpected = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The caller may not do this.
+    NotPermitted = 3,
+    /// The bridge is missing, is not a bridge, or is full.
+    Bridge = 4,
+    /// The interface is not a usable tap.
+    Tap = 5,
+    /// /dev/net/tun cannot be used.
+    Tun = 6,
+    /// The kernel refused a step.
+    Kernel = 7,
+    /// The configuration or the ACL file cannot be relied on.
+    Configuration = 8,
+    /// The port does not forward in time.
+    Timeout = 9,
+}
+
+impl Error {
+    /// The exit code that stands for this.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_)
+            | Self::UnknownName { .. }
+            | Self::InvalidEnv { .. }
+            | Self::InvalidHelperFd { .. } => ExitCode::Usage,
+            Self::ReadFile { .. } | Self::WriteOutput(_) => ExitCode::Unexpected,
+            Self::MissingCapNetAdmin | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
+                ExitCode::NotPermitted
+            }
+            Self::Acl(_) | Self::Conf(_) | Self::UntrustedFile { .. } => ExitCode::Configuration,
+            Self::NoSuchBridge { .. }
+            | Self::NotABridge { .. }
+            | Self::VlanFilteringOff(_)
+            | Self::BridgeExists(_)
+            | Self::BridgeFull(_) => ExitCode::Bridge,
+            Self::NotATap { .. }
+            | Self::TapImmutable { .. }
+            | Self::TapBusy { .. }
+            | Self::TapExists(_)
+            | Self::TapContested { .. } => ExitCode::Tap,
+            Self::TunDevice(_) => ExitCode::Tun,
+            Self::StepFailed { reason, .. } => match reason {
+                SysError::Errno {
+                    errno: Errno::EPERM | Errno::EACCES,
+                    ..
+                } => ExitCode::NotPermitted,
+                SysError::Errno { .. } | SysError::NotApplied => ExitCode::Kernel,
+                SysError::Protocol(_) | SysError::Invalid(_) => ExitCode::Unexpected,
+            },
+            Self::ForwardingTimeout { .. } => ExitCode::Timeout,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! [`Error`]: everything that can go wrong. [`display`] has what is said of it, [`hint`] what helps, [`exit_code`] the code.
+
+pub mod display;
+pub mod exit_code;
+pub mod hint;
+
+use nix::errno::Errno;
+
+use crate::config::acl::AclError;
+use crate::config::error::{ConfError, ConfigError, UsageError};
+use crate::model::bridge::PortState;
+use crate::model::if_name::IfName;
+use crate::model::link::LinkKind;
+use crate::model::spec::TapAccess;
+use crate::sys::error::SysError;
+
+/// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The command line is wrong.
+    Usage(UsageError),
+    /// A user or a group is not known.
+    UnknownName {
+        /// The name.
+        name: Vec<u8>,
+        /// Where it was looked for.
+        file: &'static str,
+        /// How to name it by number instead.
+        instead: &'static str,
+    },
+    /// A variable of the environment that should name the invoking user does not.
+    InvalidEnv {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: Vec<u8>,
+    },
+    /// A file of the system cannot be read.
+    ReadFile {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        reason: SysError,
+    },
+    /// Standard output cannot be written.
+    WriteOutput(SysError),
+    /// The caller is not root, and the program has no privilege to lend.
+    MissingCapNetAdmin,
+    /// Root's rules do not let this caller do it.
+    Denied {
+        /// What was refused.
+        action: String,
+        /// The rule.
+        reason: String,
+        /// What would make it possible.
+        hint: String,
+    },
+    /// Those who would get the tap have as many as they may.
+    QuotaExceeded {
+        /// Who.
+        access: TapAccess<u32>,
+        /// How many they may have.
+        max: u32,
+    },
+    /// The ACL cannot be relied on.
+    Acl(AclError),
+    /// The configuration cannot be relied on.
+    Conf(ConfError),
+    /// One of root's files cannot be read, or others than root may write to it.
+    UntrustedFile {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        reason: SysError,
+    },
+    /// --fd is not a Unix socket.
+    InvalidHelperFd {
+        /// The descriptor.
+        fd: i32,
+        /// Why not.
+        reason: SysError,
+    },
+    /// There is no such bridge.
+    NoSuchBridge {
+        /// Its name.
+        name: IfName,
+        /// The bridges that exist.
+        existing: Vec<IfName>,
+    },
+    /// The interface that was named as the bridge is not one.
+    NotABridge {
+        /// The interface.
+        name: IfName,
+        /// What it is.
+        kind: LinkKind,
+    },
+    /// The bridge does not filter VLANs.
+    VlanFilteringOff(IfName),
+    /// Somebody else created the bridge between the look and our own request.
+    BridgeExists(IfName),
+    /// The bridge has no room for another port.
+    BridgeFull(IfName),
+    /// The interface is not a tap.
+    NotATap {
+        /// The interface.
+        name: IfName,
+        /// What it is.
+        kind: LinkKind,
+    },
+    /// The tap exists and cannot be given the queues, owner or group that were asked for.
+    TapImmutable {
+        /// The tap.
+        name: IfName,
+        /// What cannot be done.
+        action: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Another program has the tap open, and only that one could do this.
+    TapBusy {
+        /// The tap.
+        name: IfName,
+        /// What cannot be done.
+        action: String,
+    },
+    /// Somebody else created the tap between the look and our own request.
+    TapExists(IfName),
+    /// Somebody else acts on the tap at the same moment.
+    TapContested {
+        /// The tap.
+        name: IfName,
+        /// The step that failed.
+        action: String,
+        /// What somebody did.
+        reason: &'static str,
+        /// What could not be rolled back, each an action and a reason.
+        rollback_errors: Vec<String>,
+    },
+    /// /dev/net/tun cannot be used.
+    TunDevice(Errno),
+    /// The port does not forward in time.
+    ForwardingTimeout {
+        /// The bridge that it is a port of.
+        bridge: IfName,
+        /// Its state.
+        state: PortState,
+        /// What could not be rolled back, each an action and a reason.
+        rollback_errors: Vec<String>,
+    },
+    /// A step failed for any other reason.
+    StepFailed {
+        /// The step.
+        action: String,
+        /// The reason.
+        reason: SysError,
+        /// What could not be rolled back, each an action and a reason.
+        rollback_errors: Vec<String>,
+    },
+}
+
+impl Error {
+    /// A step that failed where there was nothing to roll back.
+    pub fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
+        Self::StepFailed {
+            action: action.into(),
+            reason: reason.into(),
+            rollback_errors: Vec::new(),
+        }
+    }
+}
+
+impl From<UsageError> for Error {
+    fn from(error: UsageError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Read { path, reason } => Self::failed(format!("read {path}"), reason),
+            ConfigError::Untrusted { path, reason } => Self::UntrustedFile { path, reason },
+            ConfigError::Conf(error) => Self::Conf(error),
+            ConfigError::Acl(error) => Self::Acl(error),
+        }
+    }
+}

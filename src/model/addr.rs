@@ -1,0 +1,73 @@
+//! Ethernet addresses, and IP addresses with their prefix.
+
+use std::fmt::{self, Display};
+use std::net::IpAddr;
+
+use crate::model::parse_decimal;
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// The same address with 0xfe as its first byte.
+    ///
+    /// A bridge that was given no address takes the lowest of its ports; an address that starts with 0xfe (locally
+    /// administered, and higher than any real card's) never is the lowest one beside a real uplink.
+    #[must_use]
+    pub fn with_fe_prefix(self) -> Self {
+        let [_, rest @ ..] = self.0;
+        Self::fe_from(rest)
+    }
+
+    /// An address of 0xfe and these five bytes.
+    #[must_use]
+    pub fn fe_from(rest: [u8; 5]) -> Self {
+        Self::from_parts(0xfe, rest)
+    }
+
+    /// An address of 0x02, the plainest locally administered one, and these five bytes.
+    #[must_use]
+    pub fn locally_administered(rest: [u8; 5]) -> Self {
+        Self::from_parts(0x02, rest)
+    }
+
+    fn from_parts(first: u8, rest: [u8; 5]) -> Self {
+        let [b, c, d, e, f] = rest;
+        Self([first, b, c, d, e, f])
+    }
+}
+
+impl Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// An IP address of an interface, with the length of its network's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpPrefix {
+    /// The address.
+    pub ip: IpAddr,
+    /// The prefix length in bits.
+    pub prefix: u8,
+}
+
+impl IpPrefix {
+    /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ip, prefix) = text.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        let longest = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix = u8::try_from(parse_decimal(prefix)?).ok()?;
+        let usable = prefix <= longest && !ip.is_unspecified() && !ip.is_multicast();
+        usable.then_some(Self { ip, prefix })
+    }
+}
+
+impl Display for IpPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}

@@ -1,0 +1,154 @@
+//! Interfaces, as RTM_NEWLINK shows them.
+
+use std::fmt::{self, Display};
+
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{BridgeInfo, BridgePortInfo};
+use crate::model::if_name::IfName;
+use crate::model::spec::TapAccess;
+
+/// The kernel's ifindex. It stays when the interface is renamed, which is why every change is addressed by it and never
+/// by name.
+pub type IfIndex = u32;
+
+/// The smallest MTU of a tap (`ETH_MIN_MTU` in linux/if_ether.h).
+pub const MIN_MTU: u32 = 68;
+/// The largest MTU of a tap: 65535 less an Ethernet header (drivers/net/tun.c, `MAX_MTU`).
+pub const MAX_MTU: u32 = 65521;
+/// Below this the kernel runs no IPv6 on an interface (RFC 8200, `IPV6_MIN_MTU` in linux/ipv6.h).
+pub const MIN_IPV6_MTU: u32 = 1280;
+
+/// How the kernel generates IPv6 link-local addresses on an interface (`IN6_ADDR_GEN_MODE_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddrGenMode {
+    /// From its MAC.
+    Eui64,
+    /// Not at all.
+    None,
+    /// From a secret.
+    StablePrivacy,
+    /// At random.
+    Random,
+}
+
+impl AddrGenMode {
+    /// The word that ip(8) has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eui64 => "eui64",
+            Self::None => "none",
+            Self::StablePrivacy => "stable_secret",
+            Self::Random => "random",
+        }
+    }
+}
+
+/// An interface by ifindex, with the name it had when it was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkRef {
+    /// Its ifindex, by which it is addressed.
+    pub index: IfIndex,
+    /// Its name, for messages.
+    pub name: IfName,
+}
+
+/// What the kernel says of a tap beyond what it says of every interface (`IFLA_TUN_*` in linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TapInfo {
+    /// The uid that may open it, if it is limited to one.
+    pub owner: Option<u32>,
+    /// The gid that may open it, if it is limited to one.
+    pub group: Option<u32>,
+    /// Frames are preceded by protocol information.
+    pub packet_info: bool,
+    /// Frames are preceded by a virtio-net header.
+    pub vnet_hdr: bool,
+    /// It outlives the programs that have it open.
+    pub persistent: bool,
+    /// Several queues can be opened at once.
+    pub multi_queue: bool,
+    /// How many queues are open, disabled ones included. None for a tap with one queue, where the kernel does not count.
+    pub queues: Option<u32>,
+}
+
+impl TapInfo {
+    /// Who may open it; None where everybody may.
+    pub fn access(&self) -> Option<TapAccess<u32>> {
+        match (self.owner, self.group) {
+            (Some(uid), _) => Some(TapAccess::Owner(uid)),
+            (None, Some(gid)) => Some(TapAccess::Group(gid)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// What an interface is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A tap.
+    Tap(TapInfo),
+    /// A tun: the same driver, but packets instead of frames.
+    Tun,
+    /// A bridge.
+    Bridge(BridgeInfo),
+    /// Any other kind (`IFLA_INFO_KIND`), as the kernel names it.
+    Other(String),
+    /// An interface without a kind, such as a network card.
+    Unset,
+}
+
+impl Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tap(_) => f.write_str("a tap"),
+            Self::Tun => f.write_str("a tun interface"),
+            Self::Bridge(_) => f.write_str("a bridge"),
+            Self::Other(kind) => write!(f, "an interface of kind {kind}"),
+            Self::Unset => f.write_str("a network card or other plain interface"),
+        }
+    }
+}
+
+/// An interface as one RTM_NEWLINK shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its ifindex.
+    pub index: IfIndex,
+    /// Its name.
+    pub name: IfName,
+    /// What it is.
+    pub kind: LinkKind,
+    /// The longest packet it sends, in bytes without the Ethernet header.
+    pub mtu: u32,
+    /// Its Ethernet address, if it has one.
+    pub address: Option<MacAddr>,
+    /// It is administratively up (`IFF_UP`).
+    pub up: bool,
+    /// It has a carrier. A tap gets one when a program opens it, but whoever has it open can switch that off.
+    pub carrier: bool,
+    /// The ifindex of the interface that it is a port of.
+    pub master: Option<IfIndex>,
+    /// How it gets link-local addresses; None where it has no IPv6.
+    pub addr_gen_mode: Option<AddrGenMode>,
+    /// What it is as a port, if it is one of a bridge.
+    pub port: Option<BridgePortInfo>,
+}
+
+impl Link {
+    /// Whether a program has the tap open: by its count of queues, and where the kernel has none, as far as its carrier
+    /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
+    pub fn is_open(&self) -> bool {
+        match &self.kind {
+            LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
+            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
+        }
+    }
+
+    /// The interface by ifindex and name.
+    pub fn link_ref(&self) -> LinkRef {
+        LinkRef {
+            index: self.index,
+            name: self.name,
+        }
+    }
+}

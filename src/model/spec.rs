@@ -1,0 +1,122 @@
+//! What is wanted of a tap and its bridge port.
+
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+
+use crate::model::addr::IpPrefix;
+use crate::model::if_name::IfName;
+use crate::model::vlan::PortVlan;
+
+/// A user or a group as it was written: to be looked up, or already a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameOrId {
+    /// A uid or gid; never the kernel's "no id", 4294967295.
+    Id(u32),
+    /// A name of /etc/passwd or /etc/group.
+    Name(OsString),
+}
+
+/// Who may open a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapAccess<T> {
+    /// One user.
+    Owner(T),
+    /// The members of one group.
+    Group(T),
+}
+
+impl Display for TapAccess<u32> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner(uid) => write!(f, "uid {uid}"),
+            Self::Group(gid) => write!(f, "gid {gid}"),
+        }
+    }
+}
+
+/// What is wanted of a tap that is to be brought up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapSpec {
+    /// Its name.
+    pub tap: IfName,
+    /// The bridge to attach to.
+    pub bridge: IfName,
+    /// Who may open it, where that was said.
+    pub access: Option<TapAccess<u32>>,
+    /// It takes several queues.
+    pub multi_queue: bool,
+    /// Its MTU, if it is not to be the bridge's.
+    pub mtu: Option<u32>,
+    /// Create the bridge, with these addresses, if it does not exist.
+    pub create_bridge: Option<Vec<IpPrefix>>,
+    /// The port may not talk to other isolated ports.
+    pub isolated: bool,
+    /// The VLANs of the port, if they matter.
+    pub vlans: Option<VlanSpec>,
+    /// Wait until it forwards, for this many seconds at most.
+    pub wait: Option<u32>,
+    /// How many taps an unprivileged caller may have, if root has said so.
+    pub max_taps: Option<u32>,
+    /// Root's configuration has a line for names such as this.
+    pub name_configured: bool,
+}
+
+/// What is wanted of the VLANs of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VlanSpec {
+    /// The untagged VLAN, if it is not to be the one that the port has.
+    pub pvid: Option<u16>,
+    /// The tagged VLANs.
+    pub tagged: Vec<u16>,
+}
+
+impl VlanSpec {
+    /// All VLANs that a port with `current` is to have, and no others; in order.
+    ///
+    /// An untagged VLAN that is not named stays; every other VLAN goes, since one that nobody asked for is a way around
+    /// those that somebody did.
+    pub fn resolve(&self, current: &[PortVlan]) -> Vec<PortVlan> {
+        let mut wanted: Vec<PortVlan> = match self.pvid {
+            Some(vid) => vec![PortVlan::untagged(vid)],
+            None => current.iter().filter(|vlan| vlan.pvid).copied().collect(),
+        };
+        for &vid in &self.tagged {
+            if wanted.iter().all(|vlan| vlan.vid != vid) {
+                wanted.push(PortVlan::tagged(vid));
+            }
+        }
+        wanted.sort_unstable();
+        wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_gets_what_was_asked_for_and_nothing_else() {
+        let before = [PortVlan::untagged(1), PortVlan::tagged(7)];
+        let spec = |pvid, tagged: &[u16]| VlanSpec {
+            pvid,
+            tagged: tagged.to_vec(),
+        };
+        assert_eq!(
+            spec(Some(10), &[]).resolve(&before),
+            [PortVlan::untagged(10)]
+        );
+        assert_eq!(
+            spec(None, &[10, 20]).resolve(&before),
+            [
+                PortVlan::untagged(1),
+                PortVlan::tagged(10),
+                PortVlan::tagged(20)
+            ]
+        );
+        assert_eq!(
+            spec(Some(10), &[10, 20]).resolve(&before),
+            [PortVlan::untagged(10), PortVlan::tagged(20)],
+            "the untagged VLAN named among the tagged ones stays untagged"
+        );
+    }
+}

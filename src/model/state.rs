@@ -1,0 +1,37 @@
+//! The state that a plan starts from.
+
+use crate::model::if_name::IfName;
+use crate::model::link::{IfIndex, Link, LinkRef};
+use crate::model::vlan::PortVlan;
+
+/// Random bytes. They are no secret, and need only differ between hosts and runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NewIds {
+    /// For the MAC of a tap.
+    pub tap: [u8; 5],
+    /// For the MAC of a bridge.
+    pub bridge: [u8; 5],
+    /// The ifindex of a bridge: one that nobody has.
+    pub index: IfIndex,
+}
+
+/// All that a plan rests on, observed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentState {
+    /// The tap, if it exists.
+    pub tap: Option<Link>,
+    /// What the tap is a port of.
+    pub master: Option<LinkRef>,
+    /// The interface that was named as the bridge, if it was looked for and exists.
+    pub bridge: Option<Link>,
+    /// The other bridges, where the one that was named does not exist.
+    pub bridges: Vec<IfName>,
+    /// The VLANs of the tap as a port, where they were asked for; in order.
+    pub vlans: Vec<PortVlan>,
+    /// The kernel has IPv6.
+    pub ipv6: bool,
+    /// This program has the tap open: QEMU passed its descriptor on, or the tap was created to be handed over.
+    pub has_fd: bool,
+    /// For what is to be created.
+    pub ids: NewIds,
+}

@@ -1,0 +1,116 @@
+//! VLANs of a bridge port, and lists of VLAN IDs.
+
+use crate::model::parse_decimal;
+
+/// The VLAN IDs that exist: 0 and 4095 are reserved (IEEE 802.1Q; `VLAN_VID_MASK` in linux/if_bridge.h).
+pub const VID_RANGE: std::ops::RangeInclusive<u16> = 1..=4094;
+
+/// One VLAN that a port is a member of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortVlan {
+    /// Its ID.
+    pub vid: u16,
+    /// Untagged frames that come in belong to it: it is the port's PVID.
+    pub pvid: bool,
+    /// Its frames go out untagged.
+    pub untagged: bool,
+}
+
+impl PortVlan {
+    /// The VLAN of untagged frames, in and out.
+    pub fn untagged(vid: u16) -> Self {
+        Self {
+            vid,
+            pvid: true,
+            untagged: true,
+        }
+    }
+
+    /// A VLAN whose frames are tagged.
+    pub fn tagged(vid: u16) -> Self {
+        Self {
+            vid,
+            pvid: false,
+            untagged: false,
+        }
+    }
+}
+
+/// Parses a list such as `10,20-29`.
+pub fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
+    let mut vids = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let range = parse_vid(first)?..=parse_vid(last)?;
+        if range.is_empty() {
+            return None;
+        }
+        vids.extend(range);
+    }
+    vids.sort_unstable();
+    vids.dedup();
+    Some(vids)
+}
+
+/// Parses one VLAN ID.
+pub fn parse_vid(text: &str) -> Option<u16> {
+    let vid = u16::try_from(parse_decimal(text)?).ok()?;
+    VID_RANGE.contains(&vid).then_some(vid)
+}
+
+/// The VLANs of `these` that are not among `others`.
+pub fn difference(these: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
+    let left = these.iter().filter(|vlan| !others.contains(vlan));
+    left.copied().collect()
+}
+
+/// Groups VLANs that differ in nothing but consecutive IDs, as bridge(8) writes them: `(first, last ID)`.
+pub fn group_ranges(vlans: &[PortVlan]) -> Vec<(PortVlan, u16)> {
+    let mut ranges: Vec<(PortVlan, u16)> = Vec::new();
+    for &vlan in vlans {
+        match ranges.last_mut() {
+            Some((first, last))
+                if *last + 1 == vlan.vid
+                    && !vlan.pvid
+                    && !first.pvid
+                    && first.untagged == vlan.untagged =>
+            {
+                *last = vlan.vid;
+            }
+            Some(_) | None => ranges.push((vlan, vlan.vid)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_whole_or_not_at_all() {
+        assert_eq!(parse_vid_list("10"), Some(vec![10]));
+        assert_eq!(parse_vid_list("20-22,10,21"), Some(vec![10, 20, 21, 22]));
+        assert_eq!(parse_vid_list("1-4094").map(|l| l.len()), Some(4094));
+        for wrong in [
+            "", ",", "10,", "0", "4095", "5-4", "a", "+1", "1-2-3", "-1", " 1", "1-",
+        ] {
+            assert_eq!(parse_vid_list(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn consecutive_ids_are_grouped_for_people() {
+        let vlans = [
+            PortVlan::untagged(9),
+            PortVlan::tagged(10),
+            PortVlan::tagged(11),
+            PortVlan::tagged(13),
+        ];
+        let ranges: Vec<(u16, u16)> = group_ranges(&vlans)
+            .iter()
+            .map(|(v, last)| (v.vid, *last))
+            .collect();
+        assert_eq!(ranges, [(9, 9), (10, 11), (13, 13)]);
+    }
+}

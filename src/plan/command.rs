@@ -1,0 +1,108 @@
+//! Each step as the ip(8) and bridge(8) commands that do the same.
+
+use crate::escape::ShellQuoted;
+use crate::model::change::NewBridge;
+use crate::model::if_name::IfName;
+use crate::model::spec::TapAccess;
+use crate::model::vlan::{PortVlan, difference, group_ranges};
+use crate::plan::step::Step;
+
+impl Step {
+    /// The command that does the same, as a line for sh; a comment where there is none.
+    pub fn ip_command(&self, tap: IfName) -> String {
+        let dev = ShellQuoted(tap.as_bytes());
+        match self {
+            Self::CreateBridge(bridge) => create_bridge(bridge),
+            Self::DeleteBridge(bridge) => {
+                let bridge = ShellQuoted(bridge.link.name.as_bytes());
+                format!("ip link delete dev {bridge}")
+            }
+            Self::CheckQuota {
+                access,
+                max,
+                created,
+            } => {
+                let more = if *created { "more than " } else { "" };
+                format!("# refused where {access} has {more}{max} taps")
+            }
+            Self::CreateTap {
+                access,
+                multi_queue,
+            } => {
+                let queues = if *multi_queue { " multi_queue" } else { "" };
+                let (word, id) = match access {
+                    TapAccess::Owner(uid) => ("user", uid),
+                    TapAccess::Group(gid) => ("group", gid),
+                };
+                format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
+            }
+            Self::SetLink(update) => format!("ip link set dev {dev}{}", update.ip_link_args()),
+            Self::SetPort(update) => {
+                let on_off = |on| if on { "on" } else { "off" };
+                let isolated = update.isolated.map(on_off);
+                let isolated = isolated.map(|word| format!(" isolated {word}"));
+                format!("bridge link set dev {dev}{}", isolated.unwrap_or_default())
+            }
+            Self::SetVlans { from, to } => set_vlans(dev, from, to),
+            Self::SetAccess { access, has_fd } => {
+                let how = if *has_fd {
+                    "QEMU's own descriptor"
+                } else {
+                    "TUNSETOWNER or TUNSETGROUP"
+                };
+                format!(
+                    "# {dev} is given to {access} through {how}; ip(8) cannot do that to a tap that exists"
+                )
+            }
+            Self::Up(_) => format!("ip link set dev {dev} up"),
+            Self::WaitForwarding { seconds, .. } => format!(
+                "# {dev} is waited for until it forwards, {seconds} s at most; ip(8) cannot do that"
+            ),
+            Self::PassFd => {
+                format!("# {dev} is handed over to QEMU (SCM_RIGHTS) and goes when QEMU does")
+            }
+            Self::SetPersist => format!(
+                "# {dev} stays from here on (TUNSETPERSIST); ip tuntap add did that at once"
+            ),
+            Self::DeleteTap => format!("ip link delete dev {dev}"),
+        }
+    }
+}
+
+fn create_bridge(new: &NewBridge) -> String {
+    let bridge = ShellQuoted(new.link.name.as_bytes());
+    let mac = new.mac;
+    let filtering = if new.vlan_filtering {
+        " vlan_filtering 1"
+    } else {
+        ""
+    };
+    let mut lines = vec![format!(
+        "ip link add name {bridge} address {mac} type bridge stp_state 0 forward_delay 0{filtering}"
+    )];
+    let addresses = new.addresses.iter();
+    lines.extend(addresses.map(|address| format!("ip address add {address} dev {bridge}")));
+    lines.push(format!("ip link set dev {bridge} up"));
+    lines.join("\n")
+}
+
+/// The old VLANs go first, since a port has one PVID.
+fn set_vlans(dev: ShellQuoted<'_>, from: &[PortVlan], to: &[PortVlan]) -> String {
+    let mut lines = Vec::new();
+    for (verb, these, others) in [("del", from, to), ("add", to, from)] {
+        for (vlan, last) in group_ranges(&difference(these, others)) {
+            let mut line = format!("bridge vlan {verb} dev {dev} vid {}", vlan.vid);
+            if last != vlan.vid {
+                line += &format!("-{last}");
+            }
+            if verb == "add" && vlan.pvid {
+                line += " pvid";
+            }
+            if verb == "add" && vlan.untagged {
+                line += " untagged";
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,98 @@
+//! What is said of a plan that was carried out.
+
+use std::fmt::{self, Display};
+
+use crate::model::if_name::IfName;
+use crate::model::spec::TapAccess;
+
+/// Something worth saying that is no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Up on that bridge already, with everything as it should be.
+    AlreadyUp(IfName),
+    /// It was a port of another interface before.
+    Moved {
+        /// The other one.
+        from: IfName,
+        /// The bridge.
+        to: IfName,
+    },
+    /// It was not waited for, since nothing forwards until a program has it open.
+    NotWaited,
+    /// It is gone already.
+    Gone,
+    /// It is down and in no bridge already.
+    AlreadyDown,
+    /// It is not persistent and goes with the program that has it open.
+    NotPersistent,
+}
+
+impl Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyUp(bridge) => write!(f, "already up on {bridge}, nothing to do"),
+            Self::Moved { from, to } => write!(f, "moved from {from} to {to}"),
+            Self::NotWaited => {
+                f.write_str("not waited for: it forwards only while a program has it open")
+            }
+            Self::Gone => f.write_str("does not exist (any more), nothing to do"),
+            Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
+            Self::NotPersistent => f.write_str(
+                "not deleted: it is not persistent and goes with the program that has it open",
+            ),
+        }
+    }
+}
+
+/// What the tap is afterwards, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Up on a bridge.
+    Up {
+        /// The bridge.
+        bridge: IfName,
+        /// Who may open it; None is everybody.
+        access: Option<TapAccess<u32>>,
+    },
+    /// Down.
+    Down {
+        /// What it was detached from.
+        from: Option<IfName>,
+        /// It is deleted.
+        deleted: bool,
+        /// Who may open it, or might until now.
+        access: Option<TapAccess<u32>>,
+    },
+    /// It was gone before.
+    Gone,
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let access = match self {
+            Self::Up { bridge, access } => {
+                write!(f, "up on {bridge}")?;
+                access
+            }
+            Self::Down {
+                from,
+                deleted,
+                access,
+            } => {
+                f.write_str("down")?;
+                if let Some(from) = from {
+                    write!(f, ", detached from {from}")?;
+                }
+                if *deleted {
+                    f.write_str(", deleted")?;
+                }
+                access
+            }
+            Self::Gone => return f.write_str("gone"),
+        };
+        match access {
+            Some(access) => write!(f, ", given to {access}"),
+            None => f.write_str(", given to everybody"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! [`Step`]: one thing that the kernel is asked to do.
+
+use crate::escape::ShellQuoted;
+use crate::model::change::{LinkUpdate, NewBridge, PortUpdate};
+use crate::model::if_name::IfName;
+use crate::model::link::LinkRef;
+use crate::model::spec::TapAccess;
+use crate::model::vlan::PortVlan;
+
+/// One thing that the kernel is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Create the bridge, all of it or nothing.
+    CreateBridge(NewBridge),
+    /// Delete the bridge, unless a port is in it; the undo of [`Step::CreateBridge`].
+    DeleteBridge(NewBridge),
+    /// Make sure that those who may open the tap have no more taps than they may.
+    CheckQuota {
+        /// Who.
+        access: TapAccess<u32>,
+        /// How many they may have.
+        max: u32,
+        /// The tap is created already; else there has to be room for it.
+        created: bool,
+    },
+    /// Create the tap. Until [`Step::SetPersist`] it lives only as long as this program.
+    CreateTap {
+        /// Who may open it.
+        access: TapAccess<u32>,
+        /// It takes several queues.
+        multi_queue: bool,
+    },
+    /// Change the tap.
+    SetLink(LinkUpdate),
+    /// Change the tap's bridge port, and make sure that the kernel did.
+    SetPort(PortUpdate),
+    /// Change the VLANs of the port, and make sure that it then has exactly those that it should.
+    SetVlans {
+        /// Those it had.
+        from: Vec<PortVlan>,
+        /// Those it is to have.
+        to: Vec<PortVlan>,
+    },
+    /// Set who may open a tap that exists, and make sure that nobody else has it open.
+    SetAccess {
+        /// Who.
+        access: TapAccess<u32>,
+        /// Through a descriptor that this program has; otherwise the tap is opened, just as it is, to do this.
+        has_fd: bool,
+    },
+    /// Bring the tap up as a port of this bridge; the kernel refuses that for what is no port.
+    Up(LinkRef),
+    /// Wait until the port forwards.
+    WaitForwarding {
+        /// The bridge that it is a port of.
+        bridge: IfName,
+        /// For how many seconds at most.
+        seconds: u32,
+    },
+    /// Pass the tap's descriptor to QEMU, which the tap then lives as long as. One of the two commits.
+    PassFd,
+    /// Make the tap outlive this program. The other commit: before it, a kill leaves nothing of the tap behind.
+    SetPersist,
+    /// Delete the tap, whoever else has it open.
+    DeleteTap,
+}
+
+impl Step {
+    /// What the step does, to follow "cannot".
+    pub fn description(&self) -> String {
+        match self {
+            Self::CreateBridge(bridge) => format!("create the bridge {}", bridge.link.name),
+            Self::DeleteBridge(bridge) => format!("delete the bridge {}", bridge.link.name),
+            Self::CheckQuota { access, .. } => format!("count the taps of {access}"),
+            Self::CreateTap { .. } => "create it".to_owned(),
+            Self::SetLink(update) => match update.master {
+                Some(Some(bridge)) => format!("attach to {}", bridge.name),
+                Some(None) => "detach from its bridge".to_owned(),
+                None if *update == LinkUpdate::DOWN => "bring it down".to_owned(),
+                None => format!("set {}", update.ip_link_args().trim_start()),
+            },
+            Self::SetPort(update) => match update.isolated {
+                Some(false) => "end its isolation".to_owned(),
+                Some(true) | None => "isolate it".to_owned(),
+            },
+            Self::SetVlans { .. } => "set its VLANs".to_owned(),
+            Self::SetAccess { access, .. } => format!("give it to {access}"),
+            Self::Up(_) => "bring it up".to_owned(),
+            Self::WaitForwarding { .. } => "wait until it forwards".to_owned(),
+            Self::PassFd => "hand it over to QEMU".to_owned(),
+            Self::SetPersist => "make it persistent".to_owned(),
+            Self::DeleteTap => "delete it".to_owned(),
+        }
+    }
+}
+
+impl LinkUpdate {
+    /// As ip-link(8) spells it, each argument with a space before it.
+    pub(super) fn ip_link_args(&self) -> String {
+        let mut args = String::new();
+        if let Some(address) = self.address {
+            args += &format!(" address {address}");
+        }
+        if let Some(mtu) = self.mtu {
+            args += &format!(" mtu {mtu}");
+        }
+        if let Some(mode) = self.addr_gen_mode {
+            args += &format!(" addrgenmode {}", mode.as_str());
+        }
+        match self.master {
+            Some(Some(bridge)) => {
+                args += &format!(" master {}", ShellQuoted(bridge.name.as_bytes()));
+            }
+            Some(None) => args += " nomaster",
+            None => {}
+        }
+        if self.down {
+            args += " down";
+        }
+        args
+    }
+}

@@ -1,0 +1,143 @@
+//! What takes a step back.
+
+use crate::model::addr::MacAddr;
+use crate::model::change::{LinkUpdate, PortUpdate};
+use crate::model::link::{AddrGenMode, Link, LinkRef};
+use crate::plan::PlannedStep;
+use crate::plan::step::Step;
+use crate::policy::tap::ExistingTap;
+
+/// What a [`LinkUpdate`] can change, as it is at one point of the plan.
+#[derive(Clone, Copy)]
+struct LinkState {
+    address: Option<MacAddr>,
+    mtu: u32,
+    up: bool,
+    master: Option<LinkRef>,
+    addr_gen_mode: Option<AddrGenMode>,
+}
+
+impl LinkState {
+    fn of(tap: &ExistingTap) -> Self {
+        let Link {
+            address,
+            mtu,
+            up,
+            addr_gen_mode,
+            ..
+        } = tap.link;
+        Self {
+            address,
+            mtu,
+            up,
+            master: tap.master,
+            addr_gen_mode,
+        }
+    }
+
+    fn after(self, step: &Step) -> Self {
+        if let Step::SetLink(update) = step {
+            Self {
+                address: update.address.or(self.address),
+                mtu: update.mtu.unwrap_or(self.mtu),
+                up: self.up && !update.takes_down(),
+                master: update.master.unwrap_or(self.master),
+                addr_gen_mode: update.addr_gen_mode.or(self.addr_gen_mode),
+            }
+        } else {
+            Self {
+                up: self.up || matches!(step, Step::Up(_)),
+                ..self
+            }
+        }
+    }
+
+    /// The steps that take an update back. What was up goes up again once it is a port as before; what was up in no bridge
+    /// stays down, since the host would take its frames for its own.
+    fn revert(self, update: &LinkUpdate) -> Vec<Step> {
+        let inverse = LinkUpdate {
+            address: update.address.and(self.address),
+            mtu: update.mtu.and(Some(self.mtu)),
+            down: false,
+            master: update.master.and(Some(self.master)),
+            addr_gen_mode: update.addr_gen_mode.and(self.addr_gen_mode),
+        };
+        let inverse = Some(inverse).filter(|inverse| !inverse.is_empty());
+        let up = self.master.filter(|_| self.up && update.takes_down());
+        let steps = inverse.map(Step::SetLink).into_iter();
+        steps.chain(up.map(Step::Up)).collect()
+    }
+}
+
+impl Step {
+    /// What undoes the step, on a tap that was `before`; None is a tap that the plan creates. To delete that takes back all
+    /// that was done to it, whoever else has it open, and comes before its bridge is deleted.
+    fn undo(&self, before: Option<LinkState>) -> Vec<Self> {
+        match (self, before) {
+            (Self::CreateBridge(new), _) => vec![Self::DeleteBridge(new.clone())],
+            (Self::DeleteBridge(_) | Self::DeleteTap, _) => Vec::new(),
+            (_, None) => vec![Self::DeleteTap],
+            (Self::SetLink(update), Some(before)) => before.revert(update),
+            (Self::SetPort(update), Some(_)) => vec![Self::SetPort(PortUpdate {
+                isolated: update.isolated.map(|isolated| !isolated),
+            })],
+            (Self::SetVlans { from, to }, Some(_)) => vec![Self::SetVlans {
+                from: to.clone(),
+                to: from.clone(),
+            }],
+            (Self::Up(_), Some(_)) => vec![Self::SetLink(LinkUpdate::DOWN)],
+            (
+                Self::CheckQuota { .. }
+                | Self::CreateTap { .. }
+                | Self::SetAccess { .. }
+                | Self::WaitForwarding { .. }
+                | Self::PassFd
+                | Self::SetPersist,
+                Some(_),
+            ) => Vec::new(),
+        }
+    }
+
+    /// What no undo takes back, on a tap that was `before`.
+    fn remains(&self, before: LinkState) -> Option<&'static str> {
+        if let Self::SetAccess { .. } = self {
+            return Some("whom it was given to stays so");
+        }
+        if let Self::SetLink(update) = self
+            && before.up
+            && before.master.is_none()
+            && update.takes_down()
+        {
+            return Some("it was up in no bridge, and stays down");
+        }
+        None
+    }
+}
+
+/// Steps on the way of a tap that the plan creates.
+pub(super) fn of_created_tap(steps: impl IntoIterator<Item = Step>) -> Vec<PlannedStep> {
+    let planned = steps.into_iter().map(|step| PlannedStep {
+        undo: step.undo(None),
+        remains: None,
+        step,
+    });
+    planned.collect()
+}
+
+/// Steps on a tap that exists.
+pub(super) fn of_existing_tap(
+    tap: &ExistingTap,
+    steps: impl IntoIterator<Item = Step>,
+) -> Vec<PlannedStep> {
+    let mut state = LinkState::of(tap);
+    let planned = steps.into_iter().map(|step| {
+        let before = state;
+        state = before.after(&step);
+        PlannedStep {
+            undo: step.undo(Some(before)),
+            remains: step.remains(before),
+            step,
+        }
+    });
+    planned.collect()
+}

@@ -1,0 +1,194 @@
+//! The plans to bring a tap up: create it, reconcile one that exists, or hand one over to QEMU.
+//!
+//! In all of them the tap joins while it is down, is restricted as a port, and only then goes up.
+
+use crate::model::addr::MacAddr;
+use crate::model::change::LinkUpdate;
+use crate::model::link::{AddrGenMode, MAX_MTU, MIN_IPV6_MTU};
+use crate::model::spec::TapAccess;
+use crate::plan::Plan;
+use crate::plan::outcome::{Notice, Outcome};
+use crate::plan::port::port_steps;
+use crate::plan::step::Step;
+use crate::plan::undo::{of_created_tap, of_existing_tap};
+use crate::policy::authorize::AuthorizedUp;
+use crate::policy::tap::ExistingTap;
+
+impl Plan {
+    /// What it takes to bring the tap up.
+    pub fn up(auth: &AuthorizedUp) -> Self {
+        match &auth.tap {
+            None => Self::create(auth),
+            Some(tap) => Self::reconcile(auth, tap),
+        }
+    }
+
+    fn create(auth: &AuthorizedUp) -> Self {
+        let access = auth.access;
+        let create = Step::CreateTap {
+            access,
+            multi_queue: auth.spec.multi_queue,
+        };
+        let mtu = target_mtu(auth);
+        let join = LinkUpdate {
+            address: Some(MacAddr::fe_from(auth.ids.tap)),
+            mtu: Some(mtu),
+            master: Some(Some(auth.bridge.link)),
+            addr_gen_mode: (auth.ipv6 && mtu >= MIN_IPV6_MTU).then_some(AddrGenMode::None),
+            ..LinkUpdate::default()
+        };
+        // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
+        // since others may be created at the same moment.
+        // The bridge comes as late as it can: what was done before goes with this program in any case.
+        let steps = check_quota(auth, false)
+            .into_iter()
+            .chain([create])
+            .chain(check_quota(auth, true))
+            .chain(create_bridge_step(auth))
+            .chain([Step::SetLink(join)])
+            .chain(port_steps(auth, None))
+            .chain([Step::Up(auth.bridge.link), Step::SetPersist]);
+        Self {
+            tap: auth.spec.tap,
+            steps: of_created_tap(steps),
+            // Nobody has it open once this program ends, so it would not go on forwarding.
+            notice: auth.spec.wait.map(|_| Notice::NotWaited),
+            outcome: Outcome::Up {
+                bridge: auth.bridge.link.name,
+                access: Some(access),
+            },
+        }
+    }
+
+    /// Only what differs is changed.
+    fn reconcile(auth: &AuthorizedUp, tap: &ExistingTap) -> Self {
+        let link = &tap.link;
+        let bridge = auth.bridge.link;
+        let joins = link.master != Some(bridge.index);
+        let updates = link_updates(auth, tap);
+        let goes_up = !link.up || updates.iter().any(LinkUpdate::takes_down);
+        let set_access = access_change(auth, tap).map(|access| Step::SetAccess {
+            access,
+            has_fd: tap.has_fd,
+        });
+        // Before the first frame: a tap with several queues shows them to everybody until it is given to somebody. An owner
+        // that was set cannot be taken back to none, so a tap that outlasts a failure gets one as late as that allows.
+        let (first, last) = if tap.info.persistent {
+            (None, set_access)
+        } else {
+            (set_access, None)
+        };
+        let is_held = tap.has_fd || link.is_open();
+        let wait = auth.spec.wait.filter(|_| is_held);
+        let wait = wait.map(|seconds| Step::WaitForwarding {
+            bridge: bridge.name,
+            seconds,
+        });
+        // If the bridge cannot be created, a guest that uses the tap has not noticed.
+        let steps = first
+            .into_iter()
+            .chain(create_bridge_step(auth))
+            .chain(updates.into_iter().map(Step::SetLink))
+            .chain(port_steps(auth, Some(tap).filter(|_| !joins)))
+            .chain(last)
+            .chain(goes_up.then_some(Step::Up(bridge)))
+            .chain(wait);
+        let steps = of_existing_tap(tap, steps);
+        let notice = match tap.master {
+            Some(from) if from != bridge => Some(Notice::Moved {
+                from: from.name,
+                to: bridge.name,
+            }),
+            _ if steps.is_empty() => Some(Notice::AlreadyUp(bridge.name)),
+            _ if auth.spec.wait.is_some() && !is_held => Some(Notice::NotWaited),
+            Some(_) | None => None,
+        };
+        Self {
+            tap: link.name,
+            steps,
+            notice,
+            outcome: Outcome::Up {
+                bridge: bridge.name,
+                access: access_change(auth, tap).or(tap.info.access()),
+            },
+        }
+    }
+
+    /// What it takes to bring up the tap that was created for QEMU, and hand it over. Until then it is ours.
+    pub fn hand_over(auth: &AuthorizedUp) -> Self {
+        let mut plan = Self::up(auth);
+        let up = plan.steps.into_iter().map(|planned| planned.step);
+        let check_quota = check_quota(auth, true).into_iter();
+        let steps = check_quota.chain(up).chain([Step::PassFd]);
+        plan.steps = of_created_tap(steps);
+        plan
+    }
+}
+
+/// The updates that make a tap a port of the bridge, in order: one, where that will do.
+fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
+    let link = &tap.link;
+    let bridge = auth.bridge.link;
+    let mtu = target_mtu(auth);
+    let address = link.address.map(MacAddr::with_fe_prefix);
+    let generates_addresses = match link.addr_gen_mode {
+        Some(mode) => mode != AddrGenMode::None,
+        // It is too small for IPv6; with a larger MTU it gets that, and begins to.
+        None => link.mtu < MIN_IPV6_MTU && auth.ipv6,
+    } && mtu >= MIN_IPV6_MTU;
+    let joins = link.master != Some(bridge.index);
+    // Only going down removes a link-local address that the tap has got already.
+    let goes_down = link.up && (generates_addresses || joins);
+    // What was up in no bridge is not brought up there again: an update of its own, so that it is clear what remains.
+    let down = LinkUpdate {
+        down: goes_down && link.master.is_none(),
+        ..LinkUpdate::default()
+    };
+    // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
+    let widens = generates_addresses && link.addr_gen_mode.is_none();
+    let widen = LinkUpdate {
+        mtu: widens.then_some(mtu),
+        down: widens && goes_down && !down.down,
+        ..LinkUpdate::default()
+    };
+    let join = LinkUpdate {
+        address: address.filter(|_| address != link.address),
+        mtu: (mtu != link.mtu && !widens).then_some(mtu),
+        down: goes_down && !down.down && !widen.down,
+        master: joins.then_some(Some(bridge)),
+        addr_gen_mode: generates_addresses.then_some(AddrGenMode::None),
+    };
+    let updates = [down, widen, join].into_iter();
+    updates.filter(|update| !update.is_empty()).collect()
+}
+
+/// The bridge's MTU, since a port with a smaller one pulls the bridge, and with it every guest, down to its own.
+fn target_mtu(auth: &AuthorizedUp) -> u32 {
+    auth.spec.mtu.unwrap_or(auth.bridge.mtu.min(MAX_MTU))
+}
+
+fn check_quota(auth: &AuthorizedUp, created: bool) -> Option<Step> {
+    auth.max_taps.map(|max| Step::CheckQuota {
+        access: auth.access,
+        max,
+        created,
+    })
+}
+
+fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
+    auth.bridge.new.clone().map(Step::CreateBridge)
+}
+
+/// Who may open the tap from now on, if that is a change.
+///
+/// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
+/// the invoking user unless another program has it open, where only that program could do it.
+fn access_change(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
+    let current = tap.info.access();
+    let reachable = tap.has_fd || !tap.link.is_open();
+    match (current, auth.spec.access) {
+        (None, _) if reachable => Some(auth.access),
+        (Some(current), Some(wanted)) if current != wanted => Some(wanted),
+        (Some(_) | None, _) => None,
+    }
+}

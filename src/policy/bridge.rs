@@ -1,0 +1,87 @@
+//! The bridge to attach to.
+
+use crate::error::Error;
+use crate::model::addr::MacAddr;
+use crate::model::bridge::BridgeInfo;
+use crate::model::change::NewBridge;
+use crate::model::link::{LinkKind, LinkRef};
+use crate::model::spec::TapSpec;
+use crate::model::state::CurrentState;
+
+/// The MTU of a new bridge (`ETH_DATA_LEN` in linux/if_ether.h).
+const NEW_BRIDGE_MTU: u32 = 1500;
+/// A bridge as the kernel creates it.
+const NEW_BRIDGE: BridgeInfo = BridgeInfo {
+    stp_enabled: false,
+    forward_delay: 0,
+    vlan_filtering: false,
+    default_pvid: Some(1),
+};
+
+/// The bridge to attach to: it exists, or is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetBridge {
+    /// By ifindex and name.
+    pub link: LinkRef,
+    /// Its MTU.
+    pub mtu: u32,
+    /// It is up.
+    pub up: bool,
+    /// What is particular to bridges.
+    pub info: BridgeInfo,
+    /// How to create it, if it does not exist.
+    pub new: Option<NewBridge>,
+}
+
+/// The bridge, if it is one and has what is wanted of it, or how to create it.
+pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<TargetBridge, Error> {
+    let bridge = match (&state.bridge, &spec.create_bridge) {
+        (Some(link), _) => match link.kind {
+            LinkKind::Bridge(info) => TargetBridge {
+                link: link.link_ref(),
+                mtu: link.mtu,
+                up: link.up,
+                info,
+                new: None,
+            },
+            LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => {
+                return Err(Error::NotABridge {
+                    name: link.name,
+                    kind: link.kind.clone(),
+                });
+            }
+        },
+        (None, Some(addresses)) => {
+            let link = LinkRef {
+                index: state.ids.index,
+                name: spec.bridge,
+            };
+            let new = NewBridge {
+                link,
+                mac: MacAddr::locally_administered(state.ids.bridge),
+                addresses: addresses.clone(),
+                vlan_filtering: spec.vlans.is_some(),
+            };
+            TargetBridge {
+                link,
+                mtu: NEW_BRIDGE_MTU,
+                up: true,
+                info: BridgeInfo {
+                    vlan_filtering: new.vlan_filtering,
+                    ..NEW_BRIDGE
+                },
+                new: Some(new),
+            }
+        }
+        (None, None) => {
+            return Err(Error::NoSuchBridge {
+                name: spec.bridge,
+                existing: state.bridges.clone(),
+            });
+        }
+    };
+    if spec.vlans.is_some() && !bridge.info.vlan_filtering {
+        return Err(Error::VlanFilteringOff(spec.bridge));
+    }
+    Ok(bridge)
+}

@@ -1,0 +1,191 @@
+//! The caller: the real user, and the invoking user behind sudo, pkexec or doas. The one file of this layer that asks the
+//! system.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::unistd::{Gid, getgroups};
+
+use crate::error::Error;
+use crate::model::spec::{NameOrId, TapAccess};
+use crate::sys::passwd::{self, GROUP, PASSWD, find_id, parse_id};
+use crate::sys::privilege::Credentials;
+
+/// What the caller may act with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// They are root.
+    Root,
+    /// The program lends them its capability, within the limits that root has set.
+    Delegated,
+    /// Nothing.
+    None,
+}
+
+/// The user who runs the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    real: u32,
+    groups: Vec<Gid>,
+    authority: Authority,
+    /// Kept as it was found: an invalid variable matters only where the invoking user is needed.
+    invoking: Result<u32, Error>,
+}
+
+impl Caller {
+    /// Asks the kernel, and for root the environment.
+    ///
+    /// # Errors
+    /// The kernel does not tell the groups.
+    pub fn identify(credentials: Credentials) -> Result<Self, Error> {
+        let mut groups = vec![credentials.gid];
+        // Root is in all of them, in effect.
+        if !credentials.uid.is_root() {
+            let others = getgroups();
+            groups
+                .extend(others.map_err(|errno| Error::failed("read the caller's groups", errno))?);
+        }
+        let variable = |name: &str| std::env::var_os(name);
+        Ok(Self::from_parts(credentials, groups, variable, read))
+    }
+
+    /// The same from given parts: the credentials, the groups, a way to read a variable of the environment, and one to read
+    /// a file.
+    ///
+    /// Only root's environment names the invoking user: from anybody else these variables would be a claim, not a fact.
+    pub fn from_parts(
+        credentials: Credentials,
+        groups: Vec<Gid>,
+        variable: impl Fn(&str) -> Option<OsString>,
+        read: impl Fn(&'static str) -> Result<Vec<u8>, Error>,
+    ) -> Self {
+        let real = credentials.uid.as_raw();
+        let mut invoking = Ok(real);
+        if real == 0 {
+            let numeric = ["SUDO_UID", "PKEXEC_UID"]
+                .into_iter()
+                .find_map(|name| Some((name, variable(name)?)));
+            if let Some((name, value)) = numeric {
+                invoking = parse_id(&value).ok_or(Error::InvalidEnv {
+                    variable: name,
+                    value: value.into_encoded_bytes(),
+                });
+            } else if let Some(name) = variable("DOAS_USER") {
+                invoking = read(PASSWD).and_then(|passwd| {
+                    find_id(&passwd, name.as_bytes()).ok_or(Error::UnknownName {
+                        name: name.into_encoded_bytes(),
+                        file: PASSWD,
+                        instead: "--owner UID",
+                    })
+                });
+            }
+        }
+        let authority = match (real, credentials.net_admin) {
+            (0, _) => Authority::Root,
+            (_, true) => Authority::Delegated,
+            (_, false) => Authority::None,
+        };
+        Self {
+            real,
+            groups,
+            authority,
+            invoking,
+        }
+    }
+
+    /// What they may act with.
+    pub fn authority(&self) -> Authority {
+        self.authority
+    }
+
+    /// Whether they are in this group.
+    pub fn is_in_group(&self, gid: u32) -> bool {
+        self.groups.contains(&Gid::from_raw(gid))
+    }
+
+    /// The real uid.
+    pub fn real_uid(&self) -> u32 {
+        self.real
+    }
+
+    /// The uid that a new tap belongs to.
+    ///
+    /// # Errors
+    /// The environment names a user that is not known.
+    pub fn invoking_uid(&self) -> Result<u32, Error> {
+        self.invoking.clone()
+    }
+}
+
+/// Resolves the user or group that an option names.
+///
+/// # Errors
+/// It is not in /etc/passwd or /etc/group.
+pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error> {
+    let resolve = |id, file, instead| match id {
+        NameOrId::Id(id) => Ok(id),
+        NameOrId::Name(name) => find_id(&read(file)?, name.as_bytes()).ok_or(Error::UnknownName {
+            name: name.into_encoded_bytes(),
+            file,
+            instead,
+        }),
+    };
+    Ok(match access {
+        TapAccess::Owner(id) => TapAccess::Owner(resolve(id, PASSWD, "--owner UID")?),
+        TapAccess::Group(id) => TapAccess::Group(resolve(id, GROUP, "--group GID")?),
+    })
+}
+
+fn read(path: &'static str) -> Result<Vec<u8>, Error> {
+    passwd::read(path).map_err(|reason| Error::ReadFile { path, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::Uid;
+
+    const FILE: &[u8] = b"root:x:0:0::/:/bin/sh\nbad line\n:x:7\nann:x:1000:100::/home/ann:/bin/sh\nbig:x:4294967295:1::\nnonumber:x:y:\n";
+
+    fn caller(real: u32, environment: &[(&str, &str)]) -> Result<u32, Error> {
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let nothing = Credentials {
+            uid: Uid::from_raw(real),
+            gid: Gid::from_raw(real),
+            net_admin: false,
+        };
+        Caller::from_parts(nothing, Vec::new(), variable, |_| Ok(FILE.to_vec())).invoking_uid()
+    }
+
+    #[test]
+    fn the_user_behind_root_is_found() {
+        assert_eq!(caller(0, &[]), Ok(0));
+        assert_eq!(caller(0, &[("SUDO_UID", "1000")]), Ok(1000));
+        assert_eq!(caller(0, &[("PKEXEC_UID", "1001")]), Ok(1001));
+        assert_eq!(caller(0, &[("DOAS_USER", "ann")]), Ok(1000));
+        let both = [("DOAS_USER", "ann"), ("SUDO_UID", "5")];
+        assert_eq!(caller(0, &both), Ok(5));
+    }
+
+    #[test]
+    fn nobody_but_root_can_claim_to_act_for_another() {
+        for variable in ["SUDO_UID", "PKEXEC_UID", "DOAS_USER"] {
+            assert_eq!(caller(1000, &[(variable, "0")]), Ok(1000));
+        }
+    }
+
+    #[test]
+    fn a_variable_that_names_nobody_is_an_error() {
+        for value in ["", "x", "-1", "+1", " 1", "4294967295", "99999999999"] {
+            let error = caller(0, &[("SUDO_UID", value)]).unwrap_err();
+            assert!(error.to_string().contains("SUDO_UID"), "{error}");
+        }
+        for value in ["nobody-here", "big", "nonumber", "bad line"] {
+            let error = caller(0, &[("DOAS_USER", value)]).unwrap_err();
+            assert!(error.to_string().contains(value), "{error}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Limits for unprivileged callers: how many taps, of which names, and which MTU.
+
+use crate::config::conf::CONF_FILE;
+use crate::error::Error;
+use crate::escape::ShellQuoted;
+use crate::model::spec::TapSpec;
+use crate::policy::rules::{Policy, only_root};
+
+/// How many taps a user may have if root does not say: each costs the kernel memory, and the bridge a port.
+const DEFAULT_MAX_TAPS: u32 = 64;
+
+impl Policy<'_> {
+    /// How many taps the caller may have, if that is limited.
+    pub(super) fn max_taps(&self, spec: &TapSpec) -> Option<u32> {
+        let max = spec.max_taps.unwrap_or(DEFAULT_MAX_TAPS);
+        self.is_unprivileged().then_some(max)
+    }
+
+    /// One port with a small MTU pulls the bridge, and everybody on it, down to it; a large one pulls up a bridge without
+    /// other ports.
+    pub(super) fn check_mtu(&self, mtu: Option<u32>, bridge: u32) -> Result<(), Error> {
+        match mtu {
+            Some(mtu) if self.is_unprivileged() && mtu != bridge => Err(only_root(
+                format!("set MTU {mtu}"),
+                "it is not the bridge's, and the bridge, with everybody on it, would follow",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A name that a user chooses must not be mistaken for another interface's: by the administrator, by a firewall, by a
+    /// program that waits for it.
+    pub(super) fn check_name(&self, spec: &TapSpec) -> Result<(), Error> {
+        let name = spec.tap.as_bytes();
+        let is_taps = name.starts_with(b"tap") || name.starts_with(b"vnet");
+        if !self.is_unprivileged() || is_taps || spec.name_configured {
+            return Ok(());
+        }
+        let quoted = ShellQuoted(name);
+        Err(Error::Denied {
+            action: "create it".to_owned(),
+            reason: "a user's tap has a name such as tap0 or vnet0".to_owned(),
+            hint: format!(
+                "choose such a name; or root creates it (sudo qemu-ifup {quoted}), or writes a line for such names into {CONF_FILE}: web* --bridge {}",
+                ShellQuoted(spec.bridge.as_bytes())
+            ),
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! The tap that exists: whether it is one, whose it is, and what it can become.
+
+use crate::error::Error;
+use crate::model::if_name::IfName;
+use crate::model::link::{Link, LinkKind, LinkRef, TapInfo};
+use crate::model::spec::{TapAccess, TapSpec};
+use crate::model::state::CurrentState;
+use crate::model::vlan::PortVlan;
+use crate::policy::rules::{Policy, only_root};
+
+/// A tap that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingTap {
+    /// The interface.
+    pub link: Link,
+    /// What is particular to taps.
+    pub info: TapInfo,
+    /// What it is a port of.
+    pub master: Option<LinkRef>,
+    /// This program has it open: QEMU passed its descriptor on, or it was created to be handed over.
+    pub has_fd: bool,
+    /// Its VLANs as a port, if they matter; in order.
+    pub vlans: Vec<PortVlan>,
+}
+
+impl Policy<'_> {
+    /// No interface but a tap is ever touched, whoever asks; and by unprivileged callers, none but their own, and not out of
+    /// a bridge that they could not have put it into.
+    pub(super) fn check_tap(
+        &self,
+        name: IfName,
+        state: CurrentState,
+    ) -> Result<Option<ExistingTap>, Error> {
+        let Some(link) = state.tap else {
+            return Ok(None);
+        };
+        let info = match link.kind {
+            LinkKind::Tap(info) => info,
+            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {
+                return Err(Error::NotATap {
+                    name,
+                    kind: link.kind,
+                });
+            }
+        };
+        if self.is_unprivileged() {
+            if !self.is_owner(&info) {
+                return Err(only_root(
+                    "use it".to_owned(),
+                    match info.owner {
+                        Some(uid) if uid != self.caller.real_uid() => "it is another user's",
+                        None if info.group.is_none() => "it has no owner, so it is not yours",
+                        Some(_) | None => "it is for a group that you are not in",
+                    },
+                ));
+            }
+            if let Some(master) = state.master {
+                self.check_acl(master.name, || format!("take it out of {}", master.name))?;
+            }
+        }
+        Ok(Some(ExistingTap {
+            link,
+            info,
+            master: state.master,
+            has_fd: state.has_fd,
+            vlans: state.vlans,
+        }))
+    }
+
+    /// The kernel's own rule for opening a tap (`tun_not_capable()` in drivers/net/tun.c), but for one that names
+    /// nobody: that one everybody can open, and so it is nobody's.
+    fn is_owner(&self, info: &TapInfo) -> bool {
+        let owner = info.owner.map(|uid| uid == self.caller.real_uid());
+        let group = info.group.map(|gid| self.caller.is_in_group(gid));
+        (owner.is_some() || group.is_some()) && owner != Some(false) && group != Some(false)
+    }
+}
+
+/// What the kernel lets nobody change about a tap that exists.
+pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
+    let immutable = |action: String, reason| {
+        Err(Error::TapImmutable {
+            name: tap.link.name,
+            action,
+            reason,
+        })
+    };
+    // QEMU created its tap with as many queues as it wants; the option is about taps that this program creates.
+    if spec.multi_queue && !tap.info.multi_queue && !tap.has_fd {
+        return immutable(
+            "give it several queues".to_owned(),
+            "it was created for one, and the kernel cannot change that",
+        );
+    }
+    let TapInfo { owner, group, .. } = tap.info;
+    let (action, other) = match spec.access {
+        Some(TapAccess::Owner(uid)) if owner != Some(uid) => (
+            format!("set the owner to uid {uid}"),
+            group.map(|_| "it has a group, which the kernel cannot take back"),
+        ),
+        Some(TapAccess::Group(gid)) if group != Some(gid) => (
+            format!("set the group to gid {gid}"),
+            owner.map(|_| "it has an owner, whom the kernel cannot take back"),
+        ),
+        Some(_) | None => return Ok(()),
+    };
+    if let Some(reason) = other {
+        return immutable(action, reason);
+    }
+    if tap.link.is_open() && !tap.has_fd {
+        return Err(Error::TapBusy {
+            name: tap.link.name,
+            action,
+        });
+    }
+    Ok(())
+}

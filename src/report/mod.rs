@@ -1,0 +1,124 @@
+//! What is told, and where: stderr for whoever is watching, [`syslog`] for whoever comes later.
+
+mod syslog;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use ::syslog::{Facility, Severity};
+
+use crate::config::program::{Program, Verbosity};
+use crate::error::Error;
+use crate::error::exit_code::ExitCode;
+use crate::model::if_name::IfName;
+use crate::plan::outcome::Outcome;
+use crate::plan::step::Step;
+
+/// Tells people what happens. Nothing here can fail: a closed stderr or a missing syslogd must not stop the work.
+#[derive(Debug)]
+pub struct Reporter {
+    program: Program,
+    verbosity: Verbosity,
+    tap: Option<IfName>,
+    caller: Option<u32>,
+}
+
+impl Reporter {
+    /// A reporter for this program, with nothing else known yet.
+    pub fn new(program: Program) -> Self {
+        Self {
+            program,
+            verbosity: Verbosity::Normal,
+            tap: None,
+            caller: None,
+        }
+    }
+
+    /// From here on, the log names this uid as the caller.
+    pub fn set_caller(&mut self, uid: u32) {
+        self.caller = Some(uid);
+    }
+
+    /// From here on, this much is printed, and the messages are about this tap, if it is known.
+    pub fn configure(&mut self, verbosity: Verbosity, tap: Option<IfName>) {
+        self.verbosity = verbosity;
+        self.tap = tap;
+    }
+
+    /// From here on, the messages are about this tap.
+    pub fn set_tap(&mut self, tap: IfName) {
+        self.tap = Some(tap);
+    }
+
+    /// An error, and what to do about it.
+    pub fn error(&self, error: &Error) {
+        let mut text = self.line(error);
+        if let Some(hint) = error.hint() {
+            text += &format!("\n{}: hint: {hint}", self.program.name());
+        }
+        to_stderr(&text);
+        // Refusals are for whoever watches over users.
+        if error.exit_code() == ExitCode::NotPermitted {
+            self.log(Facility::LOG_AUTH, Severity::LOG_NOTICE, error);
+        } else {
+            self.log(Facility::LOG_DAEMON, Severity::LOG_ERR, error);
+        }
+    }
+
+    /// Something worth knowing that is no error.
+    pub fn notice(&self, notice: &impl Display) {
+        if self.verbosity != Verbosity::Quiet {
+            to_stderr(&self.line(notice));
+        }
+    }
+
+    /// A step that is done to this tap, as the command that does the same.
+    pub fn step(&self, tap: IfName, step: &Step) {
+        if self.verbosity == Verbosity::Verbose {
+            to_stderr(&step.ip_command(tap));
+        }
+    }
+
+    /// The work is done.
+    pub fn done(&self, outcome: Outcome) {
+        self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &outcome);
+    }
+
+    fn line(&self, text: &impl Display) -> String {
+        format!("{}: {}", self.program.name(), self.with_tap(text))
+    }
+
+    fn with_tap(&self, text: &impl Display) -> String {
+        match self.tap {
+            Some(tap) => format!("{tap}: {text}"),
+            None => text.to_string(),
+        }
+    }
+
+    /// One line, with what an administrator looks for: the tap, the caller, and which process that was (QEMU's).
+    fn log(&self, facility: Facility, severity: Severity, text: &impl Display) {
+        let parent = std::os::unix::process::parent_id();
+        let caller = match self.caller {
+            Some(uid) => format!(" (uid {uid}, for pid {parent})"),
+            None => format!(" (for pid {parent})"),
+        };
+        let text = self.with_tap(text) + &caller;
+        syslog::send(facility, severity, self.program.name(), &text);
+    }
+}
+
+/// One write for each message, so that those of several programs do not mix. If nobody can read it, so be it.
+fn to_stderr(text: &str) {
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// It cannot be written.
+pub fn to_stdout(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    let written = written.and_then(|()| stdout.flush());
+    written.map_err(|error| Error::WriteOutput(error.into()))
+}

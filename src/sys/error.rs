@@ -1,0 +1,70 @@
+//! [`SysError`]: why the kernel did not do as it was asked.
+
+use std::fmt::{self, Display};
+
+use nix::errno::Errno;
+
+use crate::escape::Escaped;
+
+/// Why a request to the kernel failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SysError {
+    /// It was refused: an errno, and the kernel's own message where there was one.
+    Errno {
+        /// The errno.
+        errno: Errno,
+        /// The message of the extended ACK (`NLMSGERR_ATTR_MSG` in linux/netlink.h).
+        ext_ack: Option<Vec<u8>>,
+    },
+    /// It was acknowledged and not carried out.
+    NotApplied,
+    /// A netlink reply is malformed or not expected; how.
+    Protocol(&'static str),
+    /// Something else is not as it must be; what.
+    Invalid(&'static str),
+}
+
+impl SysError {
+    /// The errno, if it was refused.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Errno { errno, .. } => Some(*errno),
+            Self::NotApplied | Self::Protocol(_) | Self::Invalid(_) => None,
+        }
+    }
+}
+
+impl From<Errno> for SysError {
+    fn from(errno: Errno) -> Self {
+        Self::Errno {
+            errno,
+            ext_ack: None,
+        }
+    }
+}
+
+impl From<std::io::Error> for SysError {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).into(),
+            None => Self::Invalid("the system call failed without a reason"),
+        }
+    }
+}
+
+impl Display for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno {
+                errno,
+                ext_ack: None,
+            } => f.write_str(errno.desc()),
+            Self::Errno {
+                errno,
+                ext_ack: Some(text),
+            } => write!(f, "{} ({})", Escaped(text), errno.desc()),
+            Self::NotApplied => f.write_str("the kernel said yes, but did not do it"),
+            Self::Protocol(reason) | Self::Invalid(reason) => f.write_str(reason),
+        }
+    }
+}

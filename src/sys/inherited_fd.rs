@@ -1,0 +1,72 @@
+//! The descriptor of the tap that QEMU leaves open for its script.
+#![allow(unsafe_code, reason = "a descriptor that is known by its number only")]
+
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::model::if_name::IfName;
+use crate::sys::error::SysError;
+use crate::sys::process::open_fds;
+use crate::sys::tun::{is_tun, tun_name};
+
+/// Descriptors in the first poll(2); twice as many in each one after it. QEMU's tap has a low number.
+const FIRST_POLL_BATCH: RawFd = 32;
+/// QEMU keeps the number that the tap has, and has fewer descriptors than this.
+const MAX_FDS_SCANNED: RawFd = 65536;
+
+/// A descriptor of the tap that whoever started the program left open. It is theirs: it is never closed here.
+#[derive(Debug)]
+pub struct InheritedFd(RawFd);
+
+impl AsFd for InheritedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: poll(2) said that the number is open, and nothing in this program, which has one thread, closes a
+        // descriptor that it did not open.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl InheritedFd {
+    /// Looks among the open descriptors for one of a tap; `is_it` says whether the tap of that name is the one that is
+    /// meant. The name alone proves nothing: it may be a tap of another network namespace.
+    ///
+    /// A program with a privilege of its own may not read /proc/self/fd, so poll(2) is asked which numbers are open.
+    ///
+    /// # Errors
+    /// The kernel does not tell. That is not to be taken for "none": the tap would stay open to everybody.
+    pub fn find(
+        mut is_it: impl FnMut(IfName) -> Result<bool, SysError>,
+    ) -> Result<Option<Self>, SysError> {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let limit = RawFd::try_from(limit)
+            .unwrap_or(RawFd::MAX)
+            .min(MAX_FDS_SCANNED);
+        let (mut first, mut at_once) = (0, FIRST_POLL_BATCH);
+        while first < limit {
+            let numbers = first..limit.min(first + at_once);
+            first = numbers.end;
+            at_once *= 2;
+            for number in open_fds(numbers)? {
+                let found = Self(number);
+                if is_tun(&found)?
+                    && let Some(name) = open_tap(&found)?
+                    && is_it(name)?
+                {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The name of the tap that a descriptor of /dev/net/tun has open, if it has one (EBADFD).
+fn open_tap(descriptor: &InheritedFd) -> Result<Option<IfName>, SysError> {
+    match tun_name(descriptor.as_fd()) {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.errno() == Some(Errno::EBADFD) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

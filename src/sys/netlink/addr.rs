@@ -1,0 +1,57 @@
+//! IP addresses of interfaces: RTM_NEWADDR, RTM_GETADDR.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressHeader, AddressScope};
+
+use crate::model::addr::IpPrefix;
+use crate::model::link::IfIndex;
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::{Message, put_bytes};
+use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+
+/// Bytes of `struct ifaddrmsg` in linux/if_addr.h: family, prefix length, flags, scope, and the ifindex.
+const IFADDRMSG_LEN: usize = 8;
+
+/// The body of an RTM_NEWADDR.
+pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<AddressHeader> {
+    let (family, octets) = match address.ip {
+        IpAddr::V4(ip) => (AddressFamily::Inet, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (AddressFamily::Inet6, ip.octets().to_vec()),
+    };
+    Message {
+        header: AddressHeader {
+            family,
+            prefix_len: address.prefix,
+            scope: AddressScope::Universe,
+            index,
+            ..AddressHeader::default()
+        },
+        attributes: vec![
+            put_bytes(libc::IFA_LOCAL, &octets),
+            put_bytes(libc::IFA_ADDRESS, &octets),
+        ],
+    }
+}
+
+/// Whether an interface has an address of this scope (`libc::RT_SCOPE_*`).
+///
+/// # Errors
+/// The kernel's refusal, or a malformed reply.
+pub fn has_address<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+    scope: u8,
+) -> Result<bool, SysError> {
+    let mut found = false;
+    let all = AddressHeader::default();
+    netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
+        let header = body.first_chunk::<IFADDRMSG_LEN>();
+        let [_, _, _, this_scope, this_index @ ..] =
+            *header.ok_or(SysError::Protocol("an address is truncated"))?;
+        found |= this_scope == scope && u32::from_ne_bytes(this_index) == index;
+        Ok(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,121 @@
+//! Requests about bridges and their ports.
+
+use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::link::{
+    BridgeStpState, InfoBridge, InfoBridgePort, LinkFlags, LinkHeader,
+};
+use nix::errno::Errno;
+
+use crate::model::change::{NewBridge, PortUpdate};
+use crate::model::link::IfIndex;
+use crate::sys::error::SysError;
+use crate::sys::netlink::addr::address_message;
+use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str};
+use crate::sys::netlink::link::{get_by_index, link_message};
+use crate::sys::netlink::socket::{NetlinkSocket, Request, Transport};
+
+/// Creates a bridge with its addresses, up, all of it or nothing.
+///
+/// # Errors
+/// EEXIST if there is an interface of that name; the kernel's refusal of an address.
+pub fn create<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    new: &NewBridge,
+) -> Result<(), SysError> {
+    let mut bridge = link_message(new.link.index);
+    bridge.header.change_mask = LinkFlags::Up;
+    bridge.header.flags = LinkFlags::Up;
+    let mut data = vec![
+        InfoBridge::StpState(BridgeStpState::Disabled),
+        InfoBridge::ForwardDelay(0),
+    ];
+    // A kernel without it refuses even the request to have it off.
+    if new.vlan_filtering {
+        data.push(InfoBridge::VlanFiltering(true));
+    }
+    let info = [
+        put_str(libc::IFLA_INFO_KIND, b"bridge"),
+        put_nested(libc::IFLA_INFO_DATA, &data),
+    ];
+    bridge.attributes = vec![
+        put_str(libc::IFLA_IFNAME, new.link.name.as_bytes()),
+        put_bytes(libc::IFLA_ADDRESS, &new.mac.0),
+        put_nested(libc::IFLA_LINKINFO, &info),
+    ];
+    // Where the bridge could not be created there is no such ifindex, and the addresses are refused as well.
+    let addresses: Vec<_> = new
+        .addresses
+        .iter()
+        .map(|address| address_message(new.link.index, address))
+        .collect();
+    let create = NLM_F_CREATE | NLM_F_EXCL;
+    let first: Request<'_> = (libc::RTM_NEWLINK, create, &bridge);
+    let others = addresses
+        .iter()
+        .map(|address| (libc::RTM_NEWADDR, create, address as &dyn Emitable));
+    let Err((position, error)) = netlink.request_batch([first].into_iter().chain(others)) else {
+        return Ok(());
+    };
+    if position == 0 {
+        return Err(error);
+    }
+    // The bridge exists, and one of its addresses was refused.
+    match error.errno() {
+        Some(Errno::EEXIST) => Err(SysError::Errno {
+            errno: Errno::EEXIST,
+            ext_ack: Some(b"two of its addresses are the same".to_vec()),
+        }),
+        _ => Err(error),
+    }
+}
+
+/// Changes a bridge port, and reads back whether the kernel did: one that does not know an option ignores it.
+///
+/// # Errors
+/// The kernel's refusal; [`SysError::NotApplied`] where it ignored an option.
+pub fn set_port<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+    update: &PortUpdate,
+) -> Result<(), SysError> {
+    let data: Vec<_> = update
+        .isolated
+        .map(InfoBridgePort::Isolated)
+        .into_iter()
+        .collect();
+    let message = port_message(index, &data);
+    netlink.request_ack(libc::RTM_NEWLINK, 0, &message)?;
+    let port = get_by_index(netlink, index)?.port;
+    let isolated = port.and_then(|port| port.isolated);
+    if update.isolated.is_none() || update.isolated == isolated {
+        Ok(())
+    } else {
+        Err(SysError::NotApplied)
+    }
+}
+
+/// Brings a bridge port up. What is no port of anything is refused, and not brought up: the kernel looks for the master of
+/// what has data for it before it looks at the flags (`rtnl_changelink()` in net/core/rtnetlink.c).
+///
+/// # Errors
+/// EOPNOTSUPP if it is no port; the kernel's refusal.
+pub fn set_port_up<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<(), SysError> {
+    let mut message = port_message(index, &[]);
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = LinkFlags::Up;
+    netlink.request_ack(libc::RTM_NEWLINK, 0, &message)
+}
+
+/// A message with data for a bridge port. In RTM_SETLINK the kernel would ignore the data.
+fn port_message(index: IfIndex, data: &[InfoBridgePort]) -> Message<LinkHeader> {
+    let info = [
+        put_str(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
+        put_nested(libc::IFLA_INFO_SLAVE_DATA, data),
+    ];
+    let mut message = link_message(index);
+    message.attributes = vec![put_nested(libc::IFLA_LINKINFO, &info)];
+    message
+}

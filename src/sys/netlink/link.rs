@@ -1,0 +1,139 @@
+//! Requests about interfaces: RTM_GETLINK, RTM_SETLINK, RTM_DELLINK.
+
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use nix::errno::Errno;
+
+use crate::model::change::LinkUpdate;
+use crate::model::if_name::IfName;
+use crate::model::link::{AddrGenMode, IfIndex, Link};
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str, put_u32};
+use crate::sys::netlink::link_parse::{AF_INET6, IFLA_INET6_ADDR_GEN_MODE, parse_link};
+use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+
+/// Looks an interface up by name.
+///
+/// # Errors
+/// ENODEV if there is none of that name.
+pub fn get_by_name<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    name: IfName,
+) -> Result<Link, SysError> {
+    let mut message = link_message(0);
+    message.attributes = vec![put_str(libc::IFLA_IFNAME, name.as_bytes())];
+    let link = get(netlink, &message)?;
+    // The kernel also finds alternative names; acting on those would be acting on another interface.
+    if link.name == name {
+        Ok(link)
+    } else {
+        Err(Errno::ENODEV.into())
+    }
+}
+
+/// Looks an interface up by ifindex.
+///
+/// # Errors
+/// ENODEV if there is none.
+pub fn get_by_index<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Link, SysError> {
+    get(netlink, &link_message(index))
+}
+
+/// The result of a look-up where finding nothing is no error.
+///
+/// # Errors
+/// Any other than ENODEV.
+pub fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError> {
+    match found {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
+fn get<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    message: &Message<LinkHeader>,
+) -> Result<Link, SysError> {
+    parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
+}
+
+/// Passes every interface to `each`.
+///
+/// # Errors
+/// The kernel's refusal, or a malformed reply.
+pub fn dump<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    mut each: impl FnMut(Link),
+) -> Result<(), SysError> {
+    let all = link_message(0);
+    netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
+        each(parse_link(body)?);
+        Ok(())
+    })
+}
+
+/// Changes an interface.
+///
+/// # Errors
+/// The kernel's refusal. Part of the update may have been applied.
+pub fn set<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+    update: &LinkUpdate,
+) -> Result<(), SysError> {
+    let mut message = link_message(index);
+    if update.takes_down() {
+        message.header.change_mask = LinkFlags::Up;
+    }
+    let attributes = [
+        update
+            .address
+            .map(|mac| put_bytes(libc::IFLA_ADDRESS, &mac.0)),
+        update.mtu.map(|mtu| put_u32(libc::IFLA_MTU, mtu)),
+        update
+            .master
+            .map(|master| put_u32(libc::IFLA_MASTER, master.map_or(0, |link| link.index))),
+        update.addr_gen_mode.map(|mode| {
+            let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode_number(mode)]);
+            put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])
+        }),
+    ];
+    message.attributes = attributes.into_iter().flatten().collect();
+    netlink.request_ack(libc::RTM_SETLINK, 0, &message)
+}
+
+/// Deletes an interface.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn delete<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<(), SysError> {
+    netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index))
+}
+
+/// A message about an interface without attributes; ifindex 0 is none in particular.
+pub fn link_message(index: IfIndex) -> Message<LinkHeader> {
+    Message {
+        header: LinkHeader {
+            index,
+            ..LinkHeader::default()
+        },
+        attributes: Vec::new(),
+    }
+}
+
+/// `IN6_ADDR_GEN_MODE_*` in linux/if_link.h.
+fn mode_number(mode: AddrGenMode) -> u8 {
+    match mode {
+        AddrGenMode::Eui64 => 0,
+        AddrGenMode::None => 1,
+        AddrGenMode::StablePrivacy => 2,
+        AddrGenMode::Random => 3,
+    }
+}

@@ -1,0 +1,223 @@
+//! RTM_NEWLINK, read: the one place that knows what the kernel says of interfaces, taps, bridges and ports.
+//!
+//! A reply is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
+//! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
+
+use netlink_packet_core::NlaBuffer;
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{BridgeInfo, BridgePortInfo, PortState};
+use crate::model::if_name::IfName;
+use crate::model::link::{AddrGenMode, IfIndex, Link, LinkKind, TapInfo};
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::{
+    attributes, find_attr, get_bool, get_str, get_u8, get_u16, get_u32,
+};
+
+/// What is inside `IFLA_INFO_DATA` of a tun or tap (`IFLA_TUN_*` in linux/if_link.h).
+mod tun {
+    pub(super) const OWNER: u16 = 1;
+    pub(super) const GROUP: u16 = 2;
+    pub(super) const TYPE: u16 = 3;
+    pub(super) const PI: u16 = 4;
+    pub(super) const VNET_HDR: u16 = 5;
+    pub(super) const PERSIST: u16 = 6;
+    pub(super) const MULTI_QUEUE: u16 = 7;
+    pub(super) const NUM_QUEUES: u16 = 8;
+    pub(super) const NUM_DISABLED_QUEUES: u16 = 9;
+    /// The TYPE of a tap (`IFF_TAP` in linux/if_tun.h).
+    pub(super) const TAP: u8 = 2;
+}
+
+/// What is inside `IFLA_INFO_DATA` of a bridge (`IFLA_BR_*` in linux/if_link.h).
+mod br {
+    pub(super) const FORWARD_DELAY: u16 = 1;
+    pub(super) const STP_STATE: u16 = 5;
+    pub(super) const VLAN_FILTERING: u16 = 7;
+    pub(super) const VLAN_DEFAULT_PVID: u16 = 39;
+}
+
+/// What is inside `IFLA_INFO_SLAVE_DATA` of a bridge port (`IFLA_BRPORT_*` in linux/if_link.h).
+mod brport {
+    pub(super) const STATE: u16 = 1;
+    pub(super) const ISOLATED: u16 = 33;
+}
+
+/// How link-local addresses are generated, inside `IFLA_AF_SPEC`, `AF_INET6`: a byte, `IN6_ADDR_GEN_MODE_*`
+/// (linux/if_link.h).
+pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+
+/// The attribute of an address family has the family's number as its type (linux/socket.h).
+pub(super) const AF_INET6: u16 = 10;
+
+/// Bytes of `struct ifinfomsg` (linux/rtnetlink.h), which stands before the attributes.
+pub const IFINFOMSG_LEN: usize = 16;
+
+/// Parses the header of an RTM_NEWLINK.
+///
+/// # Errors
+/// It is truncated.
+pub(super) fn parse_link_header(body: &[u8]) -> Result<LinkHeader, SysError> {
+    LinkHeader::parse(body)
+        .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))
+}
+
+/// Parses the body of an RTM_NEWLINK.
+///
+/// # Errors
+/// It is truncated, or has no name.
+pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
+    let header = parse_link_header(body)?;
+    let mut link = PartialLink::default();
+    for attribute in attributes(body.get(IFINFOMSG_LEN..).unwrap_or_default()) {
+        link.apply(&attribute?)?;
+    }
+    Ok(Link {
+        index: header.index,
+        name: link
+            .name
+            .ok_or(SysError::Protocol("an interface without a name"))?,
+        kind: link.kind.unwrap_or(LinkKind::Unset),
+        mtu: link.mtu,
+        address: link.address,
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: link.carrier,
+        master: link.master,
+        addr_gen_mode: link.addr_gen_mode,
+        port: link.port,
+    })
+}
+
+/// An interface, as far as its attributes have been walked.
+#[derive(Default)]
+struct PartialLink {
+    name: Option<IfName>,
+    kind: Option<LinkKind>,
+    mtu: u32,
+    address: Option<MacAddr>,
+    carrier: bool,
+    master: Option<IfIndex>,
+    addr_gen_mode: Option<AddrGenMode>,
+    port: Option<BridgePortInfo>,
+}
+
+impl PartialLink {
+    fn apply(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), SysError> {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => {
+                let name = IfName::new(get_str(value));
+                self.name =
+                    Some(name.map_err(|_| SysError::Protocol("an invalid interface name"))?);
+            }
+            libc::IFLA_MTU => self.mtu = get_u32(value)?,
+            libc::IFLA_ADDRESS => self.address = value.try_into().ok().map(MacAddr),
+            libc::IFLA_CARRIER => self.carrier = get_bool(value)?,
+            libc::IFLA_MASTER => self.master = Some(get_u32(value)?).filter(|&index| index != 0),
+            libc::IFLA_LINKINFO => {
+                self.kind = parse_kind(value)?;
+                self.port = parse_port(value)?;
+            }
+            libc::IFLA_AF_SPEC => self.addr_gen_mode = parse_addr_gen_mode(value)?,
+            // A reply has dozens of attributes, and every kernel adds some.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `IFLA_LINKINFO`: a string for the kind, and data that depends on it.
+fn parse_kind(info: &[u8]) -> Result<Option<LinkKind>, SysError> {
+    let Some(kind) = find_attr(info, libc::IFLA_INFO_KIND)? else {
+        return Ok(None);
+    };
+    let data = find_attr(info, libc::IFLA_INFO_DATA)?.unwrap_or_default();
+    Ok(Some(match get_str(kind) {
+        b"tun" => parse_tun(data)?,
+        b"bridge" => LinkKind::Bridge(parse_bridge(data)?),
+        other => LinkKind::Other(String::from_utf8_lossy(other).into_owned()),
+    }))
+}
+
+fn parse_tun(data: &[u8]) -> Result<LinkKind, SysError> {
+    let mut info = TapInfo::default();
+    let mut is_tap = false;
+    for attribute in attributes(data) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            tun::OWNER => info.owner = Some(get_u32(value)?),
+            tun::GROUP => info.group = Some(get_u32(value)?),
+            tun::TYPE => is_tap = get_u8(value)? == tun::TAP,
+            tun::PI => info.packet_info = get_bool(value)?,
+            tun::VNET_HDR => info.vnet_hdr = get_bool(value)?,
+            tun::PERSIST => info.persistent = get_bool(value)?,
+            tun::MULTI_QUEUE => info.multi_queue = get_bool(value)?,
+            tun::NUM_QUEUES | tun::NUM_DISABLED_QUEUES => {
+                *info.queues.get_or_insert(0) += get_u32(value)?;
+            }
+            // What later kernels add.
+            _ => {}
+        }
+    }
+    Ok(if is_tap {
+        LinkKind::Tap(info)
+    } else {
+        LinkKind::Tun
+    })
+}
+
+fn parse_bridge(data: &[u8]) -> Result<BridgeInfo, SysError> {
+    let mut info = BridgeInfo::default();
+    for attribute in attributes(data) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            br::FORWARD_DELAY => info.forward_delay = get_u32(value)?,
+            br::STP_STATE => info.stp_enabled = get_u32(value)? != 0,
+            br::VLAN_FILTERING => info.vlan_filtering = get_bool(value)?,
+            br::VLAN_DEFAULT_PVID => info.default_pvid = Some(get_u16(value)?).filter(|&v| v != 0),
+            // A bridge has dozens of settings.
+            _ => {}
+        }
+    }
+    Ok(info)
+}
+
+/// What `IFLA_LINKINFO` says of an interface as a port, if it is one of a bridge.
+fn parse_port(info: &[u8]) -> Result<Option<BridgePortInfo>, SysError> {
+    let kind = find_attr(info, libc::IFLA_INFO_SLAVE_KIND)?.unwrap_or_default();
+    if get_str(kind) != b"bridge" {
+        return Ok(None);
+    }
+    let data = find_attr(info, libc::IFLA_INFO_SLAVE_DATA)?.unwrap_or_default();
+    let state = match find_attr(data, brport::STATE)?.map(get_u8).transpose()? {
+        Some(0) | None => PortState::Disabled,
+        Some(1) => PortState::Listening,
+        Some(2) => PortState::Learning,
+        Some(3) => PortState::Forwarding,
+        Some(4) => PortState::Blocking,
+        Some(_) => return Err(SysError::Protocol("an unknown port state")),
+    };
+    let isolated = find_attr(data, brport::ISOLATED)?
+        .map(get_bool)
+        .transpose()?;
+    Ok(Some(BridgePortInfo { state, isolated }))
+}
+
+fn parse_addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, SysError> {
+    let Some(inet6) = find_attr(families, AF_INET6)? else {
+        return Ok(None);
+    };
+    let Some(mode) = find_attr(inet6, IFLA_INET6_ADDR_GEN_MODE)? else {
+        return Ok(None);
+    };
+    match get_u8(mode)? {
+        0 => Ok(Some(AddrGenMode::Eui64)),
+        1 => Ok(Some(AddrGenMode::None)),
+        2 => Ok(Some(AddrGenMode::StablePrivacy)),
+        3 => Ok(Some(AddrGenMode::Random)),
+        _ => Err(SysError::Protocol("an unknown addrgenmode")),
+    }
+}

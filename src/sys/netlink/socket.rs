@@ -1,0 +1,345 @@
+//! Requests and replies over a netlink socket. Knows nothing of what the messages are about.
+//!
+//! A message is a 16-byte header (length, type, flags, sequence number, port) and a body. The kernel replies to a request
+//! before `sendto(2)` returns: with an object, or with NLMSG_ERROR, which carries a negative errno, or 0 for an
+//! acknowledgement. With NETLINK_EXT_ACK it may add a message of its own (the ext ACK); with NETLINK_CAP_ACK it does not
+//! repeat the whole request in the reply. See netlink(7).
+#![allow(
+    unsafe_code,
+    reason = "borrowing the descriptor of a netlink-sys socket"
+)]
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use netlink_packet_core::{
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkHeader, NlasIterator,
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::get_str;
+
+/// The kernel has replied by the time it is asked for the reply, so one that is this many seconds late never comes.
+const RECV_TIMEOUT_SECS: i64 = 5;
+
+/// The buffer for a reply about one interface, which takes 1 to 2 KB.
+const RECV_BUFFER_SIZE: usize = 8 * 1024;
+/// The buffer for a part of a dump: the kernel fills as much as is asked for, up to this (`netlink_dump()` in
+/// net/netlink/af_netlink.c).
+const DUMP_BUFFER_SIZE: usize = 32 * 1024;
+
+/// Bytes of a netlink header (`struct nlmsghdr` in linux/netlink.h).
+const NLMSG_HDRLEN: usize = 16;
+
+/// Each message begins at a multiple of this many bytes (linux/netlink.h).
+const NLMSG_ALIGNTO: usize = 4;
+
+/// The attribute of an NLMSG_ERROR that holds the message of the ext ACK (linux/netlink.h).
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+const SHORT_REPLY: SysError = SysError::Protocol("the kernel's reply is truncated");
+const OTHER_REPLY: SysError = SysError::Protocol("the kernel's reply is of another type");
+
+/// What carries messages to the kernel and back: a socket, or a test.
+pub trait Transport {
+    /// Sends messages.
+    ///
+    /// # Errors
+    /// As `sendto(2)`.
+    fn send(&mut self, messages: &[u8]) -> io::Result<()>;
+
+    /// Receives one datagram into the spare room of `into`, and returns the length it really had, which is more than
+    /// arrived if it was truncated, and whether the kernel sent it.
+    ///
+    /// # Errors
+    /// As `recvfrom(2)`; `WouldBlock` when none comes in time.
+    fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<(usize, bool)>;
+}
+
+impl Transport for Socket {
+    fn send(&mut self, messages: &[u8]) -> io::Result<()> {
+        let kernel = SocketAddr::new(0, 0);
+        self.send_to(messages, &kernel, 0).map(|_| ())
+    }
+
+    fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<(usize, bool)> {
+        // MSG_TRUNC: return the real length of a datagram that was truncated.
+        let (length, from) = self.recv_from(into, libc::MSG_TRUNC)?;
+        Ok((length, from.port_number() == 0))
+    }
+}
+
+/// A request of a batch: message type, flags, and body.
+pub type Request<'a> = (u16, u16, &'a dyn Emitable);
+
+/// A netlink socket, or what stands in for one.
+#[derive(Debug)]
+pub struct NetlinkSocket<T> {
+    transport: T,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl NetlinkSocket<Socket> {
+    /// Opens one of NETLINK_ROUTE.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn open() -> Result<Self, SysError> {
+        let socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_ext_ack(true)?;
+        socket.set_cap_ack(true)?;
+        set_recv_timeout(&socket, TimeVal::seconds(RECV_TIMEOUT_SECS))?;
+        Ok(Self::with_transport(socket))
+    }
+}
+
+impl AsRawFd for NetlinkSocket<Socket> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.transport.as_raw_fd()
+    }
+}
+
+/// Limits how long a socket waits for a datagram.
+pub(super) fn set_recv_timeout(socket: &Socket, timeout: TimeVal) -> Result<(), SysError> {
+    // SAFETY: the descriptor is open as long as `socket`, which outlives this borrow.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    setsockopt(&descriptor, ReceiveTimeout, &timeout)?;
+    Ok(())
+}
+
+impl<T: Transport> NetlinkSocket<T> {
+    /// Requests over any transport.
+    pub fn with_transport(transport: T) -> Self {
+        Self {
+            transport,
+            sequence: 0,
+            buffer: Vec::with_capacity(RECV_BUFFER_SIZE),
+        }
+    }
+
+    /// Requests one object and returns the body of the reply, which must be of type `expected`.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or a malformed reply.
+    pub fn request(
+        &mut self,
+        kind: u16,
+        body: &impl Emitable,
+        expected: u16,
+    ) -> Result<&[u8], SysError> {
+        self.send(kind, NLM_F_REQUEST, body)?;
+        match self.receive()? {
+            (header, body) if header.message_type == expected => {
+                self.buffer.get(body).ok_or(SHORT_REPLY)
+            }
+            _ => Err(OTHER_REPLY),
+        }
+    }
+
+    /// Requests a change and waits for the acknowledgement.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or a malformed reply.
+    pub fn request_ack(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &impl Emitable,
+    ) -> Result<(), SysError> {
+        self.send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
+        self.recv_ack()
+    }
+
+    fn recv_ack(&mut self) -> Result<(), SysError> {
+        match self.receive()? {
+            (header, _) if header.message_type == NLMSG_ERROR => Ok(()),
+            _ => Err(OTHER_REPLY),
+        }
+    }
+
+    /// Requests several changes, one after the other, in one `sendto(2)`: no kill comes between them. The kernel does not
+    /// stop at the first one that fails, so the later ones must then be harmless.
+    ///
+    /// # Errors
+    /// The position of the first request that was refused, from 0, and its error.
+    pub fn request_batch<'a>(
+        &mut self,
+        requests: impl IntoIterator<Item = Request<'a>>,
+    ) -> Result<(), (usize, SysError)> {
+        let at_first = |error| (0, error);
+        let before = self.sequence;
+        let mut batch = Vec::new();
+        for (kind, flags, body) in requests {
+            let message = self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body);
+            batch.extend(message.map_err(at_first)?);
+        }
+        let last = self.sequence;
+        self.transport
+            .send(&batch)
+            .map_err(|error| at_first(error.into()))?;
+        let mut first_refusal = Ok(());
+        for (position, sequence) in (before + 1..=last).enumerate() {
+            self.sequence = sequence;
+            let ack = self.recv_ack();
+            first_refusal = first_refusal.and(ack.map_err(|error| (position, error)));
+        }
+        first_refusal
+    }
+
+    /// Requests all objects of a kind, and passes the body of each to `each`.
+    ///
+    /// # Errors
+    /// The kernel's refusal, a malformed reply, or the first error of `each`.
+    pub fn dump(
+        &mut self,
+        kind: u16,
+        body: &impl Emitable,
+        expected: u16,
+        mut each: impl FnMut(&[u8]) -> Result<(), SysError>,
+    ) -> Result<(), SysError> {
+        self.buffer.clear();
+        self.buffer.reserve(DUMP_BUFFER_SIZE);
+        self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+        loop {
+            self.receive_datagram()?;
+            // A datagram holds many messages here; the last of all is NLMSG_DONE.
+            let mut rest = self.buffer.as_slice();
+            while !rest.is_empty() {
+                let header = parse_header(rest)?;
+                let length = usize::try_from(header.length).map_err(|_| Errno::EMSGSIZE)?;
+                let (message, others) = rest
+                    .split_at_checked(length.next_multiple_of(NLMSG_ALIGNTO).min(rest.len()))
+                    .ok_or(SHORT_REPLY)?;
+                rest = others;
+                if header.sequence_number != self.sequence {
+                    continue;
+                }
+                let body = message.get(NLMSG_HDRLEN..length).unwrap_or_default();
+                if header.message_type == NLMSG_DONE {
+                    return Ok(());
+                }
+                if header.message_type == NLMSG_ERROR {
+                    return parse_nlmsgerr(header.flags, body);
+                }
+                if header.message_type != expected {
+                    return Err(OTHER_REPLY);
+                }
+                each(body)?;
+            }
+        }
+    }
+
+    fn send(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), SysError> {
+        let message = self.message(kind, flags, body)?;
+        self.transport.send(&message)?;
+        Ok(())
+    }
+
+    /// The next request, ready to be sent.
+    fn message(&mut self, kind: u16, flags: u16, body: &dyn Emitable) -> Result<Vec<u8>, SysError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let length = NLMSG_HDRLEN + body.buffer_len();
+        let mut header = NetlinkHeader::default();
+        header.length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
+        header.message_type = kind;
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut message = vec![0; length];
+        // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
+        if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
+            header.emit(room);
+            body.emit(rest);
+        }
+        Ok(message)
+    }
+
+    /// Receives the reply to the last request: its header, and where in the buffer its body is. A refusal is an error.
+    fn receive(&mut self) -> Result<(NetlinkHeader, Range<usize>), SysError> {
+        loop {
+            self.receive_datagram()?;
+            let header = parse_header(&self.buffer)?;
+            // Serial-number arithmetic: a late reply to an earlier request is no reply to this one.
+            let age = self.sequence.wrapping_sub(header.sequence_number);
+            if age != 0 && age < self.sequence {
+                continue;
+            }
+            if age != 0 {
+                return Err(SysError::Protocol(
+                    "the kernel replied to a request that was not sent",
+                ));
+            }
+            if usize::try_from(header.length) != Ok(self.buffer.len()) {
+                return Err(SysError::Protocol("the kernel's reply is not one message"));
+            }
+            if header.message_type == NLMSG_ERROR {
+                let body = self.buffer.get(NLMSG_HDRLEN..).unwrap_or_default();
+                parse_nlmsgerr(header.flags, body)?;
+            }
+            return Ok((header, NLMSG_HDRLEN..self.buffer.len()));
+        }
+    }
+
+    /// Receives the next datagram from the kernel, whole.
+    fn receive_datagram(&mut self) -> Result<(), SysError> {
+        self.buffer.clear();
+        let (length, from_kernel) = loop {
+            match self.transport.receive(&mut self.buffer) {
+                Ok(received) => break received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(SysError::Protocol("the kernel did not reply in time"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if length > self.buffer.len() {
+            return Err(SysError::Protocol("the kernel's reply is too long"));
+        }
+        if !from_kernel {
+            return Err(SysError::Protocol("the reply is not the kernel's"));
+        }
+        Ok(())
+    }
+}
+
+fn parse_header(message: &[u8]) -> Result<NetlinkHeader, SysError> {
+    use netlink_packet_core::{NetlinkBuffer, Parseable};
+    NetlinkBuffer::new_checked(message)
+        .and_then(|buffer| NetlinkHeader::parse(&buffer))
+        .map_err(|_| SysError::Protocol("the kernel's reply has no header"))
+}
+
+/// The body of NLMSG_ERROR (`struct nlmsgerr` in linux/netlink.h): a negative errno or 0, the header of the request, then
+/// attributes.
+fn parse_nlmsgerr(flags: u16, body: &[u8]) -> Result<(), SysError> {
+    let (number, rest) = body.split_first_chunk::<4>().ok_or(SHORT_REPLY)?;
+    let number = i32::from_ne_bytes(*number);
+    if number == 0 {
+        return Ok(());
+    }
+    if number > 0 {
+        return Err(SysError::Protocol(
+            "the kernel's reply has a positive errno",
+        ));
+    }
+    let attributes = match rest.get(NLMSG_HDRLEN..) {
+        Some(attributes) if flags & NLM_F_ACK_TLVS != 0 => attributes,
+        _ => &[],
+    };
+    let ext_ack = NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
+        .map(|attribute| get_str(attribute.value()).to_owned())
+        .filter(|text| !text.is_empty());
+    Err(SysError::Errno {
+        errno: Errno::from_raw(number.saturating_neg()),
+        ext_ack,
+    })
+}

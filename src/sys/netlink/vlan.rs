@@ -1,0 +1,92 @@
+//! VLANs of bridge ports, in messages of family AF_BRIDGE.
+
+use netlink_packet_core::Parseable;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags};
+
+use crate::model::link::IfIndex;
+use crate::model::vlan::{PortVlan, difference};
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::{attributes, find_attr, put_nested, put_u32};
+use crate::sys::netlink::link::link_message;
+use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
+use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+
+/// The VLANs of a port, in order.
+///
+/// # Errors
+/// The kernel's refusal, or a malformed reply.
+pub fn get_port_vlans<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<PortVlan>, SysError> {
+    let mut vlans = Vec::new();
+    let mut all = link_message(0);
+    all.header.interface_family = AddressFamily::Bridge;
+    // Of all ports, since the kernel does not tell of one; as ranges, since others may be in thousands of VLANs.
+    let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
+    all.attributes = vec![put_u32(libc::IFLA_EXT_MASK, filter)];
+    netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
+        if parse_link_header(body)?.index == index {
+            let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
+            let spec = find_attr(all, libc::IFLA_AF_SPEC)?.unwrap_or_default();
+            let mut first = None;
+            for attribute in attributes(spec) {
+                let parsed = AfSpecBridge::parse(&attribute?)
+                    .map_err(|_| SysError::Protocol("a malformed VLAN"))?;
+                if let AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid }) = parsed {
+                    if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
+                        first = Some(vid);
+                    } else {
+                        let vids = first.take().unwrap_or(vid)..=vid;
+                        vlans.extend(vids.map(|vid| PortVlan {
+                            vid,
+                            pvid: flags.contains(BridgeVlanInfoFlags::Pvid),
+                            untagged: flags.contains(BridgeVlanInfoFlags::Untagged),
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    vlans.sort_unstable();
+    Ok(vlans)
+}
+
+/// Changes the VLANs of a port, and reads back whether it then has exactly those of `to`.
+///
+/// # Errors
+/// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
+pub fn set_port_vlans<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+    from: &[PortVlan],
+    to: &[PortVlan],
+) -> Result<(), SysError> {
+    // A port has one PVID at most, so the old ones go first.
+    for (kind, these, others) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
+        let changed: Vec<_> = difference(these, others).iter().map(vlan_info).collect();
+        if !changed.is_empty() {
+            let mut message = link_message(index);
+            message.header.interface_family = AddressFamily::Bridge;
+            message.attributes = vec![put_nested(libc::IFLA_AF_SPEC, &changed)];
+            netlink.request_ack(kind, 0, &message)?;
+        }
+    }
+    if get_port_vlans(netlink, index)? == to {
+        Ok(())
+    } else {
+        Err(SysError::NotApplied)
+    }
+}
+
+fn vlan_info(vlan: &PortVlan) -> AfSpecBridge {
+    let mut flags = BridgeVlanInfoFlags::empty();
+    flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
+    flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
+    AfSpecBridge::VlanInfo(BridgeVlanInfo {
+        flags,
+        vid: vlan.vid,
+    })
+}

@@ -1,0 +1,154 @@
+//! Drops every privilege but CAP_NET_ADMIN, before anything is opened or parsed, and verifies it.
+//!
+//! The program may have got its privileges from its caller (root), from a file capability or from a setuid bit. Where
+//! it came from makes no difference: afterwards all user and group ids are the caller's own, and the only capability
+//! that may be left is the one to change interfaces (for root and `--check`, also those to look at other programs). Files
+//! are therefore read with the caller's own rights.
+#![allow(unsafe_code, reason = "capget(2) and capset(2)")]
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
+
+use crate::sys::error::SysError;
+
+/// The numbers of capabilities (linux/capability.h). They are in the first of the two words of each set.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_PTRACE: u32 = 19;
+const NET_ADMIN: u32 = 1 << CAP_NET_ADMIN;
+/// What root needs to be told which program has a tap open (/proc/PID/fdinfo in proc(5)).
+const INSPECT_PROCESSES: u32 = 1 << CAP_SYS_PTRACE | 1 << CAP_DAC_READ_SEARCH;
+
+/// `_LINUX_CAPABILITY_VERSION_3` in linux/capability.h: sets of 64 bits.
+const VERSION_3: u32 = 0x2008_0522;
+
+/// The ids of the caller, and what is left of the privileges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials {
+    /// The real uid: the caller's own.
+    pub uid: Uid,
+    /// The real gid.
+    pub gid: Gid,
+    /// CAP_NET_ADMIN is left.
+    pub net_admin: bool,
+}
+
+/// Drops all privileges but CAP_NET_ADMIN; `inspects_processes` leaves root what it takes to look at other programs as well.
+///
+/// # Errors
+/// The kernel refused, or what is left afterwards is not what it should be. Nothing may be done then.
+pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError> {
+    let (user, group) = (getresuid()?, getresgid()?);
+    let [mut remaining, _] = capabilities()?.permitted;
+    remaining &= if user.real.is_root() && inspects_processes {
+        NET_ADMIN | INSPECT_PROCESSES
+    } else {
+        NET_ADMIN
+    };
+
+    let users = [user.effective, user.saved];
+    let groups = [group.effective, group.saved];
+    if users != [user.real; 2] || groups != [group.real; 2] {
+        // Without this, leaving uid 0 would take the capability along. It lasts until the next execve(2) at most.
+        prctl::set_keepcaps(true)?;
+        // The group first: without the user's privileges it could not be changed any more.
+        setresgid(group.real, group.real, group.real)?;
+        setresuid(user.real, user.real, user.real)?;
+        prctl::set_keepcaps(false)?;
+        verify_ids(user.real, group.real)?;
+    }
+    prctl::set_no_new_privs()?;
+    set_caps_verified([remaining, 0])?;
+    Ok(Credentials {
+        uid: user.real,
+        gid: group.real,
+        net_admin: remaining & NET_ADMIN != 0,
+    })
+}
+
+/// Drops every other capability, and reads back whether that is what happened.
+fn set_caps_verified(keep: [u32; 2]) -> Result<(), SysError> {
+    set_capabilities(keep)?;
+    let remaining = capabilities()?;
+    if remaining.permitted == keep && remaining.effective == keep && remaining.inheritable == [0, 0]
+    {
+        Ok(())
+    } else {
+        Err(SysError::Invalid(
+            "the remaining capabilities are not those that were kept",
+        ))
+    }
+}
+
+fn verify_ids(user: Uid, group: Gid) -> Result<(), SysError> {
+    let (users, groups) = (getresuid()?, getresgid()?);
+    let dropped = [users.real, users.effective, users.saved] == [user; 3]
+        && [groups.real, groups.effective, groups.saved] == [group; 3];
+    // The ids may look right and still not be final: a saved one would let us return.
+    let can_return = !user.is_root() && setresuid(user, Uid::from_raw(0), user).is_ok();
+    if dropped && !can_return {
+        Ok(())
+    } else {
+        Err(SysError::Invalid("the uid and gid are not the caller's"))
+    }
+}
+
+/// The three sets of a thread that capget(2) knows, the low word first.
+struct Capabilities {
+    effective: [u32; 2],
+    permitted: [u32; 2],
+    inheritable: [u32; 2],
+}
+
+/// `struct __user_cap_header_struct`; pid 0 is this thread.
+#[repr(C)]
+struct CapUserHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// `struct __user_cap_data_struct`, one for each word.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapUserData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn capabilities() -> Result<Capabilities, SysError> {
+    let mut header = CapUserHeader {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let mut data = [CapUserData {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
+    // SAFETY: capget(2) with version 3 writes the header's version and two data structures; both are that large.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+    Ok(Capabilities {
+        effective: data.map(|word| word.effective),
+        permitted: data.map(|word| word.permitted),
+        inheritable: data.map(|word| word.inheritable),
+    })
+}
+
+/// Makes these the effective and the permitted ones. With nothing inheritable, nothing ambient can be left either
+/// (capabilities(7)).
+fn set_capabilities(set: [u32; 2]) -> Result<(), SysError> {
+    let mut header = CapUserHeader {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let data = set.map(|word| CapUserData {
+        effective: word,
+        permitted: word,
+        inheritable: 0,
+    });
+    // SAFETY: capset(2) with version 3 reads the header and two data structures; both are that large.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) })?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The process itself: signals and standard descriptors.
+#![allow(unsafe_code, reason = "signal(2), open(2) and poll(2)")]
+
+use std::ops::Range;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::sys::error::SysError;
+
+/// A reader that went away, or a caller's limit on the size of files (RLIMIT_FSIZE), must not end the program half way by
+/// way of a message: these become errors like any other.
+pub fn ignore_signals() {
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Opens /dev/null in place of a standard descriptor that is closed: the next descriptor to be opened would otherwise get
+/// its number, and messages would go to the kernel or into the tap.
+///
+/// # Errors
+/// The kernel does not say which are open, or /dev/null cannot be opened.
+pub fn sanitize_standard_fds() -> Result<(), SysError> {
+    let open = open_fds(0..3)?;
+    for _closed in (0..3).filter(|fd| !open.contains(fd)) {
+        // The lowest number that is free is this one, and it stays open.
+        // SAFETY: the path is a C string.
+        Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    }
+    Ok(())
+}
+
+/// The numbers in this range that are open descriptors, by poll(2).
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
+    let mut entries: Vec<libc::pollfd> = numbers
+        .map(|fd| libc::pollfd {
+            fd,
+            events: 0,
+            revents: 0,
+        })
+        .collect();
+    let count = libc::nfds_t::try_from(entries.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: poll(2) reads and writes `count` entries, which is as many as there are.
+    Errno::result(unsafe { libc::poll(entries.as_mut_ptr(), count, 0) })?;
+    entries.retain(|entry| entry.revents & libc::POLLNVAL == 0);
+    Ok(entries.into_iter().map(|entry| entry.fd).collect())
+}

@@ -1,0 +1,200 @@
+//! The tun driver's ioctls (linux/if_tun.h): rtnetlink can neither create a tap nor set its owner.
+#![allow(unsafe_code, reason = "ioctl(2)")]
+
+use std::fmt::{self, Display};
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use libc::c_short;
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat, major, minor};
+
+use crate::model::if_name::IfName;
+use crate::model::link::TapInfo;
+use crate::model::spec::TapAccess;
+use crate::sys::error::SysError;
+use crate::sys::ifreq::{parse_name, with_name};
+
+/// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
+const TUN: &str = "/dev/net/tun";
+/// The device number of that node, the same everywhere.
+const TUN_DEVICE: (u64, u64) = (10, 200);
+
+/// The calls of linux/if_tun.h, as nix makes them.
+mod ioctl {
+    nix::ioctl_write_ptr_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_read_bad!(tungetiff, libc::TUNGETIFF, libc::ifreq);
+    nix::ioctl_read_bad!(tungetfeatures, libc::TUNGETFEATURES, libc::c_uint);
+    nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
+    nix::ioctl_write_int_bad!(tunsetowner, libc::TUNSETOWNER);
+    nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
+}
+
+/// Why a tap could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TunError {
+    /// /dev/net/tun cannot be used: it cannot be opened, or is something else (ENOTTY).
+    Device(Errno),
+    /// Anything else.
+    Sys(SysError),
+}
+
+impl<E: Into<SysError>> From<E> for TunError {
+    fn from(error: E) -> Self {
+        Self::Sys(error.into())
+    }
+}
+
+impl Display for TunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(errno) => f.write_str(errno.desc()),
+            Self::Sys(error) => Display::fmt(error, f),
+        }
+    }
+}
+
+/// A descriptor that has a tap open.
+#[derive(Debug)]
+pub struct TunFd(OwnedFd);
+
+impl AsFd for TunFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl TunFd {
+    /// Creates a tap. It lives until the descriptor is closed, or until [`TunFd::set_persist`].
+    ///
+    /// # Errors
+    /// EBUSY if an interface of that name exists.
+    pub fn create(name: IfName, multi_queue: bool) -> Result<Self, TunError> {
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+        if multi_queue {
+            flags |= libc::IFF_MULTI_QUEUE;
+        }
+        tunsetiff(open()?, with_name(name.as_bytes()), flags)
+    }
+
+    /// Creates a tap whose name the kernel chooses, with a virtio-net header if that is wanted and the kernel has it.
+    ///
+    /// # Errors
+    /// As [`TunFd::create`].
+    pub fn create_any(vnet_hdr: bool) -> Result<Self, TunError> {
+        let tun = open()?;
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+        if vnet_hdr {
+            let mut features = 0;
+            // SAFETY: TUNGETFEATURES writes one unsigned int, which `features` is.
+            unsafe { ioctl::tungetfeatures(tun.as_raw_fd(), &raw mut features) }?;
+            flags |= features.cast_signed() & libc::IFF_VNET_HDR;
+        }
+        // The kernel puts the first number that is free for %d; no IfName holds such a pattern.
+        tunsetiff(tun, with_name(b"tap%d"), flags)
+    }
+
+    /// Opens a tap that exists, with exactly the flags it has: the kernel takes over those of the last opener.
+    ///
+    /// # Errors
+    /// EBUSY if it has one queue and somebody has it open.
+    pub fn attach(name: IfName, info: &TapInfo) -> Result<Self, TunError> {
+        let mut flags = libc::IFF_TAP;
+        for (is_set, flag) in [
+            (!info.packet_info, libc::IFF_NO_PI),
+            (info.vnet_hdr, libc::IFF_VNET_HDR),
+            (info.multi_queue, libc::IFF_MULTI_QUEUE),
+        ] {
+            flags |= if is_set { flag } else { 0 };
+        }
+        tunsetiff(open()?, with_name(name.as_bytes()), flags)
+    }
+
+    /// The name that the tap has now.
+    ///
+    /// # Errors
+    /// The tap is gone.
+    pub fn name(&self) -> Result<IfName, SysError> {
+        tun_name(self.as_fd())
+    }
+
+    /// Makes the tap outlive the descriptor.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn set_persist(&self) -> Result<(), SysError> {
+        // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
+        unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), 1) }?;
+        Ok(())
+    }
+}
+
+/// Whether a descriptor is one of /dev/net/tun at all: an ioctl on one of some other driver could mean anything there.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
+    let stat = fstat(descriptor)?;
+    Ok(
+        SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == TUN_DEVICE,
+    )
+}
+
+/// Opens the driver's device node.
+///
+/// # Errors
+/// [`TunError::Device`] where it is the node that cannot be opened.
+pub fn open() -> Result<File, TunError> {
+    let file = OpenOptions::new().read(true).write(true).open(TUN);
+    file.map_err(|error| match error.raw_os_error() {
+        // Of the process and the machine, not of the device node.
+        Some(number @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+            Errno::from_raw(number).into()
+        }
+        Some(number) => TunError::Device(Errno::from_raw(number)),
+        None => error.into(),
+    })
+}
+
+fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TunFd, TunError> {
+    request.ifr_ifru.ifru_flags = low_bits(flags);
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
+    match unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) } {
+        Ok(_) => Ok(TunFd(tun.into())),
+        // No driver but tun's knows this call.
+        Err(Errno::ENOTTY) => Err(TunError::Device(Errno::ENOTTY)),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Sets who may open the tap that this descriptor has open.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
+    match access {
+        // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.
+        TapAccess::Owner(uid) => unsafe { ioctl::tunsetowner(tap.as_raw_fd(), uid.cast_signed()) },
+        // SAFETY: TUNSETGROUP takes a number and touches no memory of ours.
+        TapAccess::Group(gid) => unsafe { ioctl::tunsetgroup(tap.as_raw_fd(), gid.cast_signed()) },
+    }?;
+    Ok(())
+}
+
+/// The name of the tap that a descriptor has open.
+///
+/// # Errors
+/// EBADFD if it has none open.
+pub fn tun_name(tap: BorrowedFd<'_>) -> Result<IfName, SysError> {
+    let mut request = with_name(b"");
+    // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
+    unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;
+    parse_name(&request)
+}
+
+/// The flags of an ifreq are 16 bits, the topmost of which is IFF_TUN_EXCL.
+fn low_bits(flags: libc::c_int) -> c_short {
+    let [a, b, ..] = flags.to_le_bytes();
+    c_short::from_le_bytes([a, b])
+}
