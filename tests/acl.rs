@@ -1,4 +1,5 @@
 //! Root's rules: what they mean, what leaves a doubt, and that QEMU's own helper never reads them more strictly.
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,10 +23,11 @@ use std::process::{Child, Stdio};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use proptest::prelude::*;
-use qemu_ifup::acl::{ACL_FILE, Acl, AclError, Place, Problem, Verdict};
-use qemu_ifup::error::{Cause, ExitCode};
-use qemu_ifup::file::{self, Contents};
-use qemu_ifup::name::{IfName, NameError};
+use qemu_ifup::config::acl::{ACL_FILE, Acl, AclError, AclErrorKind, Location, Verdict};
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::if_name::{IfName, IfNameError};
+use qemu_ifup::sys::error::SysError;
+use qemu_ifup::sys::file::{self, Contents};
 
 use common::{Sandbox, bin, command, have, skip, test_name};
 
@@ -36,15 +38,15 @@ type Judgement = Result<Verdict, AclError>;
 fn judge(files: &[(&str, &[u8])], bridge: &str) -> Judgement {
     let open = |n: usize| Contents {
         bytes: files[n].1.to_owned(),
-        identity: (0, u64::try_from(n).unwrap()),
-        only_roots: true,
+        dev_ino: (0, u64::try_from(n).unwrap()),
+        root_owned: true,
     };
     let read = |path: &Path| match files.iter().position(|(name, _)| Path::new(name) == path) {
         Some(n) => Ok(open(n)),
         None => Err(Errno::ENOENT.into()),
     };
     let acl = Acl::load(Path::new(files[0].0), &open(0), read)?;
-    Ok(acl.judge(IfName::new(bridge.as_bytes()).unwrap()))
+    Ok(acl.verdict(IfName::new(bridge.as_bytes()).unwrap()))
 }
 
 /// What one file says of br0.
@@ -52,8 +54,8 @@ fn br0(text: impl AsRef<[u8]>) -> Judgement {
     judge(&[(ACL_FILE, text.as_ref())], "br0")
 }
 
-fn place(file: &str, line: usize) -> Place {
-    Place {
+fn place(file: &str, line: usize) -> Location {
+    Location {
         file: file.into(),
         line,
     }
@@ -63,10 +65,10 @@ fn denied(line: usize) -> Judgement {
     Ok(Verdict::Denied(place(ACL_FILE, line)))
 }
 
-fn error(file: &str, line: usize, problem: Problem) -> Judgement {
+fn error(file: &str, line: usize, problem: AclErrorKind) -> Judgement {
     Err(AclError {
-        place: place(file, line),
-        problem,
+        location: place(file, line),
+        kind: problem,
     })
 }
 
@@ -107,19 +109,27 @@ fn comments_and_white_space_are_as_qemus_helper_reads_them() {
         ("\t \x0c\rallow \t\x0c\r br0 \t\x0c\r", ALLOWED),
         (" \x0c\r\t\n", NOT_ALLOWED),
         // The helper asks g_ascii_isspace(), to which the vertical tab is none, unlike to isspace() of C.
-        ("\x0b", error(ACL_FILE, 1, Problem::NoRule)),
+        ("\x0b", error(ACL_FILE, 1, AclErrorKind::Syntax)),
         ("\x0ballow br0", error(ACL_FILE, 1, unknown(b"\x0ballow"))),
         (
             "allow \x0bbr0",
-            error(ACL_FILE, 1, bad_name(b"\x0bbr0", NameError::Byte(0x0b))),
+            error(
+                ACL_FILE,
+                1,
+                bad_name(b"\x0bbr0", IfNameError::InvalidByte(0x0b)),
+            ),
         ),
         (
             "allow br0\x0b",
-            error(ACL_FILE, 1, bad_name(b"br0\x0b", NameError::Byte(0x0b))),
+            error(
+                ACL_FILE,
+                1,
+                bad_name(b"br0\x0b", IfNameError::InvalidByte(0x0b)),
+            ),
         ),
         // Only a space or a tab ends the command, and a tab only where there is no space at all.
-        ("allow\x0bbr0", error(ACL_FILE, 1, Problem::NoRule)),
-        ("allow\rbr0", error(ACL_FILE, 1, Problem::NoRule)),
+        ("allow\x0bbr0", error(ACL_FILE, 1, AclErrorKind::Syntax)),
+        ("allow\rbr0", error(ACL_FILE, 1, AclErrorKind::Syntax)),
         ("allow\tbr0 ", error(ACL_FILE, 1, unknown(b"allow\tbr0"))),
         ("allow\x0b br0", error(ACL_FILE, 1, unknown(b"allow\x0b"))),
     ];
@@ -128,46 +138,50 @@ fn comments_and_white_space_are_as_qemus_helper_reads_them() {
     }
 }
 
-fn unknown(word: &[u8]) -> Problem {
-    Problem::UnknownCommand(word.to_owned())
+fn unknown(word: &[u8]) -> AclErrorKind {
+    AclErrorKind::UnknownCommand(word.to_owned())
 }
 
-fn bad_name(name: &[u8], why: NameError) -> Problem {
-    Problem::BadName(name.to_owned(), why)
+fn bad_name(name: &[u8], why: IfNameError) -> AclErrorKind {
+    AclErrorKind::InvalidName(name.to_owned(), why)
 }
 
 #[test]
 fn a_line_that_is_no_rule_is_an_error_at_that_line_whatever_the_others_say() {
-    let cases: [(&[u8], usize, Problem); 17] = [
-        (b"allow", 1, Problem::NoRule),
-        (b"allow br0\n\nbr0", 3, Problem::NoRule),
+    let cases: [(&[u8], usize, AclErrorKind); 17] = [
+        (b"allow", 1, AclErrorKind::Syntax),
+        (b"allow br0\n\nbr0", 3, AclErrorKind::Syntax),
         (b"deny br0\npermit br0", 2, unknown(b"permit")),
         (b"Allow br0", 1, unknown(b"Allow")),
         (b"\xef\xbb\xbfallow br0", 1, unknown(b"\xef\xbb\xbfallow")),
-        (b"allow ", 1, bad_name(b"", NameError::Empty)),
+        (b"allow ", 1, bad_name(b"", IfNameError::Empty)),
         (
             b"deny br0 # remark",
             1,
-            bad_name(b"br0 # remark", NameError::Byte(b' ')),
+            bad_name(b"br0 # remark", IfNameError::InvalidByte(b' ')),
         ),
         (
             b"allow br0 br1",
             1,
-            bad_name(b"br0 br1", NameError::Byte(b' ')),
+            bad_name(b"br0 br1", IfNameError::InvalidByte(b' ')),
         ),
-        (b"deny br*\0", 1, Problem::Nul),
-        (b"allow br0\n\0deny br0", 2, Problem::Nul),
-        (b"# \0\ndeny br0", 1, Problem::Nul),
-        (b"deny .", 1, bad_name(b".", NameError::Reserved)),
-        (b"deny a/b", 1, bad_name(b"a/b", NameError::Byte(b'/'))),
+        (b"deny br*\0", 1, AclErrorKind::NulByte),
+        (b"allow br0\n\0deny br0", 2, AclErrorKind::NulByte),
+        (b"# \0\ndeny br0", 1, AclErrorKind::NulByte),
+        (b"deny .", 1, bad_name(b".", IfNameError::Reserved)),
+        (
+            b"deny a/b",
+            1,
+            bad_name(b"a/b", IfNameError::InvalidByte(b'/')),
+        ),
         (
             b"allow br0\ndeny br-sixteen-bytes",
             2,
-            bad_name(b"br-sixteen-bytes", NameError::TooLong(16)),
+            bad_name(b"br-sixteen-bytes", IfNameError::TooLong(16)),
         ),
-        (b"include", 1, Problem::NoRule),
-        (b"include ", 1, Problem::RelativeInclude),
-        (b"include other.conf", 1, Problem::RelativeInclude),
+        (b"include", 1, AclErrorKind::Syntax),
+        (b"include ", 1, AclErrorKind::RelativeInclude),
+        (b"include other.conf", 1, AclErrorKind::RelativeInclude),
     ];
     for (text, line, problem) in cases {
         let expected = error(ACL_FILE, line, problem);
@@ -184,7 +198,7 @@ fn a_name_of_15_bytes_is_itself_and_not_the_beginning_of_another() {
     assert_eq!(judge(&[(ACL_FILE, allow)], "br-fifteen-byt"), NOT_ALLOWED);
     // The helper once cut this name to the other one (CVE-2019-13164).
     let deny: &[u8] = b"allow all\ndeny br-fifteen-bytes";
-    let problem = bad_name(b"br-fifteen-bytes", NameError::TooLong(16));
+    let problem = bad_name(b"br-fifteen-bytes", IfNameError::TooLong(16));
     let expected = error(ACL_FILE, 2, problem);
     assert_eq!(judge(&[(ACL_FILE, deny)], name), expected);
 }
@@ -193,7 +207,7 @@ fn a_name_of_15_bytes_is_itself_and_not_the_beginning_of_another() {
 fn a_line_is_one_line_up_to_4095_bytes_and_an_error_beyond() {
     let padded = |rule: &str, length| format!("{rule:length$}\nallow all");
     assert_eq!(br0(padded("deny br0", 4095)), denied(1));
-    let too_long = error(ACL_FILE, 1, Problem::LongLine);
+    let too_long = error(ACL_FILE, 1, AclErrorKind::LineTooLong);
     assert_eq!(br0(padded("deny br0", 4096)), too_long);
     // A comment is a line as well: the helper takes what follows its first 4095 bytes for a rule.
     let tail = format!("{:#<4095}allow br0\n", "");
@@ -221,11 +235,11 @@ fn an_included_file_counts_as_if_it_stood_there_and_a_denial_is_found_in_it() {
 #[test]
 fn a_problem_in_an_included_file_is_reported_where_it_is() {
     let main: &[u8] = b"allow br0\ninclude /etc/a\n";
-    let cases: [(&[u8], usize, Problem); 4] = [
-        (b"\nbr0", 2, Problem::NoRule),
+    let cases: [(&[u8], usize, AclErrorKind); 4] = [
+        (b"\nbr0", 2, AclErrorKind::Syntax),
         (b"allow br1\n\nforbid br0", 3, unknown(b"forbid")),
-        (b"include b", 1, Problem::RelativeInclude),
-        (b"\n\n\ndeny \0", 4, Problem::Nul),
+        (b"include b", 1, AclErrorKind::RelativeInclude),
+        (b"\n\n\ndeny \0", 4, AclErrorKind::NulByte),
     ];
     for (text, line, problem) in cases {
         let expected = error("/etc/a", line, problem);
@@ -238,7 +252,7 @@ fn a_problem_in_an_included_file_is_reported_where_it_is() {
 
 #[test]
 fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
-    let missing = Problem::Unreadable(Errno::ENOENT.into());
+    let missing = AclErrorKind::IncludeUnreadable(Errno::ENOENT.into());
     let files: [(&str, &[u8]); 2] = [
         (ACL_FILE, b"allow br0\ninclude /etc/a"),
         ("/etc/a", b"\n\ninclude /etc/missing"),
@@ -247,15 +261,15 @@ fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
 
     let main = Contents {
         bytes: b"allow br0\ninclude /etc/a".to_vec(),
-        identity: (0, 0),
-        only_roots: true,
+        dev_ino: (0, 0),
+        root_owned: true,
     };
     for cause in [
-        Cause::from(Errno::EACCES),
-        Cause::Nonsense("it is not a regular file"),
+        SysError::from(Errno::EACCES),
+        SysError::Invalid("it is not a regular file"),
     ] {
         let refused = Acl::load(Path::new(ACL_FILE), &main, |_| Err(cause.clone()));
-        let problem = Problem::Unreadable(cause);
+        let problem = AclErrorKind::IncludeUnreadable(cause);
         assert_eq!(
             refused.map(|_| Verdict::Allowed),
             error(ACL_FILE, 2, problem)
@@ -267,40 +281,40 @@ fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
 fn an_include_that_somebody_else_could_have_written_is_an_error() {
     let main = Contents {
         bytes: b"include /etc/a".to_vec(),
-        identity: (0, 0),
-        only_roots: true,
+        dev_ino: (0, 0),
+        root_owned: true,
     };
     let included = Contents {
         bytes: b"allow br0".to_vec(),
-        identity: (0, 1),
-        only_roots: false,
+        dev_ino: (0, 1),
+        root_owned: false,
     };
     let refused = Acl::load(Path::new(ACL_FILE), &main, |_| Ok(included.clone()));
-    let expected = error(ACL_FILE, 1, Problem::NotRoots);
+    let expected = error(ACL_FILE, 1, AclErrorKind::IncludeUntrusted);
     assert_eq!(refused.map(|_| Verdict::Allowed), expected);
 }
 
 #[test]
 fn a_file_that_includes_itself_is_an_error_by_whatever_road_and_name() {
     let itself: &[u8] = b"allow br0\ninclude /etc/qemu/bridge.conf";
-    assert_eq!(br0(itself), error(ACL_FILE, 2, Problem::Loop));
+    assert_eq!(br0(itself), error(ACL_FILE, 2, AclErrorKind::IncludeLoop));
 
     let mutual: [(&str, &[u8]); 3] = [
         (ACL_FILE, b"allow br0\ninclude /etc/a"),
         ("/etc/a", b"include /etc/b"),
         ("/etc/b", b"\ninclude /etc/a"),
     ];
-    let expected = error("/etc/b", 2, Problem::Loop);
+    let expected = error("/etc/b", 2, AclErrorKind::IncludeLoop);
     assert_eq!(judge(&mutual, "br0"), expected);
 
     // Another name of the same file: it is the file that counts.
     let main = Contents {
         bytes: b"include /etc/link".to_vec(),
-        identity: (1, 2),
-        only_roots: true,
+        dev_ino: (1, 2),
+        root_owned: true,
     };
     let linked = Acl::load(Path::new(ACL_FILE), &main, |_| Ok(main.clone()));
-    let expected = error(ACL_FILE, 1, Problem::Loop);
+    let expected = error(ACL_FILE, 1, AclErrorKind::IncludeLoop);
     assert_eq!(linked.map(|_| Verdict::Allowed), expected);
 }
 
@@ -312,7 +326,7 @@ fn more_than_64_included_files_are_an_error() {
         judge(&[(ACL_FILE, main.as_bytes()), ("/etc/a", b"")], "br0")
     };
     assert_eq!(judge(64), ALLOWED);
-    assert_eq!(judge(65), error(ACL_FILE, 65, Problem::TooManyFiles));
+    assert_eq!(judge(65), error(ACL_FILE, 65, AclErrorKind::TooManyFiles));
 
     // Each includes the next one twice: 40 files that would be read a million million times.
     let texts: Vec<(String, String)> = (0..40)
@@ -323,8 +337,8 @@ fn more_than_64_included_files_are_an_error() {
         .map(|(name, text)| (name.as_str(), text.as_bytes()))
         .collect();
     files.push(("/40", b"allow br0"));
-    let refused = self::judge(&files, "br0").map_err(|e| e.problem);
-    assert_eq!(refused, Err(Problem::TooManyFiles));
+    let refused = self::judge(&files, "br0").map_err(|e| e.kind);
+    assert_eq!(refused, Err(AclErrorKind::TooManyFiles));
 }
 
 /// A line that may well mean something, or anything at all.
@@ -378,7 +392,7 @@ proptest! {
     ) {
         if let Err(error) = br0(&text) {
             let lines = text.split(|&b| b == b'\n').count();
-            prop_assert!((1..=lines).contains(&error.place.line));
+            prop_assert!((1..=lines).contains(&error.location.line));
         }
     }
 
@@ -467,27 +481,27 @@ const REASONS: [Reason; 10] = [
 
 /// Why we refuse a file that the helper may accept; None if it has to refuse it as well.
 fn reason(error: &AclError) -> Option<Reason> {
-    let included = error.place.file != Path::new(ACL_FILE);
-    match &error.problem {
-        Problem::Unreadable(cause) => match cause.errno() {
+    let included = error.location.file != Path::new(ACL_FILE);
+    match &error.kind {
+        AclErrorKind::IncludeUnreadable(cause) => match cause.errno() {
             Some(Errno::ENOENT) => Some(Reason::MissingInclude),
             Some(Errno::EACCES) => Some(Reason::UnreadableInclude),
             Some(_) => None,
             None => Some(Reason::IncludeOfADirectory),
         },
-        Problem::RelativeInclude => Some(Reason::RelativeInclude),
+        AclErrorKind::RelativeInclude => Some(Reason::RelativeInclude),
         // All of the generated files are root's.
-        Problem::NotRoots => None,
-        Problem::Loop => Some(Reason::Loop),
-        Problem::TooManyFiles => Some(Reason::TooManyFiles),
-        Problem::LongLine => Some(Reason::LongLine),
-        Problem::Nul => Some(Reason::Nul),
-        Problem::NoRule
-        | Problem::UnknownCommand(_)
-        | Problem::BadName(_, NameError::TooLong(_)) => {
+        AclErrorKind::IncludeUntrusted => None,
+        AclErrorKind::IncludeLoop => Some(Reason::Loop),
+        AclErrorKind::TooManyFiles => Some(Reason::TooManyFiles),
+        AclErrorKind::LineTooLong => Some(Reason::LongLine),
+        AclErrorKind::NulByte => Some(Reason::Nul),
+        AclErrorKind::Syntax
+        | AclErrorKind::UnknownCommand(_)
+        | AclErrorKind::InvalidName(_, IfNameError::TooLong(_)) => {
             included.then_some(Reason::ErrorInAnInclude)
         }
-        Problem::BadName(..) => Some(Reason::NameOfNoBridge),
+        AclErrorKind::InvalidName(..) => Some(Reason::NameOfNoBridge),
     }
 }
 
@@ -745,7 +759,7 @@ fn by_library(bridge: &[u8]) -> Judgement {
         _ => file::read(path),
     };
     let acl = Acl::load(path, &file::read(path).unwrap(), read)?;
-    Ok(acl.judge(IfName::new(bridge).unwrap()))
+    Ok(acl.verdict(IfName::new(bridge).unwrap()))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The bridge that is made, the port that is limited or waited for, and the configuration that asks for them: the two
 //! programs against the running kernel and a real QEMU, each test in a network of its own.
 
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -304,26 +305,26 @@ fn where_the_bridge_cannot_be_made_or_used_nothing_is_left() {
         (
             "--create-bridge --address fd00::1/64 --address fd00::1/48 tap0",
             7,
-            "cannot make the bridge br0: two of its addresses are the same (File exists)",
+            "cannot create the bridge br0: two of its addresses are the same (File exists)",
             "",
         ),
         (
             "--create-bridge --address 10.0.0.1/8 --address 10.0.0.1/8 --address fd00::1/64 tap0",
             7,
-            "cannot make the bridge br0: two of its addresses are the same (File exists)",
+            "cannot create the bridge br0: two of its addresses are the same (File exists)",
             "",
         ),
         (
             "--create-bridge --address 10.0.0.1/8 --address ::1/128 tap0",
             7,
-            "cannot make the bridge br0: ",
+            "cannot create the bridge br0: ",
             "",
         ),
         // A new bridge filters VLANs where they are asked for, but this kernel may not be able to.
         (
             "--create-bridge --pvid 10 tap0",
             7,
-            "cannot make the bridge br0: Operation not supported",
+            "cannot create the bridge br0: Operation not supported",
             "",
         ),
     ];
@@ -351,7 +352,7 @@ fn an_ipv6_address_on_a_host_without_ipv6_is_refused_in_the_kernels_words_and_no
     let run = s.ifup(&create("tap0"));
     assert_ne!(run.code, 0, "{run:?}");
     assert!(
-        run.stderr.contains("cannot make the bridge br0: "),
+        run.stderr.contains("cannot create the bridge br0: "),
         "{run:?}"
     );
     assert_settled_as(&s, &before, "refused");
@@ -436,7 +437,7 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
     let calls = calls(&s, "qemu-ifup", &args);
     // The bridge is there, and the tap is to join it.
     let join = &calls[place_of(&calls, "IFLA_MASTER")];
-    let not_undone = "; not undone: remove the bridge br0 (a port is in it by now)";
+    let not_undone = "; not undone: delete the bridge br0 (a port is in it by now)";
     let ifup = bin("qemu-ifup");
     let another_run = format!("'{}' --create-bridge tap1", ifup.display());
     for (meanwhile, said, left) in [
@@ -446,8 +447,14 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
             not_undone,
             &["br0", "v0", "v1"],
         ),
-        // Somebody else's by the same name.
+        // Somebody else's by the same name, and by the same number as well.
         ("ip link del br0; ip link add br0 type bridge", "", &["br0"]),
+        (
+            "index=$(ip -o link show br0 | cut -d: -f1)
+             ip link del br0; ip link add br0 index $index address 02:00:00:00:00:66 type bridge",
+            "",
+            &["br0"],
+        ),
         ("ip link del br0", "", &[]),
         // It was renamed, and is still the one that was made.
         (
@@ -570,7 +577,7 @@ fn vlans_on_a_bridge_that_does_not_filter_them_are_refused_and_nothing_is_change
     ] {
         for tap in ["tap0", "tap1", "tap2"] {
             let run = s.ifup(&words(&format!("{options} {tap}")));
-            let error = format!("qemu-ifup: {tap}: cannot set VLANs: br0 does not keep them apart");
+            let error = format!("qemu-ifup: {tap}: cannot set VLANs: br0 does not filter them");
             assert_refused(
                 &run,
                 4,
@@ -635,7 +642,7 @@ fn the_commands_of_a_dry_run_make_the_same_bridge_and_the_same_port() {
             assert_eq!(dry.code, 0, "{dry:?}");
             assert!(!dry.stdout.is_empty());
             s.assert_unchanged(&before);
-            s.sh(&dry.stdout);
+            s.sh_as_ours(&dry.stdout);
         });
         let changes = changes(&by_itself, &by_shell.unwrap());
         assert!(changes.is_empty(), "{at}:\n{}", changes.join("\n"));
@@ -740,6 +747,34 @@ fn nothing_is_waited_for_without_stp_or_without_anybody_who_has_the_tap_open() {
     }
     assert_eq!(s.ports("br0").len(), 2);
     assert_eq!(port(&s, "held")["state"], "forwarding");
+}
+
+#[test]
+fn a_port_that_forwards_just_before_the_news_are_subscribed_to_is_not_waited_for() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    // The other keeps the bridge's carrier up, whose changes would be news as well.
+    let _held = ["tap0", "tap1"].map(|tap| {
+        let held = open_tap_as(0, tap, 0).unwrap();
+        assert_done(&s.ifup(&[tap]), "");
+        held
+    });
+    let args = ["--wait", "15", "tap0"];
+    let calls = calls(&s, "qemu-ifup", &args);
+    let subscribes = place_of(&calls, "nl_groups=0x000001");
+    // Without STP a port is whatever it is said to be.
+    s.sh("bridge link set dev tap0 state 0");
+    assert_eq!(port(&s, "tap0")["state"], "disabled");
+    let start = Instant::now();
+    let call = &calls[subscribes - 1];
+    let run = interrupted(&s, call, "", ("qemu-ifup", &args), || {
+        s.sh("bridge link set dev tap0 state 3");
+    });
+    assert_done(&run, "");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 // The configuration.

@@ -4,6 +4,7 @@
 //! Every situation is built in a network of its own. The command that mends it is taken from what the program
 //! printed and run by a shell; afterwards the complaint has to be gone.
 
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,15 +20,19 @@ use common::{
     Qemu, Run, Sandbox, changes, command, lines, needs, open_tap_as, run, skip, test_name,
 };
 use nix::errno::Errno;
-use qemu_ifup::acl::Verdict;
-use qemu_ifup::caller::Authority;
-use qemu_ifup::check::{
-    BridgeView, Finding, Holder, Level, Looked, MAX_PORTS, Manager, Switches, View, exit_code,
-    findings,
-};
-use qemu_ifup::error::{Error, ExitCode, TUN_HINTS};
-use qemu_ifup::facts::{AddrGenMode, BridgeInfo, Kind, Link, Mac, TapInfo};
-use qemu_ifup::name::IfName;
+use qemu_ifup::check::diagnose;
+use qemu_ifup::check::finding::{Finding, Level, exit_code};
+use qemu_ifup::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
+use qemu_ifup::config::acl::Verdict;
+use qemu_ifup::error::Error;
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::error::hint::TUN_HINTS;
+use qemu_ifup::model::addr::MacAddr;
+use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo};
+use qemu_ifup::model::host::{InterfaceManager, Sysctls, TapHolder};
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
+use qemu_ifup::policy::caller::Authority;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -459,7 +464,12 @@ fn complaint_queues_do_not_match() {
     let checked = check(&s, "qemu-ifup --check one0");
     checked.says("ok", "with one queue: QEMU's queues=N fails with EINVAL");
     let run = sh(&s, "qemu-ifup --multi-queue one0");
-    assert_failed(&run, 5, "it was made for one", "qemu-ifdown --delete one0");
+    assert_failed(
+        &run,
+        5,
+        "it was created for one",
+        "qemu-ifdown --delete one0",
+    );
     must(&s, command_in(&run.stderr, "qemu-ifdown"));
     must(&s, "qemu-ifup --multi-queue one0");
     check(&s, "qemu-ifup --check one0").says("ok", "with several queues");
@@ -595,7 +605,7 @@ fn complaint_a_tap_is_left_behind() {
     let found = checked.says("ok", "left0 is open in no program");
     must(&s, command_in(&found.what, "qemu-ifdown"));
     assert!(s.link("left0").is_none());
-    check(&s, "qemu-ifup --check left0").says("ok", "left0 does not exist and will be made");
+    check(&s, "qemu-ifup --check left0").says("ok", "left0 does not exist and will be created");
 }
 
 #[test]
@@ -653,7 +663,7 @@ fn provoke(rules: Option<&str>, table: &[(&str, &str, i32, &str, &str)]) {
 /// What is not here needs a second program at just the right moment, or a kernel that says yes and does not act.
 #[test]
 fn each_error_has_its_exit_code_and_its_hint() {
-    let no_bridge = "let qemu-ifup make it (--create-bridge --address 192.168.10.1/24), make it (ip link add br9";
+    let no_bridge = "let qemu-ifup create it (--create-bridge --address 192.168.10.1/24), create it (ip link add br9";
     #[rustfmt::skip]
     let table = [
         ("", "qemu-ifup --help >/dev/full", 1, "cannot write the output: No space", ""),
@@ -677,7 +687,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
             "it is not a bridge but an interface of kind veth",
             "ip link show type bridge",
         ),
-        ("", "qemu-ifup --pvid 5 tap0", 4, "br0 does not keep them apart", "ip link set dev br0 type bridge vlan_filtering 1"),
+        ("", "qemu-ifup --pvid 5 tap0", 4, "br0 does not filter them", "ip link set dev br0 type bridge vlan_filtering 1"),
         ("", "qemu-ifup lo", 5, "it is not a tap but", "name a tap"),
         ("", "qemu-ifdown lo", 5, "it is not a tap but", "name a tap"),
         (
@@ -690,7 +700,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
         ("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "mknod /dev/net/tun c 10 200"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 10 199", "qemu-ifup tap0", 6, "No such device", "modprobe tun"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 120 0", "qemu-ifup tap0", 6, "No such device or address", "modprobe tun"),
-        ("", "qemu-ifup -b br9 --create-bridge --address ::1/128 tap0", 7, "cannot make the bridge br9: ", ""),
+        ("", "qemu-ifup -b br9 --create-bridge --address ::1/128 tap0", 7, "cannot create the bridge br9: ", ""),
         (
             "printf '\\n* --bridge\\n' >/etc/qemu-ifup.conf",
             "qemu-ifup tap0",
@@ -730,7 +740,7 @@ fn each_refusal_has_its_exit_code_and_its_hint() {
             "no line of /etc/qemu/bridge.conf allows br8",
             "root adds this line to /etc/qemu/bridge.conf: allow br8",
         ),
-        ("", "alice qemu-ifup -b br9 tap0", 3, "denied by /etc/qemu/bridge.conf:2", "root would have to remove it from /etc/qemu/bridge.conf:2"),
+        ("", "alice qemu-ifup -b br9 tap0", 3, "denied by /etc/qemu/bridge.conf:2", "root would have to delete it from /etc/qemu/bridge.conf:2"),
         ("", "alice qemu-ifup -u 5 tap0", 3, "cannot give a tap to uid 5", "sudo"),
         ("", "alice qemu-ifup --mtu 1000 tap0", 3, "cannot set MTU 1000", "sudo"),
         ("", "alice qemu-ifup --create-bridge tap0", 3, "cannot use --create-bridge", "qemu-ifup.conf"),
@@ -802,10 +812,10 @@ fn what_is_no_bridge_has_a_hint_for_its_kind() {
         (Some("wireguard"), "ip link show type bridge"),
     ];
     for (word, hint) in table {
-        let kind = word.map_or(Kind::Plain, |word| Kind::Other(word.to_owned()));
+        let kind = word.map_or(LinkKind::Unset, |word| LinkKind::Other(word.to_owned()));
         let error = Error::NotABridge {
             name: name("w0"),
-            kind: kind.to_string(),
+            kind,
         };
         assert_eq!(error.exit_code(), ExitCode::Bridge);
         assert!(
@@ -1010,7 +1020,7 @@ fn a_missing_bridge_that_would_be_made_is_no_problem() {
     ] {
         let checked = check(&s, line);
         assert_eq!(checked.code, 0, "{checked:#?}");
-        checked.says("ok", "does not exist and will be made");
+        checked.says("ok", "does not exist and will be created");
         must(&s, &line.replace("--check", ""));
     }
     assert_eq!(check(&s, "qemu-ifup --check -b br5 web0").code, 4);
@@ -1094,13 +1104,13 @@ fn name(word: &str) -> IfName {
     IfName::new(word.as_bytes()).unwrap()
 }
 
-fn link(index: u32, word: &str, kind: Kind) -> Link {
+fn link(index: u32, word: &str, kind: LinkKind) -> Link {
     Link {
         index,
         name: name(word),
         kind,
         mtu: 1500,
-        address: Some(Mac([2, 0, 0, 0, 0, 1])),
+        address: Some(MacAddr([2, 0, 0, 0, 0, 1])),
         up: true,
         carrier: true,
         master: None,
@@ -1110,8 +1120,8 @@ fn link(index: u32, word: &str, kind: Kind) -> Link {
 }
 
 /// What is seen of a host where all is well.
-fn view() -> View {
-    let bridge = link(2, "br0", Kind::Bridge(BridgeInfo::default()));
+fn healthy() -> HostSnapshot {
+    let bridge = link(2, "br0", LinkKind::Bridge(BridgeInfo::default()));
     let info = TapInfo {
         owner: Some(ALICE),
         persistent: true,
@@ -1120,11 +1130,11 @@ fn view() -> View {
     let tap = Link {
         master: Some(2),
         carrier: false,
-        address: Some(Mac([0xfe, 0, 0, 0, 0, 1])),
-        ..link(3, "tap0", Kind::Tap(info))
+        address: Some(MacAddr([0xfe, 0, 0, 0, 0, 1])),
+        ..link(3, "tap0", LinkKind::Tap(info))
     };
-    View {
-        looked: Looked {
+    HostSnapshot {
+        context: CheckContext {
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,
@@ -1136,19 +1146,18 @@ fn view() -> View {
             tap: Some(name("tap0")),
         },
         tun: Ok(()),
-        bridge: Some(bridge.clone()),
-        bridge_view: Some(BridgeView {
-            link: bridge,
+        bridge: Some(bridge),
+        bridge_details: Some(BridgeDetails {
             ports: vec![tap.clone()],
             has_address: true,
             has_own_mac: Some(true),
         }),
         bridges: vec![name("br0")],
-        switches: Switches {
+        sysctls: Sysctls {
             bridge_nf: Some(false),
             ip_forward: Some(true),
         },
-        tap: Some((name("tap0"), Some(tap))),
+        tap: Some(tap),
         tap_has_address: false,
         holder: None,
         managers: Vec::new(),
@@ -1156,14 +1165,14 @@ fn view() -> View {
 }
 
 /// What is found where this is different.
-fn found_with(change: impl Fn(&mut View)) -> Vec<Finding> {
-    let mut view = view();
-    change(&mut view);
-    findings(&view)
+fn found_with(change: impl Fn(&mut HostSnapshot)) -> Vec<Finding> {
+    let mut snapshot = healthy();
+    change(&mut snapshot);
+    diagnose(&snapshot)
 }
 
 fn ports(count: u32) -> Vec<Link> {
-    let port = |n| link(10 + n, &format!("p{n}"), Kind::Other("veth".to_owned()));
+    let port = |n| link(10 + n, &format!("p{n}"), LinkKind::Other("veth".to_owned()));
     let ports = (0..count).map(port);
     ports
         .map(|port| Link {
@@ -1173,7 +1182,7 @@ fn ports(count: u32) -> Vec<Link> {
         .collect()
 }
 
-type Change = fn(&mut View);
+type Change = fn(&mut HostSnapshot);
 
 #[test]
 fn each_thing_that_was_seen_has_its_finding() {
@@ -1182,22 +1191,22 @@ fn each_thing_that_was_seen_has_its_finding() {
     let table: [(Change, Level, &str); 12] = [
         (|_| {}, Level::Ok, "VLAN filtering is off"),
         (
-            |view| {
+            |snapshot| {
                 let filtering = BridgeInfo {
                     vlan_filtering: true,
                     ..BridgeInfo::default()
                 };
-                view.bridge.as_mut().unwrap().kind = Kind::Bridge(filtering);
+                snapshot.bridge.as_mut().unwrap().kind = LinkKind::Bridge(filtering);
             },
             Level::Ok,
             "VLAN filtering is on",
         ),
-        (|view| view.bridge_view.as_mut().unwrap().ports = ports(1022), Level::Ok, "br0 has 1022 of 1023 ports"),
-        (|view| view.bridge_view.as_mut().unwrap().ports = ports(1023), bridge_full, "cannot attach to br0: the bridge is full"),
-        (|view| view.managers = vec![MANAGER], Level::Warning, "NetworkManager is running and may configure the tap"),
+        (|snapshot| snapshot.bridge_details.as_mut().unwrap().ports = ports(1022), Level::Ok, "br0 has 1022 of 1023 ports"),
+        (|snapshot| snapshot.bridge_details.as_mut().unwrap().ports = ports(1023), bridge_full, "cannot attach to br0: the bridge is full"),
+        (|snapshot| snapshot.managers = vec![MANAGER], Level::Warning, "NetworkManager is running and may configure the tap"),
         (
-            |view| {
-                view.managers = vec![Manager {
+            |snapshot| {
+                snapshot.managers = vec![InterfaceManager {
                     manages: false,
                     ..MANAGER
                 }];
@@ -1205,31 +1214,31 @@ fn each_thing_that_was_seen_has_its_finding() {
             Level::Ok,
             "NetworkManager is running and leaves the tap alone",
         ),
-        (|view| view.switches = Switches::default(), Level::Ok, "bridged frames do not go through iptables"),
-        (|view| view.tap_has_address = true, Level::Warning, "tap0 has an IPv6 address of its own"),
+        (|snapshot| snapshot.sysctls = Sysctls::default(), Level::Ok, "bridged frames do not go through iptables"),
+        (|snapshot| snapshot.tap_has_address = true, Level::Warning, "tap0 has an IPv6 address of its own"),
         (
-            |view| {
-                view.holder = Some(Holder {
+            |snapshot| {
+                snapshot.holder = Some(TapHolder {
                     pid: 7,
                     command: b"q\x1b[2J\n".to_vec(),
                 });
-                view.tap.as_mut().unwrap().1.as_mut().unwrap().carrier = true;
+                snapshot.tap.as_mut().unwrap().carrier = true;
             },
             Level::Warning,
             "tap0 is open in q\\x1b[2J\\x0a (pid 7): another QEMU gets EBUSY",
         ),
-        (|view| view.looked.acl = Ok(None), Level::Ok, "does not bind root"),
-        (|view| view.tun = Err(Errno::EIO), Level::Problem(ExitCode::Tun), "I/O error"),
-        (|view| view.bridge.as_mut().unwrap().carrier = false, Level::Ok, "no carrier until a port has one"),
+        (|snapshot| snapshot.context.acl = Ok(None), Level::Ok, "does not bind root"),
+        (|snapshot| snapshot.tun = Err(Errno::EIO), Level::Problem(ExitCode::Tun), "I/O error"),
+        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, Level::Ok, "no carrier until a port has one"),
     ];
     for (change, level, words) in table {
         let found = found_with(change);
-        let line = found.iter().find(|found| found.what.contains(words));
+        let line = found.iter().find(|found| found.message.contains(words));
         let line = line.unwrap_or_else(|| panic!("no '{words}': {found:#?}"));
         assert_eq!(line.level, level, "{line:?}");
-        // One that is not as it should be says what to do; that the device has an error, nobody here can mend.
-        let has_mend = level != Level::Ok && words != "I/O error";
-        assert_eq!(line.mend.is_some(), has_mend, "{line:?}");
+        // One that is not as it should be says message to do; that the device has an error, nobody here can fix.
+        let has_fix = level != Level::Ok && words != "I/O error";
+        assert_eq!(line.fix.is_some(), has_fix, "{line:?}");
         // And nothing else is wrong.
         let others = found.iter().filter(|found| found.level != Level::Ok);
         assert_eq!(
@@ -1239,28 +1248,28 @@ fn each_thing_that_was_seen_has_its_finding() {
         );
         let code = match level {
             Level::Problem(code) => code,
-            Level::Ok | Level::Warning => ExitCode::Done,
+            Level::Ok | Level::Warning => ExitCode::Success,
         };
         assert_eq!(exit_code(&found), code);
     }
-    assert_eq!(MAX_PORTS, 1023);
+    assert_eq!(BR_MAX_PORTS, 1023);
 }
 
-const MANAGER: Manager = Manager {
+const MANAGER: InterfaceManager = InterfaceManager {
     name: "NetworkManager",
     manages: true,
-    mend: "nmcli device set tap0 managed no",
+    fix: "nmcli device set tap0 managed no",
 };
 
 #[test]
 fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
     for (errno, hint) in TUN_HINTS {
-        let found = found_with(|view| view.tun = Err(errno));
-        let line = found.iter().find(|found| found.about == "/dev/net/tun");
+        let found = found_with(|snapshot| snapshot.tun = Err(errno));
+        let line = found.iter().find(|found| found.subject == "/dev/net/tun");
         let line = line.unwrap();
         assert_eq!(line.level, Level::Problem(ExitCode::Tun));
-        assert_eq!(line.what, errno.desc());
-        assert_eq!(line.mend.as_deref(), Some(hint));
+        assert_eq!(line.message, errno.desc());
+        assert_eq!(line.fix.as_deref(), Some(hint));
     }
     assert_eq!(
         TUN_HINTS[2].1, TUN_HINTS[3].1,
@@ -1385,7 +1394,7 @@ fn each_success_is_one_line_with_tap_bridge_owner_caller_and_parent() {
         0,
         "qemu-ifdown",
         &["--delete", "tap0"],
-        &["tap0: down", "br0", "removed"],
+        &["tap0: down", "br0", "deleted"],
     );
 
     // What changes nothing leaves no trace.

@@ -1,4 +1,5 @@
 //! What the command line understands, and what it says of what it does not.
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,9 +9,13 @@
 
 use std::ffi::OsString;
 
-use qemu_ifup::cli::{Access, Action, Command, Id, Program, Request, Settings, Verbosity, parse};
-use qemu_ifup::error::{Error, ExitCode};
-use qemu_ifup::name::IfName;
+use qemu_ifup::config::args::{Action, Command, Request, parse};
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::config::program::{Program, Verbosity};
+use qemu_ifup::error::Error;
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::spec::{NameOrId, TapAccess};
 
 fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
@@ -23,10 +28,10 @@ fn request(program: Program, args: &[&str]) -> Result<Request, Error> {
     }
 }
 
-fn up(args: &[&str]) -> Result<(IfName, Settings), Error> {
+fn up(args: &[&str]) -> Result<(IfName, TapOptions), Error> {
     match request(Program::Ifup, args)?.action {
-        Action::Up { tap, settings } => Ok((tap, settings)),
-        other @ (Action::Hand { .. } | Action::Check { .. } | Action::Down { .. }) => {
+        Action::Up { tap, options } => Ok((tap, options)),
+        other @ (Action::HandOver { .. } | Action::Check { .. } | Action::Down { .. }) => {
             panic!("{other:?}")
         }
     }
@@ -34,10 +39,10 @@ fn up(args: &[&str]) -> Result<(IfName, Settings), Error> {
 
 #[test]
 fn qemu_gives_a_name_and_nothing_else() {
-    let (tap, settings) = up(&["tap0"]).unwrap();
+    let (tap, options) = up(&["tap0"]).unwrap();
     let request = request(Program::Ifup, &["tap0"]).unwrap();
     assert_eq!(tap, IfName::new(b"tap0").unwrap());
-    assert_eq!(settings, Settings::default());
+    assert_eq!(options, TapOptions::default());
     assert!(!request.dry_run);
     assert_eq!(request.verbosity, Verbosity::Normal);
 }
@@ -67,16 +72,16 @@ fn every_option_is_understood_in_every_spelling() {
         "--",
         "-h",
     ];
-    let (tap, settings) = up(&args).unwrap();
+    let (tap, options) = up(&args).unwrap();
     let request = request(Program::Ifup, &args).unwrap();
     assert_eq!(tap, IfName::new(b"-h").unwrap());
-    assert!(settings.multi_queue && request.dry_run);
-    assert_eq!(settings.mtu, Some(9000));
-    assert_eq!(settings.access, Some(Access::Owner(Id::Number(1000))));
+    assert!(options.multi_queue && request.dry_run);
+    assert_eq!(options.mtu, Some(9000));
+    assert_eq!(options.access, Some(TapAccess::Owner(NameOrId::Id(1000))));
     assert_eq!(request.verbosity, Verbosity::Verbose);
     assert_eq!(
         up(&["tap0", "--group=kvm"]).unwrap().1.access,
-        Some(Access::Group(Id::Name("kvm".into())))
+        Some(TapAccess::Group(NameOrId::Name("kvm".into())))
     );
 }
 
@@ -140,15 +145,15 @@ fn qemu_calls_its_helper_without_a_name() {
         } else {
             &["--fd=21", "--br=br7"]
         };
-        let Action::Hand {
+        let Action::HandOver {
             fd,
             vnet_hdr,
-            settings,
+            options,
         } = request(Program::Ifup, args).unwrap().action
         else {
             panic!("a helper call is to hand something over")
         };
         assert_eq!((fd, vnet_hdr), (21, vnet));
-        assert_eq!(settings.bridge, Some(IfName::new(b"br7").unwrap()));
+        assert_eq!(options.bridge, Some(IfName::new(b"br7").unwrap()));
     }
 }

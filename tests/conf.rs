@@ -1,4 +1,5 @@
 //! /etc/qemu-ifup.conf: files in, effective options out.
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -6,17 +7,19 @@
 )]
 
 use proptest::prelude::*;
-use qemu_ifup::cli::{Access, Id, Settings, parse_settings};
-use qemu_ifup::conf::{ConfError, settings_for};
-use qemu_ifup::name::IfName;
+use qemu_ifup::config::conf::options_for;
+use qemu_ifup::config::error::ConfError;
+use qemu_ifup::config::options::{TapOptions, parse_options};
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::spec::{NameOrId, TapAccess};
 
-fn read(tap: &str, contents: &[u8]) -> Result<Settings, ConfError> {
-    settings_for(IfName::new(tap.as_bytes()).unwrap(), contents).map(|found| found.settings)
+fn read(tap: &str, contents: &[u8]) -> Result<TapOptions, ConfError> {
+    options_for(IfName::new(tap.as_bytes()).unwrap(), contents).map(|found| found.options)
 }
 
-/// The settings of a command line.
-fn options(line: &str) -> Settings {
-    parse_settings(line.split_whitespace().map(Into::into)).unwrap()
+/// The options of a command line.
+fn options(line: &str) -> TapOptions {
+    parse_options(line.split_whitespace().map(Into::into)).unwrap()
 }
 
 #[test]
@@ -53,9 +56,9 @@ db9    --group kvm
 fn the_command_line_wins_over_the_file() {
     let file = options("--bridge br1 --mtu 1400 --owner 5 --address 10.0.0.1/8 --vlans 7 --wait 3");
     let line = options("--bridge br2 --group 6 --address 10.0.0.2/8 --address fd00::1/64 --pvid 9");
-    let both = line.over(file);
+    let both = line.with_defaults(file);
     assert_eq!(both.bridge, options("-b br2").bridge);
-    assert_eq!(both.access, Some(Access::Group(Id::Number(6))));
+    assert_eq!(both.access, Some(TapAccess::Group(NameOrId::Id(6))));
     assert_eq!(
         (both.mtu, both.pvid, both.wait),
         (Some(1400), Some(9), Some(3))
@@ -67,13 +70,16 @@ fn the_command_line_wins_over_the_file() {
 #[test]
 fn a_file_of_nothing_says_nothing() {
     for file in ["", "\n\n", "# only\n  # remarks", "*", "*\n?\n"] {
-        assert_eq!(read("tap0", file.as_bytes()).unwrap(), Settings::default());
+        assert_eq!(
+            read("tap0", file.as_bytes()).unwrap(),
+            TapOptions::default()
+        );
     }
 }
 
 #[test]
 fn a_mistake_is_named_with_its_line_even_if_the_line_does_not_match() {
-    for (line, problem) in [
+    for (line, reason) in [
         ("web? --frob", "--frob"),
         ("web? --bridge", "--bridge needs a value"),
         ("web? --bridge a/b", "a/b"),
@@ -92,7 +98,7 @@ fn a_mistake_is_named_with_its_line_even_if_the_line_does_not_match() {
         let file = format!("# one\n* --mtu 1500\n{line}\n");
         let error = read("tap0", file.as_bytes()).unwrap_err();
         assert_eq!(error.line, 3, "{line}");
-        assert!(error.problem.contains(problem), "{line}: {}", error.problem);
+        assert!(error.reason.contains(reason), "{line}: {}", error.reason);
     }
 }
 
@@ -109,7 +115,7 @@ fn hostile_files_are_read_or_refused_but_never_believed() {
     assert_eq!(read("tap0", many.as_bytes()).unwrap().mtu, Some(1400));
     let long = [b"* --bridge ".as_slice(), &vec![b'a'; 1 << 20]].concat();
     let error = read("tap0", &long).unwrap_err();
-    assert!(error.problem.len() < 300, "{}", error.problem);
+    assert!(error.reason.len() < 300, "{}", error.reason);
     let stars = [vec![b'*'; 100_000], b" --mtu 1400".to_vec()].concat();
     assert_eq!(read("tap0", &stars).unwrap().mtu, Some(1400));
     let near_misses = [b"*a".repeat(50_000), b" --mtu 1400".to_vec()].concat();

@@ -1,5 +1,6 @@
 //! The help, the manual pages, the README and the source say the same.
 
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{Sandbox, bin, command, needs, run};
-use qemu_ifup::cli::parse_settings;
+use qemu_ifup::config::options::parse_options;
 
 const PAGES: [&str; 3] = ["qemu-ifup.8", "qemu-ifdown.8", "qemu-ifup.conf.5"];
 
@@ -187,7 +188,7 @@ fn the_page_of_the_configuration_has_just_the_options_that_it_may_have() {
 
 fn is_for_the_configuration(spec: &str) -> bool {
     let long = long_of(spec);
-    match parse_settings([long.into()]) {
+    match parse_options([long.into()]) {
         Ok(_) => true,
         Err(error) => !error.to_string().starts_with("unknown option"),
     }
@@ -201,7 +202,7 @@ fn long_of(spec: &str) -> &str {
 
 #[test]
 fn every_option_that_the_source_reads_is_in_the_help() {
-    let source = file("src/cli.rs");
+    let source = file("src/config/args.rs") + &file("src/config/options.rs");
     let mut read: BTreeSet<String> = BTreeSet::new();
     for (kind, dashes, quote) in [("Arg::Long(", "--", '"'), ("Arg::Short(", "-", '\'')] {
         for found in source.split(kind).skip(1) {
@@ -231,7 +232,7 @@ fn every_option_that_the_source_reads_is_in_the_help() {
 type Row = (u32, u32, String);
 
 fn source_codes() -> Vec<u32> {
-    let source = file("src/error.rs");
+    let source = file("src/error/exit_code.rs");
     between(&source, "pub enum ExitCode {", "}")
         .lines()
         .filter_map(|line| line.trim().strip_suffix(','))
@@ -360,11 +361,29 @@ fn every_file_that_the_readme_names_exists() {
             named.insert(word);
         } else if word.ends_with(".rs") && word != "rustup.rs" {
             // In the list of the source, by the name within its directory.
-            assert!(path("src/kernel").join(word).exists(), "{word}");
+            assert!(path("src/sys/netlink").join(word).exists(), "{word}");
             named.insert(word);
         }
     }
     assert!(named.len() > 15, "{named:?}");
+}
+
+/// The promises of SECURITY name their tests: words of code with many underscores.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let readme = file("README.md");
+    let named: Vec<&str> = readme
+        .split('`')
+        .filter(|word| word.matches('_').count() > 4 && !word.contains(char::is_whitespace))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    let found = run(command("grep")
+        .args(["-rhoE", "fn [a-z0-9_]+\\(\\) \\{"])
+        .arg(path("tests")));
+    for test in named {
+        let line = format!("fn {test}() {{");
+        assert!(found.stdout.lines().any(|l| l == line), "{test}");
+    }
 }
 
 /// Fails unless sh can read it.
@@ -399,7 +418,7 @@ fn the_shell_blocks_of_the_readme_parse() {
 fn complaints(readme: &str) -> Vec<Vec<&str>> {
     between(
         readme,
-        "| what one sees | cause | what mends it |\n",
+        "| what one sees | cause | what fixes it |\n",
         "\n\n",
     )
     .lines()

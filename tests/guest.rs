@@ -4,6 +4,7 @@
 //! A guest is the distribution's kernel (tests/guest-image) with busybox as its only user. It does what the test
 //! writes to its serial port.
 
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -2,6 +2,7 @@
 //!
 //! Each test is a bash script in which any command that fails fails the test.
 
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
 //! The conversation with the kernel, over a wire that answers whatever the test wants.
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -11,11 +12,11 @@ use std::io;
 use netlink_packet_core::DefaultNla;
 use nix::errno::Errno;
 use proptest::prelude::*;
-use qemu_ifup::error::Cause;
-use qemu_ifup::facts::{AddrGenMode, Kind, TapInfo};
-use qemu_ifup::kernel::link;
-use qemu_ifup::kernel::netlink::{Netlink, Wire};
-use qemu_ifup::name::IfName;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::link::{AddrGenMode, LinkKind, TapInfo};
+use qemu_ifup::sys::error::SysError;
+use qemu_ifup::sys::netlink::link_parse::parse_link;
+use qemu_ifup::sys::netlink::socket::{NetlinkSocket, Transport};
 
 /// NLMSG_ERROR of linux/netlink.h.
 const ERROR: u16 = 2;
@@ -34,7 +35,7 @@ enum Event {
 #[derive(Default)]
 struct Script(VecDeque<Event>);
 
-impl Wire for Script {
+impl Transport for Script {
     fn send(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
@@ -79,8 +80,8 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-fn verdict(number: i32, words: &[u8]) -> Vec<u8> {
-    [&number.to_ne_bytes()[..], &[0; 16], words].concat()
+fn verdict(number: i32, ext_ack: &[u8]) -> Vec<u8> {
+    [&number.to_ne_bytes()[..], &[0; 16], ext_ack].concat()
 }
 
 fn ack(sequence: u32) -> Event {
@@ -88,14 +89,14 @@ fn ack(sequence: u32) -> Event {
 }
 
 /// One request that wants an acknowledgement, answered by these events.
-fn tell(events: impl IntoIterator<Item = Event>) -> Result<(), Cause> {
-    let mut netlink = Netlink::over(Script(events.into_iter().collect()));
-    netlink.tell(libc::RTM_SETLINK, 0, &DefaultNla::new(1, vec![0; 4]))
+fn tell(events: impl IntoIterator<Item = Event>) -> Result<(), SysError> {
+    let mut netlink = NetlinkSocket::with_transport(Script(events.into_iter().collect()));
+    netlink.request_ack(libc::RTM_SETLINK, 0, &DefaultNla::new(1, vec![0; 4]))
 }
 
-fn nonsense(result: Result<(), Cause>) -> &'static str {
+fn nonsense(result: Result<(), SysError>) -> &'static str {
     match result {
-        Err(Cause::Nonsense(problem)) => problem,
+        Err(SysError::Protocol(problem)) => problem,
         other => {
             assert_eq!(other, Ok(()), "a refusal is not nonsense");
             ""
@@ -109,18 +110,23 @@ fn an_acknowledgement_is_success_and_an_error_number_is_a_refusal() {
     let refusal = message(ERROR, 0x100, 1, &verdict(-libc::EBUSY, &[]));
     assert_eq!(
         tell([Event::Bytes(refusal)]),
-        Err(Cause::from(Errno::EBUSY))
+        Err(SysError::from(Errno::EBUSY))
     );
 }
 
 #[test]
 fn the_kernels_own_words_are_part_of_a_refusal() {
-    let words = [
+    let ext_ack = [
         attribute(2, &7u32.to_ne_bytes()),
         attribute(1, b"Device is \x1b[31mbusy\0"),
     ]
     .concat();
-    let refusal = message(ERROR, CAPPED_WITH_WORDS, 1, &verdict(-libc::EBUSY, &words));
+    let refusal = message(
+        ERROR,
+        CAPPED_WITH_WORDS,
+        1,
+        &verdict(-libc::EBUSY, &ext_ack),
+    );
     let cause = tell([Event::Bytes(refusal.clone())]).unwrap_err();
     assert_eq!(
         cause.to_string(),
@@ -147,7 +153,7 @@ fn answers_that_make_no_sense_are_errors_not_ignored() {
         (
             "to a request of the future",
             ack(2),
-            "a request that was not made",
+            "a request that was not sent",
         ),
         ("empty", Event::Bytes(Vec::new()), "no header"),
         (
@@ -163,17 +169,17 @@ fn answers_that_make_no_sense_are_errors_not_ignored() {
         (
             "of another type",
             Event::Bytes(message(libc::RTM_NEWLINK, 0, 1, &[0; 16])),
-            "something else",
+            "of another type",
         ),
         (
             "an error without a number",
             Event::Bytes(message(ERROR, 0, 1, &[0; 3])),
-            "no number",
+            "truncated",
         ),
         (
             "an error with a positive number",
             Event::Bytes(message(ERROR, 0, 1, &verdict(5, &[]))),
-            "is none",
+            "positive errno",
         ),
         ("none", Event::Fails(libc::EAGAIN), "in time"),
     ];
@@ -183,7 +189,7 @@ fn answers_that_make_no_sense_are_errors_not_ignored() {
     }
     assert_eq!(
         tell([Event::Fails(libc::ENOBUFS)]),
-        Err(Cause::from(Errno::ENOBUFS))
+        Err(SysError::from(Errno::ENOBUFS))
     );
 }
 
@@ -200,12 +206,12 @@ fn a_late_or_doubled_answer_is_not_taken_for_the_next_one() {
         ack(1),
         Event::Bytes(message(ERROR, 0, 2, &verdict(-libc::EPERM, &[]))),
     ];
-    let mut netlink = Netlink::over(Script(events.into()));
+    let mut netlink = NetlinkSocket::with_transport(Script(events.into()));
     let body = DefaultNla::new(1, Vec::new());
-    assert!(netlink.tell(libc::RTM_SETLINK, 0, &body).is_err());
+    assert!(netlink.request_ack(libc::RTM_SETLINK, 0, &body).is_err());
     assert_eq!(
-        netlink.tell(libc::RTM_SETLINK, 0, &body),
-        Err(Cause::from(Errno::EPERM)),
+        netlink.request_ack(libc::RTM_SETLINK, 0, &body),
+        Err(SysError::from(Errno::EPERM)),
         "the first request's success must not pass for the second one's"
     );
 }
@@ -244,7 +250,7 @@ fn tap_attributes() -> Vec<Vec<u8>> {
 
 #[test]
 fn an_interface_is_read_whatever_else_the_kernel_says_of_it() {
-    let link = link::parse(&interface(&tap_attributes())).unwrap();
+    let link = parse_link(&interface(&tap_attributes())).unwrap();
     assert_eq!(link.index, 7);
     assert_eq!(link.name, IfName::new(b"tap0").unwrap());
     assert_eq!(
@@ -259,7 +265,7 @@ fn an_interface_is_read_whatever_else_the_kernel_says_of_it() {
         multi_queue: true,
         ..TapInfo::default()
     };
-    assert_eq!(link.kind, Kind::Tap(info));
+    assert_eq!(link.kind, LinkKind::Tap(info));
 }
 
 #[test]
@@ -276,8 +282,8 @@ fn an_interface_that_is_cut_short_anywhere_is_refused() {
     let mut refused = 0;
     for length in 0..whole.len() {
         let (start, _) = whole.split_at(length);
-        match link::parse(start) {
-            Err(Cause::Nonsense(_)) => refused += 1,
+        match parse_link(start) {
+            Err(SysError::Protocol(_)) => refused += 1,
             Ok(_) => assert!(ends.contains(&length), "cut at {length}"),
             Err(other) => assert_eq!(other.to_string(), "", "not a refusal"),
         }
@@ -288,7 +294,7 @@ fn an_interface_that_is_cut_short_anywhere_is_refused() {
 proptest! {
     #[test]
     fn no_bytes_at_all_make_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = link::parse(&body);
+        let _ = parse_link(&body);
     }
 
     #[test]
@@ -299,7 +305,7 @@ proptest! {
         for (position, byte) in changes {
             *position.get_mut(&mut body) = byte;
         }
-        let _ = link::parse(&body);
+        let _ = parse_link(&body);
     }
 
     #[test]
@@ -318,14 +324,14 @@ proptest! {
         let mut events: VecDeque<Event> = (1..5).map(|_| Event::Fails(libc::EAGAIN)).collect();
         events.extend(late.into_iter().map(ack));
         events.push_back(Event::Bytes(message(ERROR, 0, 5, &verdict(-number, &[]))));
-        let mut netlink = Netlink::over(Script(events));
+        let mut netlink = NetlinkSocket::with_transport(Script(events));
         let body = DefaultNla::new(1, Vec::new());
         for _ in 1..5 {
-            prop_assert!(netlink.tell(libc::RTM_SETLINK, 0, &body).is_err());
+            prop_assert!(netlink.request_ack(libc::RTM_SETLINK, 0, &body).is_err());
         }
         prop_assert_eq!(
-            netlink.tell(libc::RTM_SETLINK, 0, &body),
-            Err(Cause::from(Errno::from_raw(number)))
+            netlink.request_ack(libc::RTM_SETLINK, 0, &body),
+            Err(SysError::from(Errno::from_raw(number)))
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Facts and a wish in, an exact plan out; and what happens to the plan when a step of it fails.
+//! CurrentState and a spec in, an exact plan out; and what happens to the plan when a step of it fails.
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,20 +10,23 @@
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use proptest::prelude::*;
-use qemu_ifup::apply::{System, apply};
-use qemu_ifup::caller::Caller;
-use qemu_ifup::cli::{Access, Settings};
-use qemu_ifup::error::{Cause, Error, ExitCode};
-use qemu_ifup::facts::{
-    AddrGenMode, Address, BridgeInfo, Facts, Kind, Link, LinkRef, Mac, PortInfo, PortState, Random,
-    TapInfo,
-};
-use qemu_ifup::name::IfName;
+use qemu_ifup::apply::failure::StepError;
+use qemu_ifup::apply::{Executor, apply};
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::error::Error;
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::addr::{IpPrefix, MacAddr};
+use qemu_ifup::model::bridge::{BridgeInfo, BridgePortInfo, PortState};
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
+use qemu_ifup::model::spec::{TapAccess, TapSpec, VlanSpec};
+use qemu_ifup::model::state::{CurrentState, NewIds};
+use qemu_ifup::model::vlan::PortVlan;
 use qemu_ifup::plan::Plan;
-use qemu_ifup::policy::{Judge, Wish};
-use qemu_ifup::privilege::Privilege;
-use qemu_ifup::step::Step;
-use qemu_ifup::vlan::{PortVlan, VlanWish};
+use qemu_ifup::plan::step::Step;
+use qemu_ifup::policy::caller::Caller;
+use qemu_ifup::policy::rules::Policy;
+use qemu_ifup::sys::privilege::Credentials;
 
 fn name(text: &str) -> IfName {
     IfName::new(text.as_bytes()).unwrap()
@@ -31,15 +35,16 @@ fn name(text: &str) -> IfName {
 /// Root, on behalf of user 1000.
 fn root() -> Caller {
     let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
-    let privilege = Privilege {
-        real: (Uid::from_raw(0), Gid::from_raw(0)),
+    let credentials = Credentials {
+        uid: Uid::from_raw(0),
+        gid: Gid::from_raw(0),
         net_admin: true,
     };
-    Caller::from_parts(privilege, Vec::new(), environment, |_| Ok(Vec::new()))
+    Caller::from_parts(credentials, Vec::new(), environment, |_| Ok(Vec::new()))
 }
 
-fn wish() -> Wish {
-    Wish {
+fn spec() -> TapSpec {
+    TapSpec {
         tap: name("tap0"),
         bridge: name("br0"),
         access: None,
@@ -50,7 +55,7 @@ fn wish() -> Wish {
         vlans: None,
         wait: None,
         max_taps: None,
-        name_is_known: false,
+        name_configured: false,
     }
 }
 
@@ -66,9 +71,9 @@ fn bridge() -> Link {
     Link {
         index: 2,
         name: name("br0"),
-        kind: Kind::Bridge(filtering()),
+        kind: LinkKind::Bridge(filtering()),
         mtu: 9000,
-        address: Some(Mac([2, 0, 0, 0, 0, 1])),
+        address: Some(MacAddr([2, 0, 0, 0, 0, 1])),
         up: true,
         carrier: true,
         master: None,
@@ -82,9 +87,9 @@ fn tap(info: TapInfo) -> Link {
     Link {
         index: 7,
         name: name("tap0"),
-        kind: Kind::Tap(info),
+        kind: LinkKind::Tap(info),
         mtu: 1500,
-        address: Some(Mac([0x5a, 1, 2, 3, 4, 5])),
+        address: Some(MacAddr([0x5a, 1, 2, 3, 4, 5])),
         up: false,
         carrier: true,
         master: None,
@@ -93,15 +98,16 @@ fn tap(info: TapInfo) -> Link {
     }
 }
 
-fn facts(tap: Option<Link>) -> Facts {
-    Facts {
+fn state(tap: Option<Link>) -> CurrentState {
+    CurrentState {
         tap,
         master: None,
         bridge: Some(bridge()),
-        at_hand: false,
+        bridges: Vec::new(),
+        has_fd: false,
         vlans: Vec::new(),
         ipv6: true,
-        random: Random {
+        ids: NewIds {
             tap: [1, 2, 3, 4, 5],
             bridge: [6, 7, 8, 9, 10],
             index: 70_000,
@@ -113,7 +119,7 @@ fn facts(tap: Option<Link>) -> Facts {
 fn finished(info: TapInfo) -> Link {
     Link {
         mtu: 9000,
-        address: Some(Mac([0xfe, 1, 2, 3, 4, 5])),
+        address: Some(MacAddr([0xfe, 1, 2, 3, 4, 5])),
         up: true,
         carrier: false,
         master: Some(2),
@@ -135,14 +141,15 @@ fn br(index: u32) -> Option<LinkRef> {
     Some(LinkRef { index, name })
 }
 
-fn up(wish: Wish, facts: Facts) -> Result<Plan, Error> {
-    let leave = Judge::new(&root(), None, false).may_bring_up(wish, &Settings::default(), facts)?;
-    Ok(Plan::up(&leave))
+fn up(spec: TapSpec, state: CurrentState) -> Result<Plan, Error> {
+    let auth =
+        Policy::new(&root(), None, false).authorize_up(spec, &TapOptions::default(), state)?;
+    Ok(Plan::up(&auth))
 }
 
 fn commands(plan: &Plan) -> Vec<String> {
     let steps = plan.steps().iter();
-    steps.map(|p| p.step.command(plan.tap())).collect()
+    steps.map(|p| p.step.ip_command(plan.tap())).collect()
 }
 
 /// What undoes each step, the commands one after the other.
@@ -150,29 +157,29 @@ fn undos(plan: &Plan) -> Vec<String> {
     let steps = plan.steps().iter();
     steps
         .map(|planned| {
-            let commands = planned.undo.iter().map(|step| step.command(plan.tap()));
+            let commands = planned.undo.iter().map(|step| step.ip_command(plan.tap()));
             commands.collect::<Vec<_>>().join("; ")
         })
         .collect()
 }
 
-const KEEP: &str = "# tap0 stays from here on (TUNSETPERSIST); ip tuntap add did that at once";
-const GIVE: &str = "# tap0 is given to uid 1000 through QEMU's own descriptor; ip(8) cannot do that to a tap that exists";
+const PERSIST: &str = "# tap0 stays from here on (TUNSETPERSIST); ip tuntap add did that at once";
+const SET_ACCESS: &str = "# tap0 is given to uid 1000 through QEMU's own descriptor; ip(8) cannot do that to a tap that exists";
 
 #[test]
 fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
-    let plan = up(wish(), facts(None)).unwrap();
+    let plan = up(spec(), state(None)).unwrap();
     assert_eq!(
         commands(&plan),
         [
             "ip tuntap add dev tap0 mode tap user 1000",
             "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
             "ip link set dev tap0 up",
-            KEEP,
+            PERSIST,
         ]
     );
     let last = plan.steps().last().map(|planned| &planned.step);
-    assert_eq!(last, Some(&Step::Keep));
+    assert_eq!(last, Some(&Step::SetPersist));
     assert_eq!(
         undos(&plan),
         ["ip link delete dev tap0"; 4],
@@ -183,13 +190,13 @@ fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
 
 #[test]
 fn options_reach_the_tap_that_is_made() {
-    let all = Wish {
-        access: Some(Access::Group(36)),
+    let all = TapSpec {
+        access: Some(TapAccess::Group(36)),
         multi_queue: true,
         mtu: Some(1400),
-        ..wish()
+        ..spec()
     };
-    let plan = up(all, facts(None)).unwrap();
+    let plan = up(all, state(None)).unwrap();
     assert_eq!(
         commands(&plan).first().unwrap(),
         "ip tuntap add dev tap0 mode tap group 36 multi_queue"
@@ -200,36 +207,36 @@ fn options_reach_the_tap_that_is_made() {
 #[test]
 fn where_there_is_no_ipv6_its_addresses_are_not_spoken_of() {
     for (ipv6, mtu) in [(false, 1500), (true, 1279)] {
-        let mut facts = facts(None);
-        facts.ipv6 = ipv6;
-        facts.bridge = Some(Link { mtu, ..bridge() });
-        let plan = up(wish(), facts).unwrap();
+        let mut state = state(None);
+        state.ipv6 = ipv6;
+        state.bridge = Some(Link { mtu, ..bridge() });
+        let plan = up(spec(), state).unwrap();
         assert!(!commands(&plan).concat().contains("addrgenmode"));
     }
 }
 
 #[test]
 fn a_bridge_can_be_wider_than_any_tap() {
-    let mut facts = facts(None);
-    facts.bridge = Some(Link {
+    let mut state = state(None);
+    state.bridge = Some(Link {
         mtu: 65535,
         ..bridge()
     });
-    let plan = up(wish(), facts).unwrap();
+    let plan = up(spec(), state).unwrap();
     assert!(commands(&plan).concat().contains("mtu 65521"));
 }
 
 #[test]
 fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame() {
-    let held = Facts {
-        at_hand: true,
-        ..facts(Some(tap(TapInfo::default())))
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(TapInfo::default())))
     };
-    let plan = up(wish(), held).unwrap();
+    let plan = up(spec(), held).unwrap();
     assert_eq!(
         commands(&plan),
         [
-            GIVE,
+            SET_ACCESS,
             "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
             "ip link set dev tap0 up",
         ]
@@ -247,13 +254,16 @@ fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame(
         persistent: true,
         ..TapInfo::default()
     };
-    let held = Facts {
-        at_hand: true,
-        ..facts(Some(tap(persistent)))
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(persistent)))
     };
-    let plan = up(wish(), held).unwrap();
-    assert_eq!(commands(&plan)[1..], [GIVE, "ip link set dev tap0 up"]);
-    assert!(plan.steps()[1].stays.is_some());
+    let plan = up(spec(), held).unwrap();
+    assert_eq!(
+        commands(&plan)[1..],
+        [SET_ACCESS, "ip link set dev tap0 up"]
+    );
+    assert!(plan.steps()[1].remains.is_some());
 }
 
 #[test]
@@ -301,7 +311,7 @@ fn only_what_differs_is_changed() {
         (
             "address",
             Link {
-                address: Some(Mac([2, 9, 9, 9, 9, 9])),
+                address: Some(MacAddr([2, 9, 9, 9, 9, 9])),
                 ..done.clone()
             },
             br(2),
@@ -328,11 +338,11 @@ fn only_what_differs_is_changed() {
         ),
     ];
     for (what, link, master, wanted) in cases {
-        let facts = Facts {
+        let state = CurrentState {
             master,
-            ..facts(Some(link))
+            ..state(Some(link))
         };
-        let plan = up(wish(), facts).unwrap();
+        let plan = up(spec(), state).unwrap();
         let wanted: Vec<String> = wanted.iter().map(|w| format!("{set} {w}")).collect();
         assert_eq!(commands(&plan), wanted, "{what}");
     }
@@ -340,22 +350,22 @@ fn only_what_differs_is_changed() {
 
 #[test]
 fn a_move_and_an_idle_second_run_are_told() {
-    let idle = Facts {
+    let idle = CurrentState {
         master: br(2),
-        ..facts(Some(finished(owned())))
+        ..state(Some(finished(owned())))
     };
-    let notice = up(wish(), idle).unwrap().notice().unwrap().to_string();
+    let notice = up(spec(), idle).unwrap().notice().unwrap().to_string();
     assert_eq!(notice, "already up on br0, nothing to do");
 
     let elsewhere = Link {
         master: Some(3),
         ..finished(owned())
     };
-    let elsewhere = Facts {
+    let elsewhere = CurrentState {
         master: br(3),
-        ..facts(Some(elsewhere))
+        ..state(Some(elsewhere))
     };
-    let plan = up(wish(), elsewhere).unwrap();
+    let plan = up(spec(), elsewhere).unwrap();
     let notice = plan.notice().unwrap().to_string();
     assert_eq!(notice, "moved from br1 to br0");
     assert_eq!(
@@ -373,17 +383,17 @@ fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_if_that_can_be_don
         persistent: true,
         ..TapInfo::default()
     };
-    let given = |carrier, at_hand| {
+    let given = |carrier, has_fd| {
         let link = Link {
             carrier,
             ..finished(nobodys)
         };
-        let facts = Facts {
+        let state = CurrentState {
             master: br(2),
-            at_hand,
-            ..facts(Some(link))
+            has_fd,
+            ..state(Some(link))
         };
-        commands(&up(wish(), facts).unwrap()).len()
+        commands(&up(spec(), state).unwrap()).len()
     };
     assert_eq!(given(false, false), 1, "idle");
     assert_eq!(given(true, true), 1, "held by QEMU, which started us");
@@ -400,32 +410,32 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
         carrier: true,
         ..finished(info)
     };
-    let owner = |uid| Wish {
-        access: Some(Access::Owner(uid)),
-        ..wish()
+    let owner = |uid| TapSpec {
+        access: Some(TapAccess::Owner(uid)),
+        ..spec()
     };
-    let group = |gid| Wish {
-        access: Some(Access::Group(gid)),
-        ..wish()
+    let group = |gid| TapSpec {
+        access: Some(TapAccess::Group(gid)),
+        ..spec()
     };
-    let queues = Wish {
+    let queues = TapSpec {
         multi_queue: true,
-        ..wish()
+        ..spec()
     };
-    for (wish, link) in [
+    for (spec, link) in [
         (queues, finished(owned())),
         (group(36), finished(owned())),
         (owner(1000), finished(of_a_group)),
         (owner(1001), held(owned())),
         (group(37), held(of_a_group)),
     ] {
-        let facts = Facts {
+        let state = CurrentState {
             master: br(2),
-            ..facts(Some(link))
+            ..state(Some(link))
         };
-        let error = up(wish, facts).unwrap_err();
+        let error = up(spec, state).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{error}");
-        let hint = if matches!(error, Error::TapInUse { .. }) {
+        let hint = if matches!(error, Error::TapBusy { .. }) {
             "qemu-ifup --check tap0"
         } else {
             "qemu-ifdown --delete tap0"
@@ -437,19 +447,19 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
 #[test]
 fn nothing_but_a_tap_is_ever_touched() {
     for kind in [
-        Kind::Tun,
-        Kind::Bridge(filtering()),
-        Kind::Plain,
-        Kind::Other("veth".to_owned()),
+        LinkKind::Tun,
+        LinkKind::Bridge(filtering()),
+        LinkKind::Unset,
+        LinkKind::Other("veth".to_owned()),
     ] {
         let link = Link {
             kind: kind.clone(),
             ..finished(owned())
         };
-        let error = up(wish(), facts(Some(link.clone()))).unwrap_err();
+        let error = up(spec(), state(Some(link.clone()))).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
-        let error = Judge::new(&root(), None, false)
-            .may_take_down(name("tap0"), true, facts(Some(link)))
+        let error = Policy::new(&root(), None, false)
+            .authorize_down(name("tap0"), true, state(Some(link)))
             .unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{kind:?}");
     }
@@ -458,36 +468,40 @@ fn nothing_but_a_tap_is_ever_touched() {
 #[test]
 fn only_a_bridge_is_a_bridge() {
     let error = up(
-        wish(),
-        Facts {
+        spec(),
+        CurrentState {
             bridge: None,
-            ..facts(None)
+            ..state(None)
         },
     );
-    let missing = Error::NoBridge {
+    let missing = Error::NoSuchBridge {
         name: name("br0"),
-        others: Vec::new(),
+        existing: Vec::new(),
     };
     assert_eq!(error, Err(missing));
-    for kind in [Kind::Plain, Kind::Tun, Kind::Other("bond".to_owned())] {
-        let mut facts = facts(None);
-        facts.bridge = Some(Link { kind, ..bridge() });
-        let error = up(wish(), facts).unwrap_err();
+    for kind in [
+        LinkKind::Unset,
+        LinkKind::Tun,
+        LinkKind::Other("bond".to_owned()),
+    ] {
+        let mut state = state(None);
+        state.bridge = Some(Link { kind, ..bridge() });
+        let error = up(spec(), state).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Bridge, "{error}");
     }
 }
 
 fn down(link: Option<Link>, delete: bool) -> Plan {
     let master = link.as_ref().and_then(|link| link.master).and_then(br);
-    let facts = Facts {
+    let state = CurrentState {
         master,
         bridge: None,
-        ..facts(link)
+        ..state(link)
     };
-    let leave = Judge::new(&root(), None, false)
-        .may_take_down(name("tap0"), delete, facts)
+    let auth = Policy::new(&root(), None, false)
+        .authorize_down(name("tap0"), delete, state)
         .unwrap();
-    Plan::down(&leave)
+    Plan::down(&auth)
 }
 
 #[test]
@@ -519,7 +533,7 @@ fn what_is_down_or_gone_already_is_told() {
     assert_eq!(told(down(Some(idle), true)), "");
     let held = finished(TapInfo::default());
     let plan = down(Some(held), true);
-    assert!(!plan.steps().iter().any(|p| p.step == Step::Delete));
+    assert!(!plan.steps().iter().any(|p| p.step == Step::DeleteTap));
     assert!(told(plan).contains("not persistent"));
 }
 
@@ -529,8 +543,8 @@ struct Model {
     asked: Vec<Step>,
 }
 
-impl System for Model {
-    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+impl Executor for Model {
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         let position = self.asked.len();
         self.asked.push(step.clone());
         if self.failing.contains(&position) {
@@ -543,13 +557,13 @@ impl System for Model {
 
 #[test]
 fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
-    let held = Facts {
-        at_hand: true,
-        ..facts(Some(tap(TapInfo::default())))
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(TapInfo::default())))
     };
     for plan in [
-        up(wish(), facts(None)).unwrap(),
-        up(wish(), held).unwrap(),
+        up(spec(), state(None)).unwrap(),
+        up(spec(), held).unwrap(),
         down(Some(finished(owned())), true),
     ] {
         for failing in 0..plan.steps().len() {
@@ -567,22 +581,22 @@ fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
                 .chain(tried.iter().rev().flat_map(|p| p.undo.clone()))
                 .collect();
             assert_eq!(model.asked, expected);
-            let failed = plan.steps()[failing].step.purpose();
+            let failed = plan.steps()[failing].step.description();
             let text = error.to_string();
             assert!(text.contains(&failed), "{text}");
-            let stays = tried.iter().rev().skip(1).any(|p| p.stays.is_some());
-            assert_eq!(text.contains("not undone"), stays, "{text}");
+            let remains = tried.iter().rev().skip(1).any(|p| p.remains.is_some());
+            assert_eq!(text.contains("not undone"), remains, "{text}");
         }
     }
 }
 
 #[test]
 fn what_could_not_be_undone_is_said() {
-    let held = Facts {
-        at_hand: true,
-        ..facts(Some(tap(TapInfo::default())))
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(TapInfo::default())))
     };
-    let plan = up(wish(), held).unwrap();
+    let plan = up(spec(), held).unwrap();
     let mut model = Model {
         failing: vec![1, 2],
         asked: Vec::new(),
@@ -597,19 +611,19 @@ fn what_could_not_be_undone_is_said() {
     assert_eq!(error.exit_code(), ExitCode::Kernel);
 }
 
-fn to_create(addresses: &[&str]) -> Wish {
-    let addresses = addresses.iter().map(|text| Address::parse(text).unwrap());
-    Wish {
+fn to_create(addresses: &[&str]) -> TapSpec {
+    let addresses = addresses.iter().map(|text| IpPrefix::parse(text).unwrap());
+    TapSpec {
         create_bridge: Some(addresses.collect()),
-        ..wish()
+        ..spec()
     }
 }
 
 #[test]
 fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
-    let none = || Facts {
+    let none = || CurrentState {
         bridge: None,
-        ..facts(None)
+        ..state(None)
     };
     let make = "ip link add name br0 address 02:06:07:08:09:0a type bridge stp_state 0 forward_delay 0\n\
          ip address add 192.168.10.1/24 dev br0\n\
@@ -619,7 +633,7 @@ fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
         mtu: 9000,
         ..finished(owned())
     };
-    let there = Facts {
+    let there = CurrentState {
         tap: Some(Link {
             master: None,
             up: false,
@@ -629,20 +643,20 @@ fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
     };
     // As late as it can for a tap that is made, since a kill after that leaves it behind; and before anything is done to a
     // tap that a guest may use.
-    for (facts, position) in [(none(), 1), (there, 0)] {
-        let plan = up(to_create(&["192.168.10.1/24", "fd00::1/64"]), facts).unwrap();
+    for (state, position) in [(none(), 1), (there, 0)] {
+        let plan = up(to_create(&["192.168.10.1/24", "fd00::1/64"]), state).unwrap();
         let commands = commands(&plan);
         assert_eq!(commands[position], make);
         assert!(commands[position + 1].ends_with(" master br0"));
         assert_eq!(undos(&plan)[position], "ip link delete dev br0");
     }
 
-    let plan = up(to_create(&["192.168.10.1/24"]), facts(None)).unwrap();
+    let plan = up(to_create(&["192.168.10.1/24"]), state(None)).unwrap();
     assert!(
         !plan
             .steps()
             .iter()
-            .any(|planned| matches!(planned.step, Step::MakeBridge(_))),
+            .any(|planned| matches!(planned.step, Step::CreateBridge(_))),
         "a bridge that exists is never changed"
     );
 }
@@ -656,7 +670,7 @@ fn addresses_are_read_whole_or_not_at_all() {
         "fd00::1/64",
         "::1/128",
     ] {
-        assert_eq!(Address::parse(good).unwrap().to_string(), good);
+        assert_eq!(IpPrefix::parse(good).unwrap().to_string(), good);
     }
     for bad in [
         "",
@@ -674,21 +688,21 @@ fn addresses_are_read_whole_or_not_at_all() {
         "ff02::1/64",
         "host/24",
     ] {
-        assert_eq!(Address::parse(bad), None, "{bad}");
+        assert_eq!(IpPrefix::parse(bad), None, "{bad}");
     }
 }
 
 #[test]
 fn a_port_is_limited_before_it_goes_up() {
-    let limited = Wish {
+    let limited = TapSpec {
         isolated: true,
-        vlans: Some(VlanWish {
+        vlans: Some(VlanSpec {
             pvid: Some(10),
             tagged: vec![20, 21, 22, 30],
         }),
-        ..wish()
+        ..spec()
     };
-    let plan = up(limited.clone(), facts(None)).unwrap();
+    let plan = up(limited.clone(), state(None)).unwrap();
     let all = commands(&plan);
     let (joining, limiting) = all.split_at(2);
     assert!(joining[1].ends_with(" master br0"));
@@ -701,22 +715,22 @@ fn a_port_is_limited_before_it_goes_up() {
              bridge vlan add dev tap0 vid 20-22\n\
              bridge vlan add dev tap0 vid 30",
             "ip link set dev tap0 up",
-            KEEP,
+            PERSIST,
         ]
     );
 
     // A port that has it all is left alone; one that lacks something gets that.
     let port = |isolated| Link {
-        port: Some(PortInfo {
+        port: Some(BridgePortInfo {
             state: PortState::Forwarding,
             isolated: Some(isolated),
         }),
         ..finished(owned())
     };
-    let having = |link, vlans: &[PortVlan]| Facts {
+    let having = |link, vlans: &[PortVlan]| CurrentState {
         master: br(2),
         vlans: vlans.to_vec(),
-        ..facts(Some(link))
+        ..state(Some(link))
     };
     let all: Vec<PortVlan> = [PortVlan::untagged(10)]
         .into_iter()
@@ -743,44 +757,44 @@ fn a_port_is_limited_before_it_goes_up() {
 
 #[test]
 fn vlans_on_a_bridge_that_does_not_keep_them_apart_are_refused() {
-    let tagged = Wish {
-        vlans: Some(VlanWish {
+    let tagged = TapSpec {
+        vlans: Some(VlanSpec {
             pvid: None,
             tagged: vec![10],
         }),
-        ..wish()
+        ..spec()
     };
-    let mut facts = facts(None);
-    facts.bridge = Some(Link {
-        kind: Kind::Bridge(BridgeInfo::default()),
+    let mut state = state(None);
+    state.bridge = Some(Link {
+        kind: LinkKind::Bridge(BridgeInfo::default()),
         ..bridge()
     });
-    let error = up(tagged, facts).unwrap_err();
-    assert_eq!(error, Error::NoVlanFiltering(name("br0")));
+    let error = up(tagged, state).unwrap_err();
+    assert_eq!(error, Error::VlanFilteringOff(name("br0")));
     assert_eq!(error.exit_code(), ExitCode::Bridge);
 }
 
 #[test]
 fn only_a_tap_that_a_program_has_open_is_waited_for_and_before_it_is_kept() {
-    let patient = Wish {
+    let patient = TapSpec {
         wait: Some(7),
-        ..wish()
+        ..spec()
     };
-    let held = Facts {
-        at_hand: true,
-        ..facts(Some(tap(owned())))
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(owned())))
     };
     let plan = up(patient.clone(), held).unwrap();
     let last = plan.steps().last().map(|planned| &planned.step);
-    let waits = |step: &Step| matches!(step, Step::Wait { seconds: 7, .. });
+    let waits = |step: &Step| matches!(step, Step::WaitForwarding { seconds: 7, .. });
     assert!(last.is_some_and(waits));
 
     let idle = Link {
         carrier: false,
         ..tap(owned())
     };
-    for facts in [facts(None), facts(Some(idle))] {
-        let plan = up(patient.clone(), facts).unwrap();
+    for state in [state(None), state(Some(idle))] {
+        let plan = up(patient.clone(), state).unwrap();
         assert!(!plan.steps().iter().any(|p| waits(&p.step)));
         assert!(
             plan.notice()
@@ -805,7 +819,7 @@ struct OneTap {
 }
 
 impl OneTap {
-    fn part(&mut self, act: impl FnOnce(&mut Self)) -> Result<(), Cause> {
+    fn part(&mut self, act: impl FnOnce(&mut Self)) -> Result<(), StepError> {
         if self.parts == 0 {
             self.parts = if self.fails_again { 0 } else { usize::MAX };
             self.fails_again = false;
@@ -823,10 +837,10 @@ impl OneTap {
     }
 }
 
-impl System for OneTap {
-    fn carry_out(&mut self, _: &Plan, step: &Step) -> Result<(), Cause> {
+impl Executor for OneTap {
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         match step {
-            Step::Change(change) => {
+            Step::SetLink(change) => {
                 if change.address.is_some() || change.mtu.is_some() {
                     self.part(|_| ())?;
                 }
@@ -844,24 +858,24 @@ impl System for OneTap {
             Step::Up(_) if self.master.is_none() => Err(Errno::EOPNOTSUPP.into()),
             Step::Up(_) => self.part(|tap| tap.up = true),
             // All of it or nothing; the kernel takes it down first.
-            Step::Abandon | Step::Delete => {
+            Step::DeleteTap => {
                 self.part(|tap| tap.up = false)?;
                 self.master = None;
                 Ok(())
             }
-            Step::RemoveBridge(new) if self.master == Some(new.link.index) => {
-                Err(Cause::Nonsense("a port is in it by now"))
+            Step::DeleteBridge(new) if self.master == Some(new.link.index) => {
+                Err(StepError::BridgeInUse)
             }
-            Step::RemoveBridge(_)
-            | Step::MakeBridge(_)
-            | Step::Make { .. }
-            | Step::Quota { .. }
-            | Step::Isolate(_)
-            | Step::Vlans { .. }
-            | Step::Wait { .. }
-            | Step::Give { .. }
-            | Step::HandOver
-            | Step::Keep => self.part(|_| ()),
+            Step::DeleteBridge(_)
+            | Step::CreateBridge(_)
+            | Step::CreateTap { .. }
+            | Step::CheckQuota { .. }
+            | Step::SetPort(_)
+            | Step::SetVlans { .. }
+            | Step::WaitForwarding { .. }
+            | Step::SetAccess { .. }
+            | Step::PassFd
+            | Step::SetPersist => self.part(|_| ()),
         }
     }
 }
@@ -891,9 +905,9 @@ fn any_tap() -> impl Strategy<Value = Option<Link>> {
             carrier,
             master,
             addr_gen_mode,
-            port: master.map(|_| PortInfo {
+            port: master.map(|_| BridgePortInfo {
                 isolated: Some(isolated),
-                ..PortInfo::default()
+                ..BridgePortInfo::default()
             }),
             ..tap(info)
         },
@@ -901,24 +915,24 @@ fn any_tap() -> impl Strategy<Value = Option<Link>> {
     prop::option::of(link)
 }
 
-fn any_wish() -> impl Strategy<Value = Wish> {
+fn any_spec() -> impl Strategy<Value = TapSpec> {
     let access = prop::sample::select(vec![
         None,
-        Some(Access::Owner(1000)),
-        Some(Access::Group(36)),
+        Some(TapAccess::Owner(1000)),
+        Some(TapAccess::Group(36)),
     ]);
     let options = (access, any::<[bool; 4]>(), prop::option::of(1000..9000_u32));
-    options.prop_map(|(access, [isolated, vlans, create, wait], mtu)| Wish {
+    options.prop_map(|(access, [isolated, vlans, create, wait], mtu)| TapSpec {
         access,
         isolated,
         mtu,
-        vlans: vlans.then(|| VlanWish {
+        vlans: vlans.then(|| VlanSpec {
             pvid: Some(10),
             tagged: vec![20],
         }),
         create_bridge: create.then(Vec::new),
         wait: wait.then_some(1),
-        ..wish()
+        ..spec()
     })
 }
 
@@ -928,8 +942,8 @@ proptest! {
     #[test]
     fn in_no_plan_and_wherever_it_fails_is_a_tap_ever_up_without_being_a_port(
         link in any_tap(),
-        wish in any_wish(),
-        at_hand in any::<bool>(),
+        spec in any_spec(),
+        has_fd in any::<bool>(),
         no_bridge in any::<bool>(),
         way in 0..4,
         parts in 0..24_usize,
@@ -945,24 +959,24 @@ proptest! {
         let was_port = system.master;
         let was_up = system.up;
         let made = Link { master: None, port: None, up: false, ..tap(owned()) };
-        let facts = Facts {
+        let state = CurrentState {
             master: was_port.and_then(br),
-            bridge: Some(bridge()).filter(|_| !(no_bridge && wish.create_bridge.is_some() && was_port != Some(2))),
-            at_hand,
+            bridge: Some(bridge()).filter(|_| !(no_bridge && spec.create_bridge.is_some() && was_port != Some(2))),
+            has_fd,
             vlans: vec![PortVlan::untagged(1)],
-            ..facts(if way == 0 { Some(made) } else { link.clone() })
+            ..state(if way == 0 { Some(made) } else { link.clone() })
         };
         let caller = root();
-        let judge = Judge::new(&caller, None, false);
+        let policy = Policy::new(&caller, None, false);
         let plan = match way {
             0 => {
                 (system.up, system.master, system.alone_before) = (false, None, false);
-                let facts = Facts { master: None, at_hand: true, ..facts };
-                let wish = Wish { access: None, ..wish };
-                judge.may_bring_up(wish, &Settings::default(), facts).map(|leave| Plan::hand_over(&leave))
+                let state = CurrentState { master: None, has_fd: true, ..state };
+                let spec = TapSpec { access: None, ..spec };
+                policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::hand_over(&auth))
             }
-            1 => judge.may_take_down(name("tap0"), at_hand, facts).map(|leave| Plan::down(&leave)),
-            _ => judge.may_bring_up(wish, &Settings::default(), facts).map(|leave| Plan::up(&leave)),
+            1 => policy.authorize_down(name("tap0"), has_fd, state).map(|auth| Plan::down(&auth)),
+            _ => policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::up(&auth)),
         };
         let Ok(plan) = plan else {
             return Ok(());

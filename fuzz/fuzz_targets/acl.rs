@@ -5,17 +5,17 @@ use std::io;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use qemu_ifup::acl::{Acl, Verdict};
+use qemu_ifup::config::acl::{Acl, Verdict};
 use qemu_ifup::error::Error;
-use qemu_ifup::file::Contents;
-use qemu_ifup::name::IfName;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::sys::file::Contents;
 
 fuzz_target!(|data: &[u8]| {
     let files: Vec<&[u8]> = data.split(|&b| b == 0xff).collect();
     let open = |n: usize, more: &[u8]| Contents {
         bytes: [files[n], more].concat(),
-        identity: (0, n as u64),
-        only_roots: true,
+        dev_ino: (0, n as u64),
+        root_owned: true,
     };
     let include = |path: &Path| {
         let number = path
@@ -28,13 +28,13 @@ fuzz_target!(|data: &[u8]| {
 
     let br0 = IfName::new(b"br0").expect("a name");
     match load(b"") {
-        Ok(acl) if acl.judge(br0) == Verdict::Allowed => {
+        Ok(acl) if acl.verdict(br0) == Verdict::Allowed => {
             let denied = load(b"\ndeny all").expect("one more line that is in order");
-            assert!(matches!(denied.judge(br0), Verdict::Denied(_)));
+            assert!(matches!(denied.verdict(br0), Verdict::Denied(_)));
         }
         Ok(acl) => {
-            let acl_and_more = load(b"\ndeny br1").map(|acl| acl.judge(br0));
-            assert_eq!(acl_and_more, Ok(acl.judge(br0)));
+            let acl_and_more = load(b"\ndeny br1").map(|acl| acl.verdict(br0));
+            assert_eq!(acl_and_more, Ok(acl.verdict(br0)));
         }
         Err(error) => {
             let text = Error::Acl(error).to_string();

@@ -5,8 +5,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use libfuzzer_sys::fuzz_target;
-use qemu_ifup::cli::{Access, Action, Command, Id, Program, parse};
-use qemu_ifup::name::IfName;
+use qemu_ifup::config::args::{Action, Command, parse};
+use qemu_ifup::config::program::Program;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::spec::{NameOrId, TapAccess};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, words)) = data.split_first() else {
@@ -29,24 +31,24 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    let (tap, settings) = match request.action {
-        Action::Up { tap, settings } => (Some(tap), Some(settings)),
-        Action::Hand { fd, settings, .. } => {
+    let (tap, options) = match request.action {
+        Action::Up { tap, options } => (Some(tap), Some(options)),
+        Action::HandOver { fd, options, .. } => {
             assert!(fd >= 0 && !request.dry_run);
-            (None, Some(settings))
+            (None, Some(options))
         }
-        Action::Check { tap, settings } => (tap, Some(settings)),
+        Action::Check { tap, options } => (tap, Some(options)),
         Action::Down { tap, .. } => (Some(tap), None),
     };
-    assert_eq!(settings.is_some(), program == Program::Ifup);
-    let settings = settings.unwrap_or_default();
-    for name in tap.iter().chain(&settings.bridge) {
+    assert_eq!(options.is_some(), program == Program::Ifup);
+    let options = options.unwrap_or_default();
+    for name in tap.iter().chain(&options.bridge) {
         assert!((1..=15).contains(&name.as_bytes().len()));
         assert_eq!(IfName::new(name.as_bytes()), Ok(*name));
     }
     // The kernel's "no id" is no user.
-    let nobody = Id::Number(u32::MAX);
-    assert!(!settings.access.is_some_and(|access| match access {
-        Access::Owner(id) | Access::Group(id) => id == nobody,
+    let nobody = NameOrId::Id(u32::MAX);
+    assert!(!options.access.is_some_and(|access| match access {
+        TapAccess::Owner(id) | TapAccess::Group(id) => id == nobody,
     }));
 });

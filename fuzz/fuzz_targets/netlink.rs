@@ -4,9 +4,10 @@
 use std::io;
 
 use libfuzzer_sys::fuzz_target;
-use qemu_ifup::kernel::link;
-use qemu_ifup::kernel::netlink::{Netlink, Wire};
-use qemu_ifup::name::IfName;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::sys::netlink::link;
+use qemu_ifup::sys::netlink::link_parse::parse_link;
+use qemu_ifup::sys::netlink::socket::{NetlinkSocket, Transport};
 
 /// linux/rtnetlink.h and linux/netlink.h
 const RTM_NEWLINK: u16 = 16;
@@ -15,7 +16,7 @@ const NLMSG_ERROR: u16 = 2;
 /// Says this, and then no more.
 struct Says(Option<Vec<u8>>);
 
-impl Wire for Says {
+impl Transport for Says {
     fn send(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
@@ -43,12 +44,12 @@ fuzz_target!(|data: &[u8]| {
         1 => answer(RTM_NEWLINK, data),
         _ => answer(NLMSG_ERROR, data),
     };
-    let netlink = || Netlink::over(Says(Some(datagram.clone())));
+    let netlink = || NetlinkSocket::with_transport(Says(Some(datagram.clone())));
 
     let tap0 = IfName::new(b"tap0").expect("a name");
-    if let Ok(link) = link::by_name(&mut netlink(), tap0) {
+    if let Ok(link) = link::get_by_name(&mut netlink(), tap0) {
         assert_eq!(link.name, tap0);
-        assert_eq!(link::parse(&datagram[16..]), Ok(link));
+        assert_eq!(parse_link(&datagram[16..]), Ok(link));
     }
     match link::delete(&mut netlink(), 1) {
         Ok(()) => assert_eq!(
@@ -61,5 +62,5 @@ fuzz_target!(|data: &[u8]| {
             assert!(!text.contains(char::is_control), "{text:?}");
         }
     }
-    let _ = link::parse(data);
+    let _ = parse_link(data);
 });

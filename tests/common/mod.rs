@@ -17,22 +17,27 @@
     reason = "in a test a panic is the report"
 )]
 
+pub mod lent;
 pub mod strace;
+mod watch;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::{Blame, Watch};
 
 /// Far more than anything here takes; what is not done by then hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,7 +93,7 @@ pub struct Run {
 }
 
 /// A command that does not see who called `sudo` for the tests: that would decide who owns a tap.
-pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in [
         "SUDO_UID",
@@ -162,8 +167,12 @@ pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
 
 /// Namespaces of its own for the test's thread, with `lo` up and private copies (overlays) of /etc and /dev. In them
 /// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no /dev/log, whatever the host has.
+///
+/// A test fails where one of our programs brings a tap up that is a port of no bridge, even for a moment: whoever holds
+/// its descriptor would then reach the host's own network. What the test itself does by [`Sandbox::sh`] is its own affair.
 pub struct Sandbox {
     dir: PathBuf,
+    watch: Mutex<Watch>,
 }
 
 impl Sandbox {
@@ -185,7 +194,8 @@ impl Sandbox {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
         fs::create_dir(&dir).unwrap();
-        let sandbox = Self { dir };
+        let watch = Mutex::new(Watch::start());
+        let sandbox = Self { dir, watch };
         // The tmpfs under everything vanishes with the namespace, even when the test is killed.
         let made = sandbox.try_sh(
             "mount --make-rprivate /
@@ -224,8 +234,38 @@ impl Sandbox {
         run.stdout
     }
 
+    /// The same for commands that a program of ours has printed, or that call one: what they do, we do.
+    pub fn sh_as_ours(&self, script: &str) {
+        let run = self.plain_sh(script);
+        assert_eq!(run.code, 0, "{script}\n{}", run.stderr);
+    }
+
     pub fn try_sh(&self, script: &str) -> Run {
+        self.look();
+        let run = self.plain_sh(script);
+        self.read_news(Blame::Nobody);
+        run
+    }
+
+    fn plain_sh(&self, script: &str) -> Run {
         run(command("sh").args(["-euc", script]).env("DIR", &self.dir))
+    }
+
+    /// The test brings this tap up in no bridge, or something does for which our programs are not to blame.
+    pub fn tap_may_be_up_alone(&self, tap: &str) {
+        self.watch.lock().unwrap().excuse(tap);
+    }
+
+    /// Reads what the kernel has told of taps so far. To be called now and then where many programs run between two scripts
+    /// of the test's, since the kernel keeps so much and no more.
+    pub fn look(&self) {
+        self.read_news(Blame::Us);
+    }
+
+    fn read_news(&self, blame: Blame) {
+        // Another thread's panic while it reads does not make what this one reads wrong.
+        let mut watch = self.watch.lock().unwrap_or_else(|e| e.into_inner());
+        watch.read(blame);
     }
 
     /// What `ip -j -d ARGS` says. It has to succeed.
@@ -271,6 +311,7 @@ impl Sandbox {
     }
 
     pub fn ifup(&self, args: &[&str]) -> Run {
+        self.look();
         run(command(bin("qemu-ifup")).args(args))
     }
 
@@ -360,6 +401,12 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = run(command("umount").arg("-l").arg(&self.dir));
         let _ = fs::remove_dir(&self.dir);
+        self.look();
+        let watch = self.watch.lock().unwrap_or_else(|e| e.into_inner());
+        // A second panic would end all tests.
+        if !thread::panicking() {
+            watch.assert_good();
+        }
     }
 }
 
@@ -380,11 +427,24 @@ fn unshare(flags: i32) -> io::Result<()> {
     Ok(())
 }
 
-fn as_user(uid: u32, gid: u32, program: &str) -> Command {
+fn as_user(uid: u32, gid: u32, program: impl AsRef<OsStr>) -> Command {
     let mut command = command("setpriv");
     command.args(["--reuid", &uid.to_string(), "--regid", &gid.to_string()]);
-    command.args(["--clear-groups", "--", program]);
+    command.args(["--clear-groups", "--"]).arg(program);
     command
+}
+
+/// Lets the command inherit a descriptor, as this number.
+pub fn inherit(command: &mut Command, descriptor: impl Into<OwnedFd>, number: RawFd) {
+    let descriptor = descriptor.into();
+    assert_ne!(descriptor.as_raw_fd(), number);
+    let duplicate = move || {
+        // SAFETY: takes two numbers; what else has the second one in this child is not used by it any more.
+        nix::errno::Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(duplicate) };
 }
 
 fn json_of(command: &mut Command) -> Result<Value, Run> {
@@ -513,30 +573,55 @@ pub fn received(socket: &UnixStream) -> Vec<OwnedFd> {
 /// opens that one (or with IFF_MULTI_QUEUE joins it).
 pub fn open_tap_as(uid: u32, name: &str, flags: i32) -> io::Result<File> {
     let name = name.to_owned();
-    // A thread of its own has credentials of its own, as long as libc's wrappers, which change all, are left aside.
     let user = thread::spawn(move || {
-        // SAFETY: takes no pointers that are read (an empty list), and no memory is handed to the kernel.
-        let groups = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u8>()) };
-        nix::errno::Errno::result(groups)?;
-        // SAFETY: takes no pointers; the thread ends with this closure, so nothing else runs as that group.
-        let gid = unsafe { libc::syscall(libc::SYS_setresgid, uid, uid, uid) };
-        nix::errno::Errno::result(gid)?;
-        // SAFETY: as above, for the user.
-        let uid = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
-        nix::errno::Errno::result(uid)?;
+        this_thread_becomes(uid)?;
         open_tap(&name, flags)
     });
     user.join().unwrap()
 }
 
+/// Makes the calling thread, which should end soon, another user's, without capabilities and supplementary groups. It has
+/// credentials of its own as long as libc's wrappers, which change those of all threads, are left aside.
+pub fn this_thread_becomes(uid: u32) -> io::Result<()> {
+    // SAFETY: takes no pointers that are read (an empty list), and no memory is handed to the kernel.
+    let groups = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u8>()) };
+    nix::errno::Errno::result(groups)?;
+    // SAFETY: takes no pointers; the thread does nothing afterwards that needs root's group.
+    let gid = unsafe { libc::syscall(libc::SYS_setresgid, uid, uid, uid) };
+    nix::errno::Errno::result(gid)?;
+    // SAFETY: as above, for the user.
+    let uid = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    nix::errno::Errno::result(uid)?;
+    Ok(())
+}
+
+/// Does something in a network of its own, where nothing is, and comes back.
+pub fn in_another_network<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let there = || {
+        unshare(libc::CLONE_NEWNET).unwrap();
+        act()
+    };
+    thread::scope(|scope| scope.spawn(there).join().unwrap())
+}
+
 const TUNSETIFF: libc::Ioctl =
     nix::request_code_write!(b'T', 202, std::mem::size_of::<libc::c_int>());
 
-fn open_tap(name: &str, flags: i32) -> io::Result<File> {
-    let tun = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
+/// Opens a tap as the calling thread's user.
+pub fn open_tap(name: &str, flags: i32) -> io::Result<File> {
+    let tun = open_tun()?;
+    set_interface(&tun, name, flags)?;
+    Ok(tun)
+}
+
+/// Opens the driver's device.
+pub fn open_tun() -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).open("/dev/net/tun")
+}
+
+/// Opens a tap, which is made where there is none of that name.
+pub fn set_interface(tun: &File, name: &str, flags: i32) -> io::Result<()> {
     let mut ifname = [0; libc::IFNAMSIZ];
     assert!(name.len() < ifname.len());
     for (to, from) in ifname.iter_mut().zip(name.bytes()) {
@@ -550,7 +635,7 @@ fn open_tap(name: &str, flags: i32) -> io::Result<File> {
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives on until it returns; the name in it ends with a zero.
     let done = unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) };
     nix::errno::Errno::result(done)?;
-    Ok(tun)
+    Ok(())
 }
 
 /// A QEMU whose guest stands still before its first instruction (-S). It is killed when it is dropped.
