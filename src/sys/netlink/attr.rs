@@ -6,7 +6,7 @@
 //! beside the kernel's headers.
 
 use netlink_packet_core::{
-    DefaultNla, Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, Nla, NlaBuffer, NlasIterator,
+    DefaultNla, Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NlaBuffer, NlasIterator,
 };
 
 use crate::sys::error::SysError;
@@ -49,7 +49,7 @@ pub fn put_u32(kind: u16, value: u32) -> DefaultNla {
 }
 
 /// An attribute of attributes.
-pub fn put_nested(kind: u16, inside: &[impl Nla]) -> DefaultNla {
+pub fn put_nested(kind: u16, inside: &[DefaultNla]) -> DefaultNla {
     let mut value = vec![0; inside.buffer_len()];
     inside.emit(&mut value);
     DefaultNla::new(kind | NLA_F_NESTED, value)

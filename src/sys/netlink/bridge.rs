@@ -1,17 +1,16 @@
 //! Requests about bridges and their ports.
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, LinkFlags, LinkHeader,
-};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use nix::errno::Errno;
 
 use crate::model::change::{NewBridge, PortUpdate};
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
 use crate::sys::netlink::addr::address_message;
-use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str};
+use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str, put_u32};
 use crate::sys::netlink::link::{get_by_index, link_message};
+use crate::sys::netlink::link_parse::{br, brport};
 use crate::sys::netlink::socket::{NetlinkSocket, Request, Transport};
 
 /// Creates a bridge with its addresses, up, all of it or nothing.
@@ -25,13 +24,10 @@ pub fn create<T: Transport>(
     let mut bridge = link_message(new.link.index);
     bridge.header.change_mask = LinkFlags::Up;
     bridge.header.flags = LinkFlags::Up;
-    let mut data = vec![
-        InfoBridge::StpState(BridgeStpState::Disabled),
-        InfoBridge::ForwardDelay(0),
-    ];
+    let mut data = vec![put_u32(br::STP_STATE, 0), put_u32(br::FORWARD_DELAY, 0)];
     // A kernel without it refuses even the request to have it off.
     if new.vlan_filtering {
-        data.push(InfoBridge::VlanFiltering(true));
+        data.push(put_bytes(br::VLAN_FILTERING, &[1]));
     }
     let info = [
         put_str(libc::IFLA_INFO_KIND, b"bridge"),
@@ -80,7 +76,7 @@ pub fn set_port<T: Transport>(
 ) -> Result<(), SysError> {
     let data: Vec<_> = update
         .isolated
-        .map(InfoBridgePort::Isolated)
+        .map(|isolated| put_bytes(brport::ISOLATED, &[u8::from(isolated)]))
         .into_iter()
         .collect();
     let message = port_message(index, &data);
@@ -110,7 +106,7 @@ pub fn set_port_up<T: Transport>(
 }
 
 /// A message with data for a bridge port. In RTM_SETLINK the kernel would ignore the data.
-fn port_message(index: IfIndex, data: &[InfoBridgePort]) -> Message<LinkHeader> {
+fn port_message(index: IfIndex, data: &[DefaultNla]) -> Message<LinkHeader> {
     let info = [
         put_str(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
         put_nested(libc::IFLA_INFO_SLAVE_DATA, data),

@@ -31,17 +31,17 @@ mod tun {
 }
 
 /// What is inside `IFLA_INFO_DATA` of a bridge (`IFLA_BR_*` in linux/if_link.h).
-mod br {
-    pub(super) const FORWARD_DELAY: u16 = 1;
-    pub(super) const STP_STATE: u16 = 5;
-    pub(super) const VLAN_FILTERING: u16 = 7;
+pub(super) mod br {
+    pub(in crate::sys::netlink) const FORWARD_DELAY: u16 = 1;
+    pub(in crate::sys::netlink) const STP_STATE: u16 = 5;
+    pub(in crate::sys::netlink) const VLAN_FILTERING: u16 = 7;
     pub(super) const VLAN_DEFAULT_PVID: u16 = 39;
 }
 
 /// What is inside `IFLA_INFO_SLAVE_DATA` of a bridge port (`IFLA_BRPORT_*` in linux/if_link.h).
-mod brport {
+pub(super) mod brport {
     pub(super) const STATE: u16 = 1;
-    pub(super) const ISOLATED: u16 = 33;
+    pub(in crate::sys::netlink) const ISOLATED: u16 = 33;
 }
 
 /// How link-local addresses are generated, inside `IFLA_AF_SPEC`, `AF_INET6`: a byte, `IN6_ADDR_GEN_MODE_*`

@@ -1,16 +1,19 @@
 //! VLANs of bridge ports, in messages of family AF_BRIDGE.
 
-use netlink_packet_core::Parseable;
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::link::{AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags};
+use netlink_packet_route::link::BridgeVlanInfoFlags;
 
 use crate::model::link::IfIndex;
 use crate::model::vlan::{PortVlan, difference};
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{attributes, find_attr, put_nested, put_u32};
+use crate::sys::netlink::attr::{attributes, find_attr, put_bytes, put_nested, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
 use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+
+/// A VLAN inside `IFLA_AF_SPEC` of a bridge port (linux/if_bridge.h).
+const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 
 /// The VLANs of a port, in order.
 ///
@@ -32,9 +35,9 @@ pub fn get_port_vlans<T: Transport>(
             let spec = find_attr(all, libc::IFLA_AF_SPEC)?.unwrap_or_default();
             let mut first = None;
             for attribute in attributes(spec) {
-                let parsed = AfSpecBridge::parse(&attribute?)
-                    .map_err(|_| SysError::Protocol("a malformed VLAN"))?;
-                if let AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid }) = parsed {
+                let attribute = attribute?;
+                if attribute.kind() == IFLA_BRIDGE_VLAN_INFO {
+                    let (flags, vid) = parse_vlan_info(attribute.value())?;
                     if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
                         first = Some(vid);
                     } else {
@@ -81,12 +84,20 @@ pub fn set_port_vlans<T: Transport>(
     }
 }
 
-fn vlan_info(vlan: &PortVlan) -> AfSpecBridge {
+/// `struct bridge_vlan_info` in linux/if_bridge.h: flags and ID.
+fn parse_vlan_info(value: &[u8]) -> Result<(BridgeVlanInfoFlags, u16), SysError> {
+    let [a, b, c, d] = value else {
+        return Err(SysError::Protocol("a VLAN that is not four bytes long"));
+    };
+    let flags = BridgeVlanInfoFlags::from_bits_retain(u16::from_ne_bytes([*a, *b]));
+    Ok((flags, u16::from_ne_bytes([*c, *d])))
+}
+
+fn vlan_info(vlan: &PortVlan) -> DefaultNla {
     let mut flags = BridgeVlanInfoFlags::empty();
     flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
     flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
-    AfSpecBridge::VlanInfo(BridgeVlanInfo {
-        flags,
-        vid: vlan.vid,
-    })
+    let [a, b] = flags.bits().to_ne_bytes();
+    let [c, d] = vlan.vid.to_ne_bytes();
+    put_bytes(IFLA_BRIDGE_VLAN_INFO, &[a, b, c, d])
 }
