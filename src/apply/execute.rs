@@ -15,10 +15,10 @@ use crate::model::link::{IfIndex, LinkKind, LinkRef};
 use crate::model::spec::TapAccess;
 use crate::plan::step::Step;
 use crate::sys::error::SysError;
-use crate::sys::fd_passing::HelperSocket;
 use crate::sys::ifreq::name_to_index;
-use crate::sys::netlink::monitor::LinkMonitor;
+use crate::sys::netlink::link::LinkMonitor;
 use crate::sys::netlink::{bridge, link, vlan};
+use crate::sys::qemu_fd::HelperSocket;
 use crate::sys::tun::{TunFd, set_access};
 
 /// Executes steps on one tap.

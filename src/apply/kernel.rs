@@ -12,9 +12,9 @@ use crate::model::link::{IfIndex, Link, LinkKind};
 use crate::model::spec::TapAccess;
 use crate::policy::authorize::AuthorizedCreate;
 use crate::sys::error::SysError;
-use crate::sys::inherited_fd::InheritedFd;
 use crate::sys::netlink::link;
 use crate::sys::netlink::socket::NetlinkSocket;
+use crate::sys::qemu_fd::InheritedFd;
 use crate::sys::tun::{TunFd, set_access};
 
 /// The netlink socket of a call.

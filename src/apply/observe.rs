@@ -8,9 +8,9 @@ use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds};
 use crate::model::vlan::PortVlan;
 use crate::sys::ifreq::index_to_name;
-use crate::sys::inherited_fd::InheritedFd;
 use crate::sys::netlink::{link, vlan};
-use crate::sys::random::new_ids;
+use crate::sys::process::new_ids;
+use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
     /// Looks at the tap, what it is a port of, and the bridge of the spec, if there is one: the state that a plan rests on.

@@ -7,8 +7,8 @@ use crate::config::conf::CONF_FILE;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
-use crate::model::host::InterfaceManager;
 use crate::model::if_name::IfName;
+use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 
 pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {

@@ -4,9 +4,9 @@ use nix::errno::Errno;
 
 use crate::config::acl::Verdict;
 use crate::error::Error;
-use crate::model::host::{InterfaceManager, Sysctls, TapHolder};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
+use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Authority;
 
 /// What is known before the kernel is asked. An error is one of the findings.

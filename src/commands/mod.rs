@@ -2,7 +2,6 @@
 
 mod check;
 mod down;
-mod hand_over;
 mod session;
 mod up;
 
@@ -15,8 +14,8 @@ use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
 use crate::report::Reporter;
-use crate::sys::fd_passing::HelperSocket;
 use crate::sys::privilege::Credentials;
+use crate::sys::qemu_fd::HelperSocket;
 
 /// Does what the request asks for.
 ///
@@ -47,7 +46,7 @@ pub fn dispatch(
         Action::Up { tap, options } => up::up(&mut session, *tap, options),
         Action::HandOver {
             vnet_hdr, options, ..
-        } => hand_over::hand_over(&mut session, helper.as_ref(), *vnet_hdr, options),
+        } => up::hand_over(&mut session, helper.as_ref(), *vnet_hdr, options),
         Action::Check { tap, options } => {
             return check::check(&mut session, credentials, *tap, options);
         }

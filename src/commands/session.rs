@@ -14,7 +14,7 @@ use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
 use crate::policy::caller::{Authority, Caller, resolve_ids};
 use crate::report::{Reporter, to_stdout};
-use crate::sys::fd_passing::HelperSocket;
+use crate::sys::qemu_fd::HelperSocket;
 
 /// What all actions share.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `qemu-ifup IFNAME`
+//! `qemu-ifup IFNAME`, and `qemu-ifup --fd=N` as QEMU's bridge helper.
 
 use crate::apply::kernel::Tap;
 use crate::check::advice;
@@ -13,7 +13,7 @@ use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::rules::Policy;
-use crate::sys::fd_passing::HelperSocket;
+use crate::sys::qemu_fd::HelperSocket;
 
 /// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
 const MAX_CREATE_RACES: usize = 3;
@@ -37,19 +37,46 @@ pub(super) fn up(
     .run(session, Tap::new(name))
 }
 
+/// Creates a tap whose name the kernel chooses, brings it up on a bridge and hands it over to QEMU.
+#[inline]
+pub(super) fn hand_over(
+    session: &mut Session<'_>,
+    helper: Option<&HelperSocket>,
+    vnet_hdr: bool,
+    options: &TapOptions,
+) -> Result<(), Error> {
+    let acl = session.load_acl()?;
+    let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
+    let auth = policy.authorize_create(options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE))?;
+    let tap = session.kernel.create_any(vnet_hdr, &auth)?;
+    session.reporter.set_tap(tap.name());
+    let mut spec = tap_spec(tap.name(), options, load_conf(tap.name())?)?;
+    // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
+    spec.access = None;
+    spec.multi_queue = false;
+    BringUp {
+        spec: &spec,
+        asked: options,
+        acl: acl.as_ref(),
+        helper,
+        plan: Plan::hand_over,
+    }
+    .run(session, tap)
+}
+
 /// What brings a tap up, and hands it over if that is wanted.
-pub(super) struct BringUp<'a> {
-    pub(super) spec: &'a TapSpec,
+struct BringUp<'a> {
+    spec: &'a TapSpec,
     /// The caller's own options, of which the spec is made with those of the configuration.
-    pub(super) asked: &'a TapOptions,
-    pub(super) acl: Option<&'a Acl>,
-    pub(super) helper: Option<&'a HelperSocket>,
-    pub(super) plan: fn(&AuthorizedUp) -> Plan,
+    asked: &'a TapOptions,
+    acl: Option<&'a Acl>,
+    helper: Option<&'a HelperSocket>,
+    plan: fn(&AuthorizedUp) -> Plan,
 }
 
 impl BringUp<'_> {
     #[inline]
-    pub(super) fn run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
+    fn run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
         let mut races = 0;
         let auth = loop {
             let state = session.kernel.observe(&mut tap, Some(self.spec))?;

@@ -3,7 +3,6 @@
 pub mod addr;
 pub mod bridge;
 pub mod change;
-pub mod host;
 pub mod if_name;
 pub mod link;
 pub mod spec;

@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::unistd::{Gid, getgroups};
 
 use crate::error::Error;
 use crate::model::spec::{NameOrId, TapAccess};
-use crate::sys::passwd::{self, GROUP, PASSWD, find_id, parse_id};
+use crate::sys::file::{self, GROUP, PASSWD, find_id, parse_id};
 use crate::sys::privilege::Credentials;
 
 /// What the caller may act with.
@@ -137,7 +138,9 @@ pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error>
 }
 
 fn read(path: &'static str) -> Result<Vec<u8>, Error> {
-    passwd::read(path).map_err(|reason| Error::ReadFile { path, reason })
+    let contents = file::read(Path::new(path));
+    let contents = contents.map_err(|reason| Error::ReadFile { path, reason })?;
+    Ok(contents.bytes)
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! The process itself: signals and standard descriptors.
-#![allow(unsafe_code, reason = "signal(2), open(2) and poll(2)")]
+//! The process itself: signals, descriptors, and random bytes.
+#![allow(unsafe_code, reason = "signal(2), open(2), poll(2) and getrandom(2)")]
 
 use std::ops::Range;
 use std::os::fd::RawFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use crate::model::link::IfIndex;
+use crate::model::state::NewIds;
 use crate::sys::error::SysError;
 
 /// A reader that went away, or a caller's limit on the size of files (RLIMIT_FSIZE), must not end the program half way by
@@ -49,4 +52,38 @@ pub fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
     Errno::result(unsafe { libc::poll(entries.as_mut_ptr(), count, 0) })?;
     entries.retain(|entry| entry.revents & libc::POLLNVAL == 0);
     Ok(entries.into_iter().map(|entry| entry.fd).collect())
+}
+
+/// Where ifindexes that we choose begin; those that the kernel chooses, counting up from 1, never come here.
+const FIRST_OWN_INDEX: IfIndex = 1 << 30;
+
+/// New random identifiers.
+pub fn new_ids() -> NewIds {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = random_bytes();
+    NewIds {
+        tap: [a, b, c, d, e],
+        bridge: [f, g, h, i, j],
+        index: FIRST_OWN_INDEX + IfIndex::from(u16::from_ne_bytes([k, l])),
+    }
+}
+
+/// Random bytes, also early at boot, when the kernel does not vouch for them yet.
+fn random_bytes() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    // Linux before 5.6 does not know the first flag.
+    for flags in [libc::GRND_INSECURE, libc::GRND_NONBLOCK] {
+        // SAFETY: getrandom(2) writes at most as many bytes as it is told, which is as many as there are.
+        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), flags) };
+        if usize::try_from(got) == Ok(bytes.len()) {
+            return bytes;
+        }
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = now.as_nanos().rotate_left(32) ^ u128::from(std::process::id());
+    for (byte, &seed) in bytes.iter_mut().zip(&seed.to_ne_bytes()) {
+        *byte = seed;
+    }
+    bytes
 }

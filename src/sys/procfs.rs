@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::model::host::{InterfaceManager, Sysctls, TapHolder};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link};
+use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 
 /// Settings of the kernel for this network namespace.
 pub fn sysctls() -> Sysctls {

@@ -6,6 +6,5 @@ pub mod attr;
 pub mod bridge;
 pub mod link;
 pub mod link_parse;
-pub mod monitor;
 pub mod socket;
 pub mod vlan;

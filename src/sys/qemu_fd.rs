@@ -1,10 +1,14 @@
-//! The descriptor of the tap that QEMU leaves open for its script.
+//! Descriptors that QEMU and its programs pass to each other: the tap's, which QEMU leaves open for its script, and the
+//! bridge-helper protocol, by which one goes over a Unix socket (SCM_RIGHTS in unix(7); `net_bridge_run_helper()` and
+//! `recv_fd()` in QEMU's net/tap.c).
 #![allow(unsafe_code, reason = "a descriptor that is known by its number only")]
 
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, getsockname, sendmsg};
 
 use crate::model::if_name::IfName;
 use crate::sys::error::SysError;
@@ -68,5 +72,39 @@ fn open_tap(descriptor: &InheritedFd) -> Result<Option<IfName>, SysError> {
         Ok(name) => Ok(Some(name)),
         Err(error) if error.errno() == Some(Errno::EBADFD) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The Unix socket that QEMU reads the descriptor from.
+#[derive(Debug)]
+pub struct HelperSocket(RawFd);
+
+impl HelperSocket {
+    /// Verifies that a descriptor is a Unix socket. This comes before anything is opened: a number that was closed would
+    /// become that of some socket of ours.
+    ///
+    /// # Errors
+    /// It is not a Unix socket.
+    pub fn from_fd(fd: RawFd) -> Result<Self, SysError> {
+        match getsockname::<UnixAddr>(fd) {
+            Ok(_) => Ok(Self(fd)),
+            // The address is of another family.
+            Err(Errno::EINVAL) => Err(SysError::Invalid("it is a socket, but not a Unix socket")),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends the tap's descriptor. The tap then lives as long as QEMU has it open.
+    ///
+    /// # Errors
+    /// Nobody receives it.
+    pub fn send_fd(&self, tap: BorrowedFd<'_>) -> Result<(), SysError> {
+        let byte = [IoSlice::new(&[0])];
+        let descriptors = [tap.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        // Whoever does not read must not keep us waiting, nor kill us by SIGPIPE.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<UnixAddr>(self.0, &byte, &rights, flags, None)?;
+        Ok(())
     }
 }
