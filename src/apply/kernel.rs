@@ -68,9 +68,6 @@ pub(super) const RENAMED: SysError = SysError::Invalid("it was renamed at the sa
 
 impl Kernel {
     /// Opens a netlink socket.
-    ///
-    /// # Errors
-    /// The kernel has none for us.
     pub fn open() -> Result<Self, Error> {
         let netlink = NetlinkSocket::open();
         let netlink = netlink.map_err(|error| Error::failed("open a netlink socket", error))?;
@@ -79,9 +76,6 @@ impl Kernel {
 
     /// Creates a tap whose name the kernel chooses, and gives it to its owner. Until it is handed over, it lives as long as
     /// what is returned.
-    ///
-    /// # Errors
-    /// /dev/net/tun cannot be used, or the kernel refuses.
     pub fn create_any(&mut self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
         let mut create = || {
             let created = TunFd::create_any(vnet_hdr).map_err(from_tun)?;
@@ -124,9 +118,6 @@ impl Kernel {
     }
 
     /// Looks an interface up by name.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
     pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         let found = link::optional(link::get_by_name(&mut self.netlink, name));
         found.map_err(|error| Error::failed(format!("look up {name}"), error))

@@ -14,9 +14,6 @@ use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
     /// Looks at the tap, what it is a port of, and the bridge of the spec, if there is one: the state that a plan rests on.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
     pub fn observe(
         &mut self,
         tap: &mut Tap,

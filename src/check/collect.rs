@@ -20,9 +20,6 @@ pub fn docker_drops(kernel: &mut Kernel) -> bool {
 }
 
 /// Looks at everything that a guest's network depends on.
-///
-/// # Errors
-/// The kernel's refusal.
 pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
     let failed = |error| Error::failed("look around", error);
     let bridge = kernel.find_link(context.bridge_name)?;

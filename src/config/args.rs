@@ -181,9 +181,6 @@ impl Request {
 
     /// Fills in the bridge that the program's own name has, where no option names one:
     /// `/etc/qemu-ifup.br1` is the program for br1.
-    ///
-    /// # Errors
-    /// What follows the dot is not an interface name.
     pub fn set_bridge_from_argv0(
         &mut self,
         program: Program,

@@ -25,7 +25,7 @@ pub struct MatchedConf {
 /// The options that a configuration has for this tap. Every line that glob_match applies, and later ones win.
 ///
 /// # Errors
-/// A line that cannot be read, whether it glob_match or not: a mistake must not wait for the day its tap comes up.
+/// A line that cannot be read, whether it matches or not: a mistake must not wait for the day its tap comes up.
 pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfError> {
     let mut matched = MatchedConf::default();
     for (number, line) in contents.split(|&b| b == b'\n').enumerate() {

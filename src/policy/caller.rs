@@ -35,9 +35,6 @@ pub struct Caller {
 
 impl Caller {
     /// Asks the kernel, and for root the environment.
-    ///
-    /// # Errors
-    /// The kernel does not tell the groups.
     pub fn identify(credentials: Credentials) -> Result<Self, Error> {
         let mut groups = vec![credentials.gid];
         // Root is in all of them, in effect.

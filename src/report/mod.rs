@@ -113,9 +113,6 @@ fn to_stderr(text: &str) {
 }
 
 /// Prints what was asked for.
-///
-/// # Errors
-/// It cannot be written.
 pub fn to_stdout(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());

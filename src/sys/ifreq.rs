@@ -50,9 +50,6 @@ pub fn with_name(name: &[u8]) -> libc::ifreq {
 }
 
 /// The interface name in an ifreq that the kernel has filled in.
-///
-/// # Errors
-/// It is not a valid name.
 pub fn parse_name(request: &libc::ifreq) -> Result<IfName, SysError> {
     let bytes = request.ifr_name.map(|c| {
         let [byte] = c.to_ne_bytes();

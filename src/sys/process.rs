@@ -22,9 +22,6 @@ pub fn ignore_signals() {
 
 /// Opens /dev/null in place of a standard descriptor that is closed: the next descriptor to be opened would otherwise get
 /// its number, and messages would go to the kernel or into the tap.
-///
-/// # Errors
-/// The kernel does not say which are open, or /dev/null cannot be opened.
 pub fn sanitize_standard_fds() -> Result<(), SysError> {
     let open = open_fds(0..3)?;
     for _closed in (0..3).filter(|fd| !open.contains(fd)) {
@@ -36,9 +33,6 @@ pub fn sanitize_standard_fds() -> Result<(), SysError> {
 }
 
 /// The numbers in this range that are open descriptors, by poll(2).
-///
-/// # Errors
-/// The kernel does not tell.
 pub fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
     let mut entries: Vec<libc::pollfd> = numbers
         .map(|fd| libc::pollfd {

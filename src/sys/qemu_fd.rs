@@ -82,9 +82,6 @@ pub struct HelperSocket(RawFd);
 impl HelperSocket {
     /// Verifies that a descriptor is a Unix socket. This comes before anything is opened: a number that was closed would
     /// become that of some socket of ours.
-    ///
-    /// # Errors
-    /// It is not a Unix socket.
     pub fn from_fd(fd: RawFd) -> Result<Self, SysError> {
         match getsockname::<UnixAddr>(fd) {
             Ok(_) => Ok(Self(fd)),
@@ -95,9 +92,6 @@ impl HelperSocket {
     }
 
     /// Sends the tap's descriptor. The tap then lives as long as QEMU has it open.
-    ///
-    /// # Errors
-    /// Nobody receives it.
     pub fn send_fd(&self, tap: BorrowedFd<'_>) -> Result<(), SysError> {
         let byte = [IoSlice::new(&[0])];
         let descriptors = [tap.as_raw_fd()];

@@ -78,9 +78,6 @@ impl TunFd {
     }
 
     /// Creates a tap whose name the kernel chooses, with a virtio-net header if that is wanted and the kernel has it.
-    ///
-    /// # Errors
-    /// As [`TunFd::create`].
     pub fn create_any(vnet_hdr: bool) -> Result<Self, TunError> {
         let tun = open()?;
         let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
@@ -111,17 +108,11 @@ impl TunFd {
     }
 
     /// The name that the tap has now.
-    ///
-    /// # Errors
-    /// The tap is gone.
     pub fn name(&self) -> Result<IfName, SysError> {
         tun_name(self.as_fd())
     }
 
     /// Makes the tap outlive the descriptor.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
     pub fn set_persist(&self) -> Result<(), SysError> {
         // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
         unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), 1) }?;
@@ -130,9 +121,6 @@ impl TunFd {
 }
 
 /// Whether a descriptor is one of /dev/net/tun at all: an ioctl on one of some other driver could mean anything there.
-///
-/// # Errors
-/// The kernel does not tell.
 pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
     let stat = fstat(descriptor)?;
     Ok(
@@ -169,9 +157,6 @@ fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<
 }
 
 /// Sets who may open the tap that this descriptor has open.
-///
-/// # Errors
-/// The kernel's refusal.
 pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
     match access {
         // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.

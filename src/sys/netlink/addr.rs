@@ -36,9 +36,6 @@ pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<Add
 }
 
 /// Whether an interface has an address of this scope (`libc::RT_SCOPE_*`).
-///
-/// # Errors
-/// The kernel's refusal, or a malformed reply.
 pub fn has_address<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     index: IfIndex,

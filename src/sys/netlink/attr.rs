@@ -63,9 +63,6 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>,
 const TRUNCATED: SysError = SysError::Protocol("an attribute is truncated");
 
 /// The value of the first attribute of this type.
-///
-/// # Errors
-/// An attribute before it is truncated.
 pub fn find_attr(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, SysError> {
     for attribute in NlasIterator::new(bytes) {
         let attribute = attribute.map_err(|_| TRUNCATED)?;
@@ -86,9 +83,6 @@ pub fn get_str(value: &[u8]) -> &[u8] {
 }
 
 /// A u32.
-///
-/// # Errors
-/// The value is not four bytes long.
 pub fn get_u32(value: &[u8]) -> Result<u32, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
@@ -97,9 +91,6 @@ pub fn get_u32(value: &[u8]) -> Result<u32, SysError> {
 }
 
 /// A u16.
-///
-/// # Errors
-/// The value is not two bytes long.
 pub fn get_u16(value: &[u8]) -> Result<u16, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u16::from_ne_bytes(bytes)),
@@ -108,9 +99,6 @@ pub fn get_u16(value: &[u8]) -> Result<u16, SysError> {
 }
 
 /// A u8.
-///
-/// # Errors
-/// The value is not one byte long.
 pub fn get_u8(value: &[u8]) -> Result<u8, SysError> {
     match value {
         [byte] => Ok(*byte),
@@ -119,9 +107,6 @@ pub fn get_u8(value: &[u8]) -> Result<u8, SysError> {
 }
 
 /// A u8 that is 0 or not.
-///
-/// # Errors
-/// The value is not one byte long.
 pub fn get_bool(value: &[u8]) -> Result<bool, SysError> {
     Ok(get_u8(value)? != 0)
 }

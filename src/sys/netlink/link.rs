@@ -66,9 +66,6 @@ fn get<T: Transport>(
 }
 
 /// Passes every interface to `each`.
-///
-/// # Errors
-/// The kernel's refusal, or a malformed reply.
 pub fn dump<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     mut each: impl FnMut(Link),
@@ -111,9 +108,6 @@ pub fn set<T: Transport>(
 }
 
 /// Deletes an interface.
-///
-/// # Errors
-/// The kernel's refusal.
 pub fn delete<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     index: IfIndex,
@@ -148,9 +142,6 @@ pub struct LinkMonitor(Socket);
 
 impl LinkMonitor {
     /// Subscribes to RTMGRP_LINK.
-    ///
-    /// # Errors
-    /// The socket cannot be created.
     pub fn subscribe() -> Result<Self, SysError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;

@@ -55,18 +55,12 @@ pub(super) const AF_INET6: u16 = 10;
 pub const IFINFOMSG_LEN: usize = 16;
 
 /// Parses the header of an RTM_NEWLINK.
-///
-/// # Errors
-/// It is truncated.
 pub(super) fn parse_link_header(body: &[u8]) -> Result<LinkHeader, SysError> {
     LinkHeader::parse(body)
         .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))
 }
 
 /// Parses the body of an RTM_NEWLINK.
-///
-/// # Errors
-/// It is truncated, or has no name.
 pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
     let header = parse_link_header(body)?;
     let mut link = PartialLink::default();

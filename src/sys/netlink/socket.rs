@@ -49,9 +49,6 @@ const OTHER_REPLY: SysError = SysError::Protocol("the kernel's reply is of anoth
 /// What carries messages to the kernel and back: a socket, or a test.
 pub trait Transport {
     /// Sends messages.
-    ///
-    /// # Errors
-    /// As `sendto(2)`.
     fn send(&mut self, messages: &[u8]) -> io::Result<()>;
 
     /// Receives one datagram into the spare room of `into`, and returns the length it really had, which is more than
@@ -88,9 +85,6 @@ pub struct NetlinkSocket<T> {
 
 impl NetlinkSocket<Socket> {
     /// Opens one of NETLINK_ROUTE.
-    ///
-    /// # Errors
-    /// It cannot be created.
     pub fn open() -> Result<Self, SysError> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
@@ -125,9 +119,6 @@ impl<T: Transport> NetlinkSocket<T> {
     }
 
     /// Requests one object and returns the body of the reply, which must be of type `expected`.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or a malformed reply.
     pub fn request(
         &mut self,
         kind: u16,
@@ -144,9 +135,6 @@ impl<T: Transport> NetlinkSocket<T> {
     }
 
     /// Requests a change and waits for the acknowledgement.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or a malformed reply.
     pub fn request_ack(
         &mut self,
         kind: u16,

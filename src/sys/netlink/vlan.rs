@@ -16,9 +16,6 @@ use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 
 /// The VLANs of a port, in order.
-///
-/// # Errors
-/// The kernel's refusal, or a malformed reply.
 pub fn get_port_vlans<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     index: IfIndex,
