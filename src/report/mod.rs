@@ -1,4 +1,4 @@
-//! What is told, and where: stderr for whoever is watching, [`syslog`] for whoever comes later.
+//! What is told, and where: stderr for whoever is watching, syslog for whoever comes later.
 
 mod syslog;
 
