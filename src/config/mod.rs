@@ -5,5 +5,6 @@ pub mod args;
 pub mod conf;
 pub mod error;
 pub mod files;
+pub mod help;
 pub mod options;
 pub mod program;

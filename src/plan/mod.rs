@@ -1,7 +1,7 @@
 //! From an authorization to steps. A plan is plain data: dry run, log, apply and rollback all read the same one.
 
-pub mod command;
 pub mod down;
+pub mod ip_command;
 pub mod outcome;
 pub mod port;
 pub mod step;
