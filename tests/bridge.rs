@@ -635,7 +635,7 @@ fn the_commands_of_a_dry_run_make_the_same_bridge_and_the_same_port() {
             assert_eq!(dry.code, 0, "{dry:?}");
             assert!(!dry.stdout.is_empty());
             s.assert_unchanged(&before);
-            s.sh(&dry.stdout);
+            s.sh_as_ours(&dry.stdout);
         });
         let changes = changes(&by_itself, &by_shell.unwrap());
         assert!(changes.is_empty(), "{at}:\n{}", changes.join("\n"));

@@ -1066,7 +1066,7 @@ fn a_dry_run_changes_nothing_and_prints_what_does_the_same() {
             let dry = run(command(bin(program)).arg("--dry-run").args(args));
             s.assert_unchanged(&before);
             // -u as well: a name with a $ in it must not be expanded.
-            s.sh(&dry.stdout);
+            s.sh_as_ours(&dry.stdout);
             dry
         }) else {
             return;

@@ -1416,7 +1416,7 @@ fn an_ordinary_users_qemu_gets_a_tap_in_the_bridge_in_every_way() {
             (&made, format!("tap,id=n1,ifname=tap0,script={ifup},downscript={ifdown}")),
         ];
         for (prepare, netdev) in cases {
-            host.sandbox.sh(prepare);
+            host.sandbox.sh_as_ours(prepare);
             let line = format!("-netdev {netdev} {CARD}");
             let qemu = Qemu::start_as(&host.sandbox, ALICE, &line).unwrap();
             assert_eq!(host.sandbox.ports("br0"), ["tap0"], "{netdev}");

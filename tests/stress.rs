@@ -850,7 +850,7 @@ enum TapState {
 }
 
 /// One tap's share of the work, up and down in random order. What it is then.
-fn ups_and_downs(tap: &str, operations: usize, seed: u64) -> TapState {
+fn ups_and_downs(s: &Sandbox, tap: &str, operations: usize, seed: u64) -> TapState {
     let mut random = Random(seed);
     let mut state = TapState::Gone;
     for n in 0..operations {
@@ -860,6 +860,7 @@ fn ups_and_downs(tap: &str, operations: usize, seed: u64) -> TapState {
             _ => ("qemu-ifdown", &["--quiet", "--delete", tap], TapState::Gone),
         };
         let run = run(command(bin(program)).args(args));
+        s.look();
         let said = (run.code, run.stderr.as_str());
         assert_eq!(said, (0, ""), "{n}: {program} {args:?} when {state:?}");
         state = match (state, next) {
@@ -887,7 +888,8 @@ fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
             let all: Vec<_> = numbered
                 .map(|(n, tap)| {
                     let seed = 0x9e37_79b9_7f4a_7c15_u64.rotate_left(n);
-                    scope.spawn(move || ups_and_downs(tap, each, seed))
+                    let s = &s;
+                    scope.spawn(move || ups_and_downs(s, tap, each, seed))
                 })
                 .collect();
             all.into_iter().map(|t| t.join().unwrap()).collect()

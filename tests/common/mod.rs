@@ -18,6 +18,7 @@
 )]
 
 pub mod strace;
+mod watch;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
@@ -30,9 +31,11 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::{Blame, Watch};
 
 /// Far more than anything here takes; what is not done by then hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -162,8 +165,12 @@ pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
 
 /// Namespaces of its own for the test's thread, with `lo` up and private copies (overlays) of /etc and /dev. In them
 /// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no /dev/log, whatever the host has.
+///
+/// A test fails where one of our programs brings a tap up that is a port of no bridge, even for a moment: whoever holds
+/// its descriptor would then reach the host's own network. What the test itself does by [`Sandbox::sh`] is its own affair.
 pub struct Sandbox {
     dir: PathBuf,
+    watch: Mutex<Watch>,
 }
 
 impl Sandbox {
@@ -185,7 +192,8 @@ impl Sandbox {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
         fs::create_dir(&dir).unwrap();
-        let sandbox = Self { dir };
+        let watch = Mutex::new(Watch::start());
+        let sandbox = Self { dir, watch };
         // The tmpfs under everything vanishes with the namespace, even when the test is killed.
         let made = sandbox.try_sh(
             "mount --make-rprivate /
@@ -224,8 +232,38 @@ impl Sandbox {
         run.stdout
     }
 
+    /// The same for commands that a program of ours has printed, or that call one: what they do, we do.
+    pub fn sh_as_ours(&self, script: &str) {
+        let run = self.plain_sh(script);
+        assert_eq!(run.code, 0, "{script}\n{}", run.stderr);
+    }
+
     pub fn try_sh(&self, script: &str) -> Run {
+        self.look();
+        let run = self.plain_sh(script);
+        self.read_news(Blame::Nobody);
+        run
+    }
+
+    fn plain_sh(&self, script: &str) -> Run {
         run(command("sh").args(["-euc", script]).env("DIR", &self.dir))
+    }
+
+    /// The test brings this tap up in no bridge, or something does for which our programs are not to blame.
+    pub fn tap_may_be_up_alone(&self, tap: &str) {
+        self.watch.lock().unwrap().excuse(tap);
+    }
+
+    /// Reads what the kernel has told of taps so far. To be called now and then where many programs run between two scripts
+    /// of the test's, since the kernel keeps so much and no more.
+    pub fn look(&self) {
+        self.read_news(Blame::Us);
+    }
+
+    fn read_news(&self, blame: Blame) {
+        // Another thread's panic while it reads does not make what this one reads wrong.
+        let mut watch = self.watch.lock().unwrap_or_else(|e| e.into_inner());
+        watch.read(blame);
     }
 
     /// What `ip -j -d ARGS` says. It has to succeed.
@@ -271,6 +309,7 @@ impl Sandbox {
     }
 
     pub fn ifup(&self, args: &[&str]) -> Run {
+        self.look();
         run(command(bin("qemu-ifup")).args(args))
     }
 
@@ -360,6 +399,12 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = run(command("umount").arg("-l").arg(&self.dir));
         let _ = fs::remove_dir(&self.dir);
+        self.look();
+        let watch = self.watch.lock().unwrap_or_else(|e| e.into_inner());
+        // A second panic would end all tests.
+        if !thread::panicking() {
+            watch.assert_good();
+        }
     }
 }
 
