@@ -17,18 +17,20 @@
     reason = "in a test a panic is the report"
 )]
 
+pub mod lent;
 pub mod strace;
 mod watch;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -91,7 +93,7 @@ pub struct Run {
 }
 
 /// A command that does not see who called `sudo` for the tests: that would decide who owns a tap.
-pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in [
         "SUDO_UID",
@@ -425,11 +427,24 @@ fn unshare(flags: i32) -> io::Result<()> {
     Ok(())
 }
 
-fn as_user(uid: u32, gid: u32, program: &str) -> Command {
+fn as_user(uid: u32, gid: u32, program: impl AsRef<OsStr>) -> Command {
     let mut command = command("setpriv");
     command.args(["--reuid", &uid.to_string(), "--regid", &gid.to_string()]);
-    command.args(["--clear-groups", "--", program]);
+    command.args(["--clear-groups", "--"]).arg(program);
     command
+}
+
+/// Lets the command inherit a descriptor, as this number.
+pub fn inherit(command: &mut Command, descriptor: impl Into<OwnedFd>, number: RawFd) {
+    let descriptor = descriptor.into();
+    assert_ne!(descriptor.as_raw_fd(), number);
+    let duplicate = move || {
+        // SAFETY: takes two numbers; what else has the second one in this child is not used by it any more.
+        nix::errno::Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(duplicate) };
 }
 
 fn json_of(command: &mut Command) -> Result<Value, Run> {
@@ -558,30 +573,55 @@ pub fn received(socket: &UnixStream) -> Vec<OwnedFd> {
 /// opens that one (or with IFF_MULTI_QUEUE joins it).
 pub fn open_tap_as(uid: u32, name: &str, flags: i32) -> io::Result<File> {
     let name = name.to_owned();
-    // A thread of its own has credentials of its own, as long as libc's wrappers, which change all, are left aside.
     let user = thread::spawn(move || {
-        // SAFETY: takes no pointers that are read (an empty list), and no memory is handed to the kernel.
-        let groups = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u8>()) };
-        nix::errno::Errno::result(groups)?;
-        // SAFETY: takes no pointers; the thread ends with this closure, so nothing else runs as that group.
-        let gid = unsafe { libc::syscall(libc::SYS_setresgid, uid, uid, uid) };
-        nix::errno::Errno::result(gid)?;
-        // SAFETY: as above, for the user.
-        let uid = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
-        nix::errno::Errno::result(uid)?;
+        this_thread_becomes(uid)?;
         open_tap(&name, flags)
     });
     user.join().unwrap()
 }
 
+/// Makes the calling thread, which should end soon, another user's, without capabilities and supplementary groups. It has
+/// credentials of its own as long as libc's wrappers, which change those of all threads, are left aside.
+pub fn this_thread_becomes(uid: u32) -> io::Result<()> {
+    // SAFETY: takes no pointers that are read (an empty list), and no memory is handed to the kernel.
+    let groups = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u8>()) };
+    nix::errno::Errno::result(groups)?;
+    // SAFETY: takes no pointers; the thread does nothing afterwards that needs root's group.
+    let gid = unsafe { libc::syscall(libc::SYS_setresgid, uid, uid, uid) };
+    nix::errno::Errno::result(gid)?;
+    // SAFETY: as above, for the user.
+    let uid = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    nix::errno::Errno::result(uid)?;
+    Ok(())
+}
+
+/// Does something in a network of its own, where nothing is, and comes back.
+pub fn in_another_network<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let there = || {
+        unshare(libc::CLONE_NEWNET).unwrap();
+        act()
+    };
+    thread::scope(|scope| scope.spawn(there).join().unwrap())
+}
+
 const TUNSETIFF: libc::Ioctl =
     nix::request_code_write!(b'T', 202, std::mem::size_of::<libc::c_int>());
 
-fn open_tap(name: &str, flags: i32) -> io::Result<File> {
-    let tun = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
+/// Opens a tap as the calling thread's user.
+pub fn open_tap(name: &str, flags: i32) -> io::Result<File> {
+    let tun = open_tun()?;
+    set_interface(&tun, name, flags)?;
+    Ok(tun)
+}
+
+/// Opens the driver's device.
+pub fn open_tun() -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).open("/dev/net/tun")
+}
+
+/// Opens a tap, which is made where there is none of that name.
+pub fn set_interface(tun: &File, name: &str, flags: i32) -> io::Result<()> {
     let mut ifname = [0; libc::IFNAMSIZ];
     assert!(name.len() < ifname.len());
     for (to, from) in ifname.iter_mut().zip(name.bytes()) {
@@ -595,7 +635,7 @@ fn open_tap(name: &str, flags: i32) -> io::Result<File> {
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives on until it returns; the name in it ends with a zero.
     let done = unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) };
     nix::errno::Errno::result(done)?;
-    Ok(tun)
+    Ok(())
 }
 
 /// A QEMU whose guest stands still before its first instruction (-S). It is killed when it is dropped.
