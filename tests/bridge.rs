@@ -446,8 +446,14 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
             not_undone,
             &["br0", "v0", "v1"],
         ),
-        // Somebody else's by the same name.
+        // Somebody else's by the same name, and by the same number as well.
         ("ip link del br0; ip link add br0 type bridge", "", &["br0"]),
+        (
+            "index=$(ip -o link show br0 | cut -d: -f1)
+             ip link del br0; ip link add br0 index $index address 02:00:00:00:00:66 type bridge",
+            "",
+            &["br0"],
+        ),
         ("ip link del br0", "", &[]),
         // It was renamed, and is still the one that was made.
         (
@@ -740,6 +746,30 @@ fn nothing_is_waited_for_without_stp_or_without_anybody_who_has_the_tap_open() {
     }
     assert_eq!(s.ports("br0").len(), 2);
     assert_eq!(port(&s, "held")["state"], "forwarding");
+}
+
+#[test]
+fn a_port_that_forwards_just_before_the_news_are_subscribed_to_is_not_waited_for() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    assert_done(&s.ifup(&["tap0"]), "");
+    let args = ["--wait", "15", "tap0"];
+    let calls = calls(&s, "qemu-ifup", &args);
+    let subscribes = place_of(&calls, "nl_groups=0x000001");
+    // Without STP a port is whatever it is said to be.
+    s.sh("bridge link set dev tap0 state 0");
+    assert_eq!(port(&s, "tap0")["state"], "disabled");
+    let start = Instant::now();
+    let call = &calls[subscribes - 1];
+    let run = interrupted(&s, call, "", ("qemu-ifup", &args), || {
+        s.sh("bridge link set dev tap0 state 3");
+    });
+    assert_done(&run, "");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 // The configuration.

@@ -13,8 +13,10 @@
 
 mod common;
 
-use common::strace::{calls, interrupted};
-use common::{Run, Sandbox, bin, changes, command, eventually, is_up, lines, open_tap_as, run};
+use common::strace::{Call, calls, calls_in, interrupted, place_of};
+use common::{
+    Run, Sandbox, bin, changes, command, eventually, inherit, is_up, lines, open_tap_as, run,
+};
 use qemu_ifup::name::{IFNAMSIZ, IfName};
 use qemu_ifup::text::Escaped;
 use serde_json::{Value, json};
@@ -344,6 +346,48 @@ fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_and_else_stays_as_
 }
 
 #[test]
+fn a_tap_is_given_through_its_descriptor_whatever_number_that_has() {
+    let Some(s) = sandbox() else { return };
+    for number in [31, 32, 63, 64, 100, 500] {
+        let held = open_tap_as(0, "tap0", 0).unwrap();
+        let mut ifup = command(bin("qemu-ifup"));
+        ifup.args(["--owner", "54321", "tap0"]);
+        inherit(&mut ifup, held.try_clone().unwrap(), number);
+        assert_silent_success(&run(&mut ifup));
+        assert_eq!(tap_info(&s, "tap0")["user"], ALICE, "{number}");
+        drop((ifup, held));
+        eventually(|| s.link("tap0").is_none().then_some(())).expect("the tap stays");
+    }
+}
+
+/// Until it is given to its owner, a tap with several queues is open to everybody.
+#[test]
+fn nothing_is_done_between_the_making_of_a_tap_and_its_giving() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    for (args, gives) in [
+        (&["tap0"][..], "TUNSETOWNER"),
+        (&["--multi-queue", "tap0"], "TUNSETOWNER"),
+        (
+            &["--multi-queue", "--owner", "54321", "tap0"],
+            "TUNSETOWNER",
+        ),
+        (
+            &["--multi-queue", "--group", "54321", "tap0"],
+            "TUNSETGROUP",
+        ),
+    ] {
+        let calls = calls(&s, "qemu-ifup", args);
+        let made = place_of(&calls, "TUNSETIFF");
+        let next = &calls[made + 1].line;
+        assert!(next.contains(gives), "{args:?}: {next}");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
 fn an_idle_tap_can_be_given_to_another_owner_or_group() {
     let Some(s) = sandbox() else { return };
     for (setup, option, key) in [
@@ -504,6 +548,40 @@ fn a_host_or_a_bridge_without_ipv6_is_no_obstacle() {
             "twice after {setup}"
         );
         s.sh("ip link del tap0; ip link del br0");
+    }
+}
+
+/// With a smaller MTU an interface has no IPv6, and with it no such addresses either, nor a mode of making them.
+#[test]
+fn at_the_smallest_mtu_of_ipv6_a_tap_makes_no_addresses_and_below_it_is_no_obstacle() {
+    let Some(s) = sandbox() else { return };
+    for (mtu, mode) in [
+        (1279, Value::Null),
+        (1280, json!("none")),
+        (1281, json!("none")),
+    ] {
+        s.sh(&format!("ip link set br0 mtu {mtu}"));
+        for setup in [
+            "",
+            "ip tuntap add tap0 mode tap user 54321",
+            "ip tuntap add tap0 mode tap user 54321; ip link set tap0 mtu 1279",
+            "ip tuntap add tap0 mode tap user 54321; ip link set tap0 mtu 1279; ip link set tap0 up",
+            "ip tuntap add tap0 mode tap user 54321; ip link set tap0 mtu 1280",
+            "ip tuntap add tap0 mode tap user 54321; ip link set tap0 mtu 1280; ip link set tap0 up",
+        ] {
+            s.sh(setup);
+            let run = s.ifup(&["tap0"]);
+            assert_silent_success(&run);
+            let link = s.link("tap0").unwrap();
+            let at = format!("{mtu} after '{setup}': {link:#}");
+            assert_eq!(link["mtu"], mtu, "{at}");
+            // With a carrier the kernel makes an address at once, if it makes any.
+            let _held = open_tap_as(ALICE, "tap0", 0);
+            assert!(inet6_of(&s, "tap0").is_empty(), "{at}");
+            let shown = &link["inet6_addr_gen_mode"];
+            assert!(mode.is_null() || *shown == mode, "{at}");
+            s.sh("ip link del tap0");
+        }
     }
 }
 
@@ -794,6 +872,57 @@ fn an_interface_that_takes_the_taps_name_half_way_is_not_touched() {
             assert_eq!(master, expected, "{at}");
         }
         assert!(acted > 0 || setup.is_empty(), "{program} {args:?}");
+    }
+}
+
+#[test]
+fn what_was_not_tried_is_not_undone() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    s.bridge_up("br1");
+    let args = ["--isolated", "--owner", "54321", "tap0"];
+    let setup = FAR_FROM_READY.replace("mode tap", "mode tap user 54321");
+    let reset = || {
+        s.try_sh("ip link del tap0");
+        s.sh(&setup);
+    };
+    let is_change = |call: &&Call| {
+        let kinds = ["RTM_SETLINK", "RTM_NEWLINK", "RTM_DELLINK"];
+        call.name == "sendto" && kinds.iter().any(|kind| call.line.contains(kind))
+    };
+    reset();
+    let all = calls(&s, "qemu-ifup", &args);
+    let changes: Vec<&Call> = all.iter().filter(is_change).collect();
+    assert!(changes.len() > 2, "{}", changes.len());
+    let log = s.dir().join("log");
+    for (nth, call) in (1..).zip(&changes) {
+        reset();
+        let before = s.settled();
+        let failed = run(command("strace")
+            .arg("-o")
+            .arg(&log)
+            .args(["-e", &call.inject("error=EPERM")])
+            .arg(bin("qemu-ifup"))
+            .args(args));
+        assert_eq!(failed.code, 3, "{failed:?}");
+        let calls = calls_in(&fs::read_to_string(&log).unwrap());
+        let sent = calls.iter().filter(is_change).count();
+        // Each that was tried, the failed one included, is taken back by two at most: back where it was, and up.
+        let most = nth + 2 * nth;
+        assert!(
+            sent <= most,
+            "{sent} requests, {nth} of them before the failure"
+        );
+        let is_first = nth == 1;
+        assert!(!is_first || sent <= 3, "{sent} requests: {failed:?}");
+        let left = common::changes(&before, &s.settled());
+        assert!(
+            left.is_empty(),
+            "after {nth}: {failed:?}\n{}",
+            left.join("\n")
+        );
     }
 }
 

@@ -346,7 +346,7 @@ fn a_macvtap_is_no_tap() {
 fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
     let (bob, staff, own) = (BOB.to_string(), STAFF.to_string(), ALICE.to_string());
     #[rustfmt::skip]
-    let cases: [(&[&str], i32, &str); 15] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["-b", "br8"], 3, "no line of /etc/qemu/bridge.conf allows br8"),
         (&["-b", "br9"], 3, "denied by /etc/qemu/bridge.conf:3"),
         // Whether a bridge exists is not the first thing to know about one that is not allowed.
@@ -361,6 +361,7 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
         (&["--group", "root"], 3, "only root gives taps to others"),
         (&["--mtu", "1499"], 3, "it is not the bridge's"),
         (&["--mtu", "68"], 3, "it is not the bridge's"),
+        (&["--mtu", "1501"], 3, "it is not the bridge's"),
         (&["--mtu", "9000"], 3, "it is not the bridge's"),
         (&["--max-taps", "99"], 3, "it is the administrator's option"),
     ];
@@ -369,7 +370,7 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
             .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
         assert_done(&host.ifup(&["mine"]));
         for (options, code, reason) in cases {
-            for tap in ["new", "mine"] {
+            for tap in ["tap7", "mine"] {
                 host.assert_refused("qemu-ifup", &[options, &[tap]].concat(), code, reason);
                 let dry = [&["-n"], options, &[tap]].concat();
                 host.assert_refused("qemu-ifup", &dry, code, reason);
@@ -377,6 +378,111 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
         }
         // What the kernel cannot do is refused as such.
         host.assert_refused("qemu-ifup", &["--multi-queue", "mine"], 5, "several queues");
+    });
+}
+
+/// What shapes the network is for root to say, on the command line or in the configuration.
+#[test]
+fn each_of_the_administrators_options_is_refused_to_a_user() {
+    both_ways(|host| {
+        // Without it --address would mean nothing, whoever asks.
+        host.sandbox.etc("qemu-ifup.conf", "* --create-bridge\n");
+        host.sandbox
+            .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
+        for option in [
+            "--create-bridge",
+            "--address=10.0.0.1/8",
+            "--pvid=1",
+            "--vlans=2",
+            "--max-taps=9",
+            "--max-taps=64",
+        ] {
+            let (name, _) = option.split_once('=').unwrap_or((option, ""));
+            let reason = format!("cannot use {name}: it is the administrator's option");
+            for tap in ["tap7", "mine"] {
+                for dry in [&[][..], &["-n"]] {
+                    let args = [dry, &[option, tap]].concat();
+                    host.assert_refused("qemu-ifup", &args, 3, &reason);
+                }
+            }
+            let hint = host.ifup(&[option, "tap7"]).stderr;
+            assert!(hint.contains("/etc/qemu-ifup.conf"), "{hint}");
+        }
+    });
+}
+
+#[test]
+fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
+    both_ways(|host| {
+        let refuse = |names: &[&str]| {
+            for name in names {
+                for dry in [&[][..], &["-n"]] {
+                    let args = [dry, &["--", name]].concat();
+                    host.assert_refused("qemu-ifup", &args, 3, "cannot make it: a user's tap has");
+                }
+                let hint = host.ifup(&["--", name]).stderr;
+                assert!(hint.contains(": hint: "), "{hint}");
+                assert!(hint.contains("/etc/qemu-ifup.conf"), "{hint}");
+            }
+        };
+        let make = |names: &[&str]| {
+            for name in names {
+                assert_done(&host.ifup(&[name]));
+                host.assert_up(name, "br0");
+                host.remove(name);
+            }
+        };
+        let others = [
+            "eth1", "docker0", "wg0", "br6", "-h", "lo1", "enp1s0", "Tap0", "ta0", "xtap0", "vne0",
+            "web1",
+        ];
+        refuse(&others);
+        make(&["tap7", "vnet3"]);
+
+        // A line for every name knows none; one with a letter in its pattern is about such names.
+        for line in ["*", "????", "?*"] {
+            host.sandbox
+                .etc("qemu-ifup.conf", &format!("{line} --isolated\n"));
+            refuse(&others);
+        }
+        host.sandbox
+            .etc("qemu-ifup.conf", "* --isolated\nweb? --isolated\n");
+        refuse(&["eth1", "web", "web10", "xweb1"]);
+        make(&["web1"]);
+
+        // What root has made for her is hers, by whatever name.
+        host.sandbox
+            .sh(&format!("ip tuntap add eth1 mode tap user {ALICE}"));
+        make(&["eth1"]);
+    });
+}
+
+#[test]
+fn a_users_tap_changes_no_bridges_mtu_unless_root_says_so() {
+    both_ways(|host| {
+        let mtu = |name: &str| host.sandbox.link(name).unwrap()["mtu"].clone();
+        host.sandbox
+            .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
+        for of_bridge in [1500, 9000] {
+            host.sandbox.sh(&format!("ip link set br0 mtu {of_bridge}"));
+            for other in [1499, 1501, 9001] {
+                for tap in ["tap7", "mine"] {
+                    let args = ["--mtu", &other.to_string(), tap];
+                    host.assert_refused("qemu-ifup", &args, 3, "not the bridge's");
+                }
+            }
+            for options in [&[][..], &["--mtu", &of_bridge.to_string()]] {
+                assert_done(&host.ifup(&[options, &["tap7"]].concat()));
+                assert_eq!(
+                    (mtu("tap7"), mtu("br0")),
+                    (of_bridge.into(), of_bridge.into())
+                );
+                host.remove("tap7");
+            }
+        }
+        host.sandbox.etc("qemu-ifup.conf", "tap7 --mtu 1400\n");
+        assert_done(&host.ifup(&["tap7"]));
+        assert_eq!(mtu("tap7"), 1400);
     });
 }
 
@@ -781,6 +887,8 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
             ("--group=0", 2, "leave out --owner"),
             ("--multi-queue", 2, "one queue"),
             ("--mtu=1400", 3, "not the bridge's"),
+            ("--mtu=9000", 3, "not the bridge's"),
+            ("--max-taps=9", 3, "the administrator's option"),
         ] {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let args = ["--use-vnet", "--fd=5", bridge];
@@ -1304,6 +1412,48 @@ fn an_acl_file_that_is_not_a_plain_file_of_roots_allows_nothing() {
             }
             host.sandbox.assert_unchanged(&before);
         }
+    });
+}
+
+#[test]
+fn an_included_acl_file_that_somebody_else_could_have_written_allows_nothing() {
+    // Who has it and who may write to it, and whether it is believed.
+    let cases = [
+        ("0:0", "644", true),
+        ("0:54321", "640", true),
+        ("54321:54321", "644", false),
+        ("54321:54321", "444", false),
+        ("54322:54321", "644", false),
+        ("0:0", "664", false),
+        ("0:54330", "664", false),
+        ("0:0", "646", false),
+        ("0:0", "666", false),
+    ];
+    both_ways(|host| {
+        let sandbox = &host.sandbox;
+        // By itself, by a link, and by another file that is as it should be.
+        sandbox.sh("ln -s more /etc/qemu/link; echo include /etc/qemu/more >/etc/qemu/between");
+        for path in ["/etc/qemu/more", "/etc/qemu/link", "/etc/qemu/between"] {
+            sandbox.etc("qemu/bridge.conf", &format!("include {path}\n"));
+            for (owner, mode, is_believed) in cases {
+                sandbox.etc("qemu/more", "allow br0\n");
+                sandbox.sh(&format!(
+                    "chown {owner} /etc/qemu/more; chmod {mode} /etc/qemu/more"
+                ));
+                if is_believed {
+                    assert_done(&host.ifup(&["tap0"]));
+                    host.remove("tap0");
+                } else {
+                    let reason = "the included file must be root's, and nobody else may write";
+                    host.assert_refused("qemu-ifup", &["tap0"], 8, reason);
+                }
+            }
+        }
+        // A denial in such a file is no more to be relied on than the lack of one.
+        sandbox.etc("qemu/bridge.conf", "allow br0\ninclude /etc/qemu/more\n");
+        sandbox.etc("qemu/more", "deny br9\n");
+        sandbox.sh("chown 54321 /etc/qemu/more");
+        host.assert_refused("qemu-ifup", &["tap0"], 8, "/etc/qemu/bridge.conf:2");
     });
 }
 

@@ -327,3 +327,20 @@ fn a_qemu_in_the_background_has_its_network_before_it_detaches() {
     eventually(|| sandbox.link("tap0").is_none().then_some(())).expect("tap0 stays");
     sandbox.assert_unchanged(&before);
 }
+
+/// QEMU has made the tap with as many queues as it wants: the option is about taps that we make.
+#[test]
+fn a_configuration_for_several_queues_does_not_stop_a_qemu_that_has_made_its_tap() {
+    let Some(sandbox) = sandbox() else { return };
+    sandbox.etc("qemu-ifup.conf", "* --multi-queue\n");
+    for queues in ["", ",queues=2"] {
+        let before = sandbox.snapshot();
+        let line = format!(
+            "-netdev tap,id=n1{queues},script=/etc/qemu-ifup,downscript=/etc/qemu-ifdown -device virtio-net-pci,netdev=n1,romfile="
+        );
+        let qemu = Qemu::start(&sandbox, &line).unwrap();
+        assert_attached(&sandbox, "tap0");
+        assert_quiet(&qemu.quit());
+        sandbox.assert_unchanged(&before);
+    }
+}
