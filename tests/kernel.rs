@@ -25,7 +25,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::thread;
@@ -384,6 +384,19 @@ fn nothing_is_done_between_the_making_of_a_tap_and_its_giving() {
         let next = &calls[made + 1].line;
         assert!(next.contains(gives), "{args:?}: {next}");
         s.sh("ip link del tap0");
+    }
+    // A helper asks for the name that the kernel chose, which nobody else could know. Its tap has one queue.
+    let log = s.dir().join("log");
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    let mut helper = command("strace");
+    helper.arg("-o").arg(&log).arg(bin("qemu-ifup"));
+    helper.args(["--br=br0", "--fd=50"]);
+    inherit(&mut helper, theirs, 50);
+    assert_silent_success(&run(&mut helper));
+    let calls = calls_in(&fs::read_to_string(log).unwrap());
+    let [made, given] = ["TUNSETIFF", "TUNSETOWNER"].map(|call| place_of(&calls, call));
+    for call in &calls[made + 1..given] {
+        assert!(call.line.contains("TUNGETIFF"), "{}", call.line);
     }
 }
 
