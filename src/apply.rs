@@ -29,7 +29,9 @@ pub fn apply(
 ) -> Result<(), Error> {
     for (position, planned) in plan.steps().iter().enumerate() {
         if let Err(cause) = system.carry_out(plan, &planned.step) {
-            let not_undone = undo(system, plan, position);
+            // It was given, and the look afterwards showed somebody else.
+            let given = matches!(cause, Cause::Contested(_));
+            let not_undone = undo(system, plan, position, given);
             return Err(describe(plan, &planned.step, cause, not_undone));
         }
         done(&planned.step);
@@ -37,13 +39,13 @@ pub fn apply(
     Ok(())
 }
 
-/// Undoes the steps up to the one that failed, which may have been done by half.
-fn undo(system: &mut impl System, plan: &Plan, failed: usize) -> Vec<String> {
+/// Undoes the steps up to the one that failed, which may have been done by half, or whole.
+fn undo(system: &mut impl System, plan: &Plan, failed: usize, whole: bool) -> Vec<String> {
     let mut not_undone = Vec::new();
     let mut as_before = true;
     let tried = plan.steps().iter().enumerate().take(failed + 1).rev();
     for (position, planned) in tried {
-        if position < failed {
+        if position < failed || whole {
             not_undone.extend(planned.stays.map(str::to_owned));
         }
         for step in &planned.undo {
@@ -91,7 +93,7 @@ fn describe(plan: &Plan, step: &Step, cause: Cause, not_undone: Vec<String>) -> 
                 doing: step.purpose(),
             }
         }
-        (Step::Quota { access, most }, _, Some(Errno::EDQUOT)) if not_undone.is_empty() => {
+        (Step::Quota { access, most, .. }, _, Some(Errno::EDQUOT)) if not_undone.is_empty() => {
             Error::Quota {
                 access: *access,
                 most: *most,

@@ -190,7 +190,10 @@ impl Plan {
 
     fn make_and_bring_up(leave: &UpLeave) -> Self {
         let access = leave.access;
-        let quota = |most| Step::Quota { access, most };
+        let quota = |made| {
+            let step = |most| Step::Quota { access, most, made };
+            leave.quota.map(step)
+        };
         let make = Step::Make {
             access,
             multi_queue: leave.wish.multi_queue,
@@ -205,13 +208,11 @@ impl Plan {
         };
         // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
         // since others may be made at the same moment.
-        let before = leave.quota.map(|most| quota(most.saturating_sub(1)));
-        let after = leave.quota.map(quota);
         // The bridge comes as late as it can: what was done before goes with this program in any case.
-        let steps = before
+        let steps = quota(false)
             .into_iter()
             .chain([make])
-            .chain(after)
+            .chain(quota(true))
             .chain(bridge_to_make(leave))
             .chain([Step::Change(join)])
             .chain(limits(leave, None))
@@ -320,7 +321,11 @@ impl Plan {
     pub fn hand_over(leave: &UpLeave) -> Self {
         let mut plan = Self::up(leave);
         let access = leave.access;
-        let quota = leave.quota.map(|most| Step::Quota { access, most });
+        let quota = leave.quota.map(|most| Step::Quota {
+            access,
+            most,
+            made: true,
+        });
         let up = plan.steps.into_iter().map(|planned| planned.step);
         let steps = quota.into_iter().chain(up).chain([Step::HandOver]);
         plan.steps = steps.map(of_a_made_tap).collect();

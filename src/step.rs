@@ -57,12 +57,14 @@ pub enum Step {
         /// It takes several queues.
         multi_queue: bool,
     },
-    /// Make sure that those who may open the tap have no more taps than this: EDQUOT.
+    /// Make sure that those who may open the tap have no more taps than they may: EDQUOT.
     Quota {
         /// Who.
         access: Access<u32>,
         /// How many they may have.
         most: u32,
+        /// The tap is made already; else there has to be room for it.
+        made: bool,
     },
     /// Change the tap.
     Change(LinkChange),
@@ -164,8 +166,9 @@ impl Step {
                 };
                 format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
             }
-            Self::Quota { access, most } => {
-                format!("# refused where {access} has more than {most} taps")
+            Self::Quota { access, most, made } => {
+                let more = if *made { "more than " } else { "" };
+                format!("# refused where {access} has {more}{most} taps")
             }
             Self::Change(change) => format!("ip link set dev {dev}{}", change.attributes()),
             Self::Up(_) => format!("ip link set dev {dev} up"),

@@ -216,7 +216,8 @@ impl Kernel {
         let descriptor = opened.as_ref().map(TapFd::descriptor);
         let descriptor = descriptor.or(self.at_hand()).ok_or(Errno::ENODEV)?;
         give(descriptor, access)?;
-        let link = link::by_index(&mut self.netlink, index)?;
+        let link = link::by_index(&mut self.netlink, index)
+            .map_err(|_| Cause::Contested("the kernel does not say whether it is"))?;
         let given = is_given(&link, access);
         // A queue that somebody else has opened before it was given would keep it alive, and get the guest's frames.
         if let Kind::Tap(info) = &link.kind
@@ -431,10 +432,14 @@ impl System for Kernel {
                 let made = TapFd::make(plan.tap(), *multi_queue)?;
                 self.give_made(made, plan.tap(), *access)
             }
-            Step::Quota { access, most } => match self.count(*access)? {
-                count if count > *most => Err(Errno::EDQUOT.into()),
-                _ => Ok(()),
-            },
+            Step::Quota { access, most, made } => {
+                let others = self.count(*access)?.saturating_sub((*made).into());
+                if others < *most {
+                    Ok(())
+                } else {
+                    Err(Errno::EDQUOT.into())
+                }
+            }
             Step::Change(change) => {
                 let index = self.index()?;
                 link::change(&mut self.netlink, index, change)
