@@ -2,7 +2,7 @@
 
 use crate::net;
 use crate::scenario::{ALICE, MALLORY};
-use crate::world::World;
+use crate::world::{Lasts, World};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -60,8 +60,10 @@ pub const RENAMED: &str = "tapx9";
 
 #[rustfmt::skip]
 pub const ACTS: &[Act] = &[
-    Act { name: "the holder floods during the next call", deed: |w, _, _| w.holder_floods(), may: &[] },
-    Act { name: "Alice joins and floods during the next call", deed: |w, tap, _| w.alice_joins_and_floods(tap), may: &[] },
+    Act { name: "the holder floods during the next call", deed: |w, _, _| w.holder_floods(Lasts::OneCall), may: &[] },
+    Act { name: "the holder floods from here on", deed: |w, _, _| w.holder_floods(Lasts::Throughout), may: &[] },
+    Act { name: "Alice joins and floods during the next call", deed: |w, tap, _| w.alice_joins_and_floods(tap, Lasts::OneCall), may: &[] },
+    Act { name: "Alice joins and floods from here on", deed: |w, tap, _| w.alice_joins_and_floods(tap, Lasts::Throughout), may: &[] },
     Act { name: "the holder writes a frame", deed: |w, _, _| w.holder_writes(), may: &[] },
     Act { name: "Alice opens a queue", deed: |w, tap, _| w.alice.open(tap, true), may: &[] },
     Act { name: "Alice opens it", deed: |w, tap, _| w.alice.open(tap, false), may: &[] },

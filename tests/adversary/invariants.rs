@@ -67,6 +67,12 @@ impl View<'_> {
         self.outcome.end == End::Exit(0)
     }
 
+    /// The tap as it was before.
+    fn was(&self) -> Option<&Link> {
+        let mut links = self.outcome.before.iter();
+        links.find(|link| link.name == self.scenario.tap_name())
+    }
+
     /// No frame is in the host's own stack that came in by a tap, and not by its bridge.
     fn frames_past_the_bridge(&self) -> Option<String> {
         let seen = [
@@ -185,7 +191,13 @@ impl View<'_> {
         let is_port_of = |name| tap.master.is_some() && tap.master == named(name);
         let other = moves && (is_port_of("br1") || is_port_of("br0"));
         let tun = tap.tun.unwrap();
-        let owner = Some(self.scenario.owner);
+        // Where nothing is said, the owner of one that is there stays, and one that had to be made is the caller's.
+        let made = self.was().is_none_or(|was| was.index != tap.index);
+        let owner = if made && !self.scenario.owner_asked {
+            Some(self.scenario.caller)
+        } else {
+            Some(self.scenario.owner)
+        };
         let owner_may_differ = may(May::Own) || may(May::Make) && !self.scenario.owner_asked;
         let stays = self
             .scenario
@@ -219,10 +231,8 @@ impl View<'_> {
                 "it has one queue".to_owned(),
             ),
         ];
-        let whose = (tun.owner == owner || owner_may_differ)
-            .then_some(())
-            .is_none();
-        whose
+        let is_anothers = tun.owner != owner && !owner_may_differ;
+        is_anothers
             .then(|| {
                 format!(
                     "I5: success, and its owner is {:?}, not {owner:?}",
@@ -245,9 +255,15 @@ impl View<'_> {
             None if self.scenario.deletes() || self.act.may(May::Gone) => None,
             None => Some("I7: success, and the tap is gone".to_owned()),
             Some(tap) if tap.name == RENAMED => None,
+            // It is gone, as it should be, and this one came after it.
+            Some(tap)
+                if self.act.may(May::Make)
+                    && self.was().is_some_and(|was| was.index != tap.index) =>
+            {
+                None
+            }
             Some(_) if is_raised => None,
             Some(tap) if tap.up || tap.master.is_some() => {
-                // One that is not persistent goes with its last descriptor, and is left alone until then.
                 Some("I7: success, and the tap is up or in a bridge".to_owned())
             }
             Some(tap) if self.scenario.deletes() && tap.tun.unwrap().persistent => {
@@ -260,10 +276,7 @@ impl View<'_> {
     /// A failure leaves nothing behind, and where it is a refusal and the act changes nothing, everything as it was.
     fn nothing_new(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let was = self.outcome.before.iter();
-        let was = was
-            .clone()
-            .find(|link| link.name == self.scenario.tap_name());
+        let was = self.was();
         if was.is_none() && self.tap.is_some() && !self.act.may(May::Make) {
             found.push("I7: failure, and a tap is left".to_owned());
         }

@@ -58,6 +58,7 @@ const FIRST: [libc::c_long; 3] = [
 impl Traced {
     /// Starts a program; `become_caller` is run in the child, when it is traced already: the rights of the tracer, which it is
     /// checked against when it is given a file's capabilities, are taken down at that moment.
+    #[allow(clippy::zombie_processes, reason = "next() waits for it by its number")]
     pub fn start(
         command: &mut Command,
         become_caller: impl Fn() -> nix::Result<()> + Send + Sync + 'static,
@@ -116,7 +117,7 @@ impl Traced {
             match status {
                 WaitStatus::Exited(process, code) => self.ended(process, End::Exit(code)),
                 WaitStatus::Signaled(process, signal, _) => {
-                    self.ended(process, End::Signal(signal))
+                    self.ended(process, End::Signal(signal));
                 }
                 WaitStatus::PtraceSyscall(process) => {
                     if let Some(stop) = self.at_call(process) {

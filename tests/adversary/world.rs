@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut, Write};
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -26,12 +26,21 @@ pub struct World {
     pub mallory: Player,
     qemu: Player,
     holder: Holder,
-    flood: Option<Flood>,
+    flood: Option<(Flood, Lasts)>,
     /// What is there in every scenario, and that no program may change.
     pub bystanders: Vec<Link>,
     /// Of the configuration.
     conf: Option<&'static str>,
     said: PathBuf,
+}
+
+/// How long frames are written without a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// Until the next call has been made.
+    OneCall,
+    /// Until the program has ended.
+    Throughout,
 }
 
 /// All that is known of a run when it is over.
@@ -218,12 +227,11 @@ END"
         drop(passed);
         while let Some(stop) = traced.next() {
             // A call begins at the stop before it and has ended at the one after it.
-            if !stop.before {
+            if !stop.before && matches!(self.flood, Some((_, Lasts::OneCall))) {
                 self.stop_flood();
             }
             at(self, &mut traced, stop);
         }
-        // The last call has no end.
         self.stop_flood();
         Outcome {
             end: traced.end(),
@@ -329,22 +337,22 @@ END"
         holder.ask(write)
     }
 
-    /// The holder writes frames without a pause, until the next call has ended.
-    pub fn holder_floods(&mut self) -> io::Result<()> {
+    /// The holder writes frames without a pause.
+    pub fn holder_floods(&mut self, lasts: Lasts) -> io::Result<()> {
         let holder = self.holder().ok_or(io::ErrorKind::Unsupported)?;
-        self.flood = Some(holder.flood());
+        self.flood = Some((holder.flood(), lasts));
         Ok(())
     }
 
     /// Alice opens a queue and does the same.
-    pub fn alice_joins_and_floods(&mut self, tap: &'static str) -> io::Result<()> {
+    pub fn alice_joins_and_floods(&mut self, tap: &'static str, lasts: Lasts) -> io::Result<()> {
         self.alice.open(tap, true)?;
-        self.flood = Some(self.alice.flood());
+        self.flood = Some((self.alice.flood(), lasts));
         Ok(())
     }
 
     fn stop_flood(&mut self) {
-        if let Some(flood) = self.flood.take() {
+        if let Some((flood, _)) = self.flood.take() {
             flood.stop();
         }
     }
@@ -370,8 +378,11 @@ END"
 
 /// The program finds it as descriptor 5.
 fn pass_on(descriptor: RawFd) -> nix::Result<()> {
-    // SAFETY: in the child, which is to become the program, and has no other use for that number.
-    let passed = unsafe { dup2_raw(std::os::fd::BorrowedFd::borrow_raw(descriptor), 5) };
+    // SAFETY: whoever asked for this has it open, and keeps it so until the fork is done.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    // SAFETY: in the child, which is to become the program and has no other use for that number. It is not the same number,
+    // which would stay closed on execve(2): the lowest ones have been this process's sockets from early on.
+    let passed = unsafe { dup2_raw(descriptor, 5) };
     // It is to be open when this is over.
     std::mem::forget(passed?);
     Ok(())
