@@ -134,7 +134,7 @@ impl Findings {
                 for (act, stops) in places.iter().take(EXAMPLES) {
                     text += &format!("\n    {act}, {} times:{}", stops.len(), stops[0]);
                     if let Some(stop) = stops[0].split([' ', ',']).nth(3) {
-                        text += &format!("; QEMU_IFUP_ADVERSARY_ONLY='{scenario};{act};{stop}'");
+                        text += &format!("; QEMU_IFUP_ADVERSARY_ONLY=\"{scenario};{act};{stop}\"");
                     }
                 }
                 text
