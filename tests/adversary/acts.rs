@@ -1,7 +1,7 @@
 //! What is done at a stop, and what may lawfully be different afterwards because of it.
 
 use crate::net;
-use crate::scenario::{ALICE, MALLORY};
+use crate::scenario::{ALICE, Holder, MALLORY, Scenario};
 use crate::world::{Lasts, World};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -44,6 +44,11 @@ pub struct Act {
 }
 
 impl Act {
+    /// There is somebody to do it.
+    pub fn is_possible(&self, scenario: &Scenario) -> bool {
+        scenario.holder != Holder::Nobody || !self.name.starts_with("the holder")
+    }
+
     pub fn may(&self, what: May) -> bool {
         self.may.contains(&what)
     }

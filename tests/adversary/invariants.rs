@@ -123,11 +123,8 @@ impl View<'_> {
     /// The kernel never announces a tap that is up and in no bridge.
     fn announced_alone(&self) -> Option<String> {
         let alone = |link: &Link| link.tun.is_some() && link.up && link.master.is_none();
-        let announced = self.outcome.announced.iter();
-        announced
-            .clone()
-            .any(alone)
-            .then(|| "I4: a tap was announced up and in no bridge".to_owned())
+        let is_announced = self.outcome.announced.iter().any(alone);
+        is_announced.then(|| "I4: a tap was announced up and in no bridge".to_owned())
     }
 
     /// No interface is touched but the caller's tap, and none is there but that and a bridge that was asked for.

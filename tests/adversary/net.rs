@@ -10,8 +10,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-pub const PERSIST: bool = true;
-
 /// The tun driver's and the interface calls that adversaries and the set-up make.
 mod ioctl {
     nix::ioctl_write_ptr_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);

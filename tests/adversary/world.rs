@@ -159,7 +159,7 @@ END"
             if let Some(owner) = tap.owner {
                 net::set_owner(&made, owner).unwrap();
             }
-            net::set_persistent(&made, net::PERSIST).unwrap();
+            net::set_persistent(&made, true).unwrap();
         }
         if let Some(holder) = self.holder() {
             // A child that the other network's thread has just forked may have a copy of the descriptor for a moment.
