@@ -209,7 +209,7 @@ impl View<'_> {
             (tap.mtu == 1500, format!("its MTU is {}", tap.mtu)),
             (
                 tap.mac[0] == 0xfe || may(May::Mac),
-                format!("its MAC begins with {:02x}", tap.mac[0]),
+                "its MAC does not begin with fe".to_owned(),
             ),
             (
                 tap.addr_gen_mode.is_none_or(|mode| mode == NO_ADDRESSES),

@@ -267,6 +267,7 @@ fn whoever_acts_at_any_system_call_what_is_promised_stays_true() {
     let mut findings = Findings::default();
     for scenario in SCENARIOS {
         let (outcome, stops, _) = attempt(&mut world, scenario, None, &NOTHING);
+        assert!(!stops.is_empty(), "{}: {outcome:?}", scenario.name);
         let is_refused = scenario.ends == Ends::Refused;
         let found = violations(scenario, &NOTHING, is_refused, &world.bystanders, &outcome);
         let baseline = Baseline {
