@@ -367,6 +367,24 @@ fn every_file_that_the_readme_names_exists() {
     assert!(named.len() > 15, "{named:?}");
 }
 
+/// The promises of SECURITY name their tests: words of code with many underscores.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let readme = file("README.md");
+    let named: Vec<&str> = readme
+        .split('`')
+        .filter(|word| word.matches('_').count() > 4 && !word.contains(char::is_whitespace))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    let found = run(command("grep")
+        .args(["-rhoE", "fn [a-z0-9_]+\\(\\) \\{"])
+        .arg(path("tests")));
+    for test in named {
+        let line = format!("fn {test}() {{");
+        assert!(found.stdout.lines().any(|l| l == line), "{test}");
+    }
+}
+
 /// Fails unless sh can read it.
 fn assert_parses(script: &str) {
     let mut sh = Command::new("sh")

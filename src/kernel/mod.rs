@@ -150,7 +150,13 @@ impl Kernel {
         }
         if let Some(link) = &facts.tap {
             if wish.is_some() && self.made.is_none() {
-                let found = InheritedTap::find(tap);
+                let netlink = &mut self.netlink;
+                // It may have been renamed since it was looked up.
+                let found = InheritedTap::find(|name| {
+                    Ok(name == tap
+                        || link::if_there(link::by_name(netlink, name))?
+                            .is_some_and(|other| other.index == link.index))
+                });
                 self.inherited =
                     found.map_err(|cause| Error::step("look for QEMU's descriptor", cause))?;
                 facts.at_hand = self.inherited.is_some();

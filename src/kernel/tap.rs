@@ -110,13 +110,15 @@ impl TapFd {
 pub struct InheritedTap(RawFd);
 
 impl InheritedTap {
-    /// Looks for it among the open descriptors.
+    /// Looks for it among the open descriptors; `is_it` says whether the tap of that name is the one that is meant.
     ///
     /// A program with a privilege of its own may not read /proc/self/fd, so poll(2) is asked which numbers are open.
     ///
     /// # Errors
     /// The kernel does not tell. That is not to be taken for "none": the tap would stay open to everybody.
-    pub fn find(name: IfName) -> Result<Option<Self>, Cause> {
+    pub fn find(
+        mut is_it: impl FnMut(IfName) -> Result<bool, Cause>,
+    ) -> Result<Option<Self>, Cause> {
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit = RawFd::try_from(limit)
             .unwrap_or(RawFd::MAX)
@@ -128,7 +130,10 @@ impl InheritedTap {
             at_once *= 2;
             for number in open_ones(numbers)? {
                 let found = Self(number);
-                if is_tun(found.descriptor())? && has_open(found.descriptor(), name)? {
+                if is_tun(found.descriptor())?
+                    && let Some(name) = open_tap(found.descriptor())?
+                    && is_it(name)?
+                {
                     return Ok(Some(found));
                 }
             }
@@ -156,11 +161,11 @@ pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
     )
 }
 
-/// Whether a descriptor of /dev/net/tun has the tap of this name open. One that has none open yet is in a bad state.
-fn has_open(descriptor: BorrowedFd<'_>, name: IfName) -> Result<bool, Cause> {
+/// The name of the tap that a descriptor of /dev/net/tun has open. One that has none open yet is in a bad state.
+fn open_tap(descriptor: BorrowedFd<'_>) -> Result<Option<IfName>, Cause> {
     match name_behind(descriptor) {
-        Ok(found) => Ok(found == name),
-        Err(cause) if cause.errno() == Some(Errno::EBADFD) => Ok(false),
+        Ok(found) => Ok(Some(found)),
+        Err(cause) if cause.errno() == Some(Errno::EBADFD) => Ok(None),
         Err(cause) => Err(cause),
     }
 }
