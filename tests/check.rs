@@ -29,7 +29,7 @@ use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::error::hint::TUN_HINTS;
 use qemu_ifup::model::addr::MacAddr;
 use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo};
-use qemu_ifup::model::host::{InterfaceManager, Sysctls, TapHolder};
+use qemu_ifup::model::state::{InterfaceManager, Sysctls, TapHolder};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 use qemu_ifup::policy::caller::Authority;
