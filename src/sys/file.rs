@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::unistd::getuid;
 
 use crate::model::parse_decimal;
 use crate::sys::error::SysError;
@@ -24,7 +25,7 @@ pub struct Contents {
     pub bytes: Vec<u8>,
     /// Device and inode number: the same for every name of the file.
     pub dev_ino: (u64, u64),
-    /// It is owned by root, and nobody else may write to it.
+    /// It is root's, and nobody else may write to it.
     pub root_owned: bool,
 }
 
@@ -51,8 +52,29 @@ pub fn read(path: &Path) -> Result<Contents, SysError> {
     Ok(Contents {
         bytes,
         dev_ino: (metadata.dev(), metadata.ino()),
-        root_owned: metadata.uid() == 0 && metadata.mode() & 0o022 == 0,
+        root_owned: is_roots(metadata.uid()) && metadata.mode() & 0o022 == 0,
     })
+}
+
+/// The owner of a file whose own one the user namespace does not map (`DEFAULT_OVERFLOWUID` in linux/highuid.h).
+const OVERFLOW_UID: u32 = 65534;
+
+/// Whether this uid is root's word. To root of a user namespace, the files of the host's root belong to nobody whom it maps,
+/// and are as good as any in that namespace's /etc; in a namespace that maps the overflow uid, they could be that user's.
+fn is_roots(uid: u32) -> bool {
+    uid == 0 || uid == OVERFLOW_UID && getuid().is_root() && is_mapped(OVERFLOW_UID) == Some(false)
+}
+
+/// Whether the user namespace maps this uid (user_namespaces(7)); None where that is not told.
+fn is_mapped(uid: u32) -> Option<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let mut ranges = map.lines().map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let first = parse_decimal(fields.next()?)?;
+        let count = parse_decimal(fields.nth(1)?)?;
+        Some(first..first.saturating_add(count))
+    });
+    ranges.try_fold(false, |mapped, range| Some(mapped || range?.contains(&uid)))
 }
 
 /// Where users are listed (passwd(5)).

@@ -158,13 +158,20 @@ fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<
 
 /// Sets who may open the tap that this descriptor has open.
 pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
-    match access {
+    let set = match access {
         // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.
         TapAccess::Owner(uid) => unsafe { ioctl::tunsetowner(tap.as_raw_fd(), uid.cast_signed()) },
         // SAFETY: TUNSETGROUP takes a number and touches no memory of ours.
         TapAccess::Group(gid) => unsafe { ioctl::tunsetgroup(tap.as_raw_fd(), gid.cast_signed()) },
-    }?;
-    Ok(())
+    };
+    match set {
+        Ok(_) => Ok(()),
+        Err(Errno::EINVAL) => Err(SysError::Errno {
+            errno: Errno::EINVAL,
+            ext_ack: Some(format!("this user namespace does not map {access}").into_bytes()),
+        }),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The name of the tap that a descriptor has open.
