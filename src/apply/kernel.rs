@@ -74,17 +74,30 @@ impl Kernel {
         Ok(Self { netlink })
     }
 
-    /// Creates a tap whose name the kernel chooses, and gives it to its owner. Until it is handed over, it lives as long as
-    /// what is returned.
-    pub fn create_any(&mut self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
+    /// Creates a tap for QEMU and gives it to its owner. Until it is handed over, it lives as long as what is returned.
+    pub fn create_for_qemu(
+        &mut self,
+        vnet_hdr: bool,
+        auth: &AuthorizedCreate,
+    ) -> Result<Tap, Error> {
         let mut create = || {
-            let created = TunFd::create_any(vnet_hdr).map_err(from_tun)?;
+            let created = TunFd::create_for_qemu(auth.name, vnet_hdr).map_err(from_tun)?;
             let mut tap = Tap::new(created.name()?);
             self.give_created(&mut tap, created, auth.access)?;
             Ok(tap)
         };
         create().map_err(|error| match error {
             StepError::TunDevice(errno) => Error::TunDevice(errno),
+            StepError::Sys(reason)
+                if reason.errno() == Some(Errno::EBUSY)
+                    && let Some(name) = auth.name =>
+            {
+                Error::TapImmutable {
+                    name,
+                    action: "create it".to_owned(),
+                    reason: "it exists already, and QEMU's helper hands over a new tap",
+                }
+            }
             StepError::Sys(reason) | StepError::Unverified(reason) => {
                 Error::failed("create a tap", reason)
             }

@@ -45,8 +45,11 @@ pub fn dispatch(
     match &request.action {
         Action::Up { tap, options } => up::up(&mut session, *tap, options),
         Action::HandOver {
-            vnet_hdr, options, ..
-        } => up::hand_over(&mut session, helper.as_ref(), *vnet_hdr, options),
+            tap,
+            vnet_hdr,
+            options,
+            ..
+        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
         Action::Check { tap, options } => {
             return check::check(&mut session, credentials, *tap, options);
         }

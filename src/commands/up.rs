@@ -37,20 +37,24 @@ pub(super) fn up(
     .run(session, Tap::new(name))
 }
 
-/// Creates a tap whose name the kernel chooses, brings it up on a bridge and hands it over to QEMU.
+/// Creates a tap, brings it up on a bridge and hands it over to QEMU. Without a name, the kernel chooses one.
 #[inline]
 pub(super) fn hand_over(
     session: &mut Session<'_>,
     helper: Option<&HelperSocket>,
+    name: Option<IfName>,
     vnet_hdr: bool,
     options: &TapOptions,
 ) -> Result<(), Error> {
     let acl = session.load_acl()?;
+    let spec_of = |name| tap_spec(name, options, load_conf(name)?);
+    let named = name.map(spec_of).transpose()?;
+    let bridge = named.as_ref().map(|spec| spec.bridge).or(options.bridge);
     let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
-    let auth = policy.authorize_create(options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE))?;
-    let tap = session.kernel.create_any(vnet_hdr, &auth)?;
+    let auth = policy.authorize_create(bridge.unwrap_or(IfName::DEFAULT_BRIDGE), named.as_ref())?;
+    let tap = session.kernel.create_for_qemu(vnet_hdr, &auth)?;
     session.reporter.set_tap(tap.name());
-    let mut spec = tap_spec(tap.name(), options, load_conf(tap.name())?)?;
+    let mut spec = named.map_or_else(|| spec_of(tap.name()), Ok)?;
     // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
     spec.access = None;
     spec.multi_queue = false;

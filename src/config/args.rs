@@ -23,8 +23,10 @@ pub enum Action {
         /// What it is to be like.
         options: TapOptions,
     },
-    /// Create one whose name the kernel chooses, bring it up on a bridge and hand it over to QEMU.
+    /// Create one, bring it up on a bridge and hand it over to QEMU.
     HandOver {
+        /// The tap; None lets the kernel choose the name.
+        tap: Option<IfName>,
         /// The socket.
         fd: i32,
         /// With a virtio-net header before each frame, if the kernel has it.
@@ -127,26 +129,22 @@ where
             return Err(usage_error("--check and --fd exclude each other"));
         }
         (Program::Ifup, tap, None) if check => Action::Check { tap, options },
-        (Program::Ifup, None, Some(_)) if dry_run => {
+        (Program::Ifup, _, Some(_)) if dry_run => {
             return Err(usage_error(
                 "--fd hands a tap to QEMU; --dry-run has none to hand over",
             ));
         }
-        (Program::Ifup, None, Some(_)) if options.access.is_some() || options.multi_queue => {
+        (Program::Ifup, _, Some(_)) if options.access.is_some() || options.multi_queue => {
             return Err(usage_error(
                 "--fd creates a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
             ));
         }
-        (Program::Ifup, None, Some(fd)) => Action::HandOver {
+        (Program::Ifup, tap, Some(fd)) => Action::HandOver {
+            tap,
             fd,
             vnet_hdr,
             options,
         },
-        (Program::Ifup, Some(_), Some(_)) => {
-            return Err(usage_error(
-                "with --fd the kernel chooses the name: leave out IFNAME",
-            ));
-        }
         (Program::Ifup, _, None) if vnet_hdr => {
             return Err(usage_error("--use-vnet goes with --fd"));
         }
@@ -166,8 +164,7 @@ impl Request {
     pub fn tap(&self) -> Option<IfName> {
         match self.action {
             Action::Up { tap, .. } | Action::Down { tap, .. } => Some(tap),
-            Action::Check { tap, .. } => tap,
-            Action::HandOver { .. } => None,
+            Action::Check { tap, .. } | Action::HandOver { tap, .. } => tap,
         }
     }
 

@@ -41,10 +41,12 @@ pub struct AuthorizedDown {
     _sealed: Sealed,
 }
 
-/// A tap whose name the kernel chooses may be created, which lives no longer than this program unless it is handed over.
-/// Only [`Policy::authorize_create`] returns it.
+/// A tap may be created, which lives no longer than this program unless it is handed over. Only
+/// [`Policy::authorize_create`] returns it.
 #[derive(Debug)]
 pub struct AuthorizedCreate {
+    /// Its name; None lets the kernel choose one.
+    pub name: Option<IfName>,
     /// Who may open it.
     pub access: TapAccess<u32>,
     _sealed: Sealed,
@@ -55,14 +57,20 @@ pub struct AuthorizedCreate {
 struct Sealed;
 
 impl Policy<'_> {
-    /// Authorizes the creation of a tap for this bridge.
+    /// Authorizes the creation of a tap for this bridge; `named` is what is wanted of it where the caller has named it.
     ///
     /// # Errors
-    /// The caller may not attach to the bridge.
-    pub fn authorize_create(&self, bridge: IfName) -> Result<AuthorizedCreate, Error> {
+    /// The caller may not attach to the bridge, or take the name.
+    pub fn authorize_create(
+        &self,
+        bridge: IfName,
+        named: Option<&TapSpec>,
+    ) -> Result<AuthorizedCreate, Error> {
         self.require_net_admin()?;
         self.check_bridge(bridge)?;
+        named.map_or(Ok(()), |spec| self.check_name(spec))?;
         Ok(AuthorizedCreate {
+            name: named.map(|spec| spec.tap),
             access: TapAccess::Owner(self.caller.invoking_uid()?),
             _sealed: Sealed,
         })

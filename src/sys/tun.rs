@@ -77,10 +77,14 @@ impl TunFd {
         tunsetiff(open()?, with_name(name.as_bytes()), flags)
     }
 
-    /// Creates a tap whose name the kernel chooses, with a virtio-net header if that is wanted and the kernel has it.
-    pub fn create_any(vnet_hdr: bool) -> Result<Self, TunError> {
+    /// Creates a tap for QEMU, with a virtio-net header if that is wanted and the kernel has it. Without a name, the kernel
+    /// chooses one.
+    ///
+    /// # Errors
+    /// EBUSY if an interface of that name exists.
+    pub fn create_for_qemu(name: Option<IfName>, vnet_hdr: bool) -> Result<Self, TunError> {
         let tun = open()?;
-        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
         if vnet_hdr {
             let mut features = 0;
             // SAFETY: TUNGETFEATURES writes one unsigned int, which `features` is.
@@ -88,7 +92,8 @@ impl TunFd {
             flags |= features.cast_signed() & libc::IFF_VNET_HDR;
         }
         // The kernel puts the first number that is free for %d; no IfName holds such a pattern.
-        tunsetiff(tun, with_name(b"tap%d"), flags)
+        let request = name.map_or(with_name(b"tap%d"), |name| with_name(name.as_bytes()));
+        tunsetiff(tun, request, flags)
     }
 
     /// Opens a tap that exists, with exactly the flags it has: the kernel takes over those of the last opener.
