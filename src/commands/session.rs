@@ -59,6 +59,9 @@ impl Session<'_> {
         }
         if let Some(notice) = plan.notice() {
             self.reporter.notice(&notice);
+            if notice.is_security() && !self.dry_run {
+                self.reporter.security(&notice);
+            }
         }
         Ok(())
     }

@@ -5,6 +5,13 @@ use std::fmt::{self, Display};
 use crate::model::if_name::IfName;
 use crate::model::spec::TapAccess;
 
+impl Notice {
+    /// Whether it is for whoever watches over users.
+    pub fn is_security(self) -> bool {
+        self == Self::OpenToAll
+    }
+}
+
 /// Something worth saying that is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
@@ -17,6 +24,10 @@ pub enum Notice {
         /// The bridge.
         to: IfName,
     },
+    /// It names nobody and takes several queues, and only the program that has it open could change that.
+    OpenToAll,
+    /// It was to be given to these, and only the program that has it open could do that.
+    NotGiven(TapAccess<u32>),
     /// It was not waited for, since nothing forwards until a program has it open.
     NotWaited,
     /// It is gone already.
@@ -32,6 +43,13 @@ impl Display for Notice {
         match self {
             Self::AlreadyUp(bridge) => write!(f, "already up on {bridge}, nothing to do"),
             Self::Moved { from, to } => write!(f, "moved from {from} to {to}"),
+            Self::OpenToAll => f.write_str(
+                "warning: it has several queues and no owner, so that every user can join it and read the guest's traffic: create it with qemu-ifup first, and let the other program (libvirt: managed='no') only open it",
+            ),
+            Self::NotGiven(access) => write!(
+                f,
+                "not given to {access}: another program has it open, and only that one could do it"
+            ),
             Self::NotWaited => {
                 f.write_str("not waited for: it forwards only while a program has it open")
             }

@@ -67,7 +67,8 @@ impl Plan {
         let joins = link.master != Some(bridge.index);
         let updates = link_updates(auth, tap);
         let goes_up = !link.up || updates.iter().any(LinkUpdate::takes_down);
-        let set_access = access_change(auth, tap).map(|access| Step::SetAccess {
+        let change = access_change(auth, tap);
+        let set_access = change.map(|access| Step::SetAccess {
             access,
             has_fd: tap.has_fd,
         });
@@ -94,7 +95,13 @@ impl Plan {
             .chain(goes_up.then_some(Step::Up(bridge)))
             .chain(wait);
         let steps = of_existing_tap(tap, steps);
+        let wanted = wanted_access(auth, tap).filter(|_| change.is_none());
         let notice = match tap.master {
+            // Everybody who can open /dev/net/tun can join it, and gets the guest's frames.
+            _ if wanted.is_some() && tap.info.access().is_none() && tap.info.multi_queue => {
+                Some(Notice::OpenToAll)
+            }
+            _ if wanted.is_some() && auth.spec.access.is_some() => wanted.map(Notice::NotGiven),
             Some(from) if from != bridge => Some(Notice::Moved {
                 from: from.name,
                 to: bridge.name,
@@ -109,7 +116,7 @@ impl Plan {
             notice,
             outcome: Outcome::Up {
                 bridge: bridge.name,
-                access: access_change(auth, tap).or(tap.info.access()),
+                access: change.or(tap.info.access()),
             },
         }
     }
@@ -184,11 +191,15 @@ fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
 /// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
 /// the invoking user unless another program has it open, where only that program could do it.
 fn access_change(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
-    let current = tap.info.access();
     let reachable = tap.has_fd || !tap.link.is_open();
-    match (current, auth.spec.access) {
-        (None, _) if reachable => Some(auth.access),
+    wanted_access(auth, tap).filter(|_| reachable)
+}
+
+/// Who should be able to open the tap, if that is not so.
+fn wanted_access(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
+    match (tap.info.access(), auth.spec.access) {
+        (None, _) => Some(auth.access),
         (Some(current), Some(wanted)) if current != wanted => Some(wanted),
-        (Some(_) | None, _) => None,
+        (Some(_), _) => None,
     }
 }

@@ -99,7 +99,7 @@ impl Policy<'_> {
             self.check_mtu(spec.mtu, bridge.mtu)?;
         }
         match &tap {
-            Some(tap) => check_changeable(&spec, tap)?,
+            Some(tap) => check_changeable(&spec, asked.access.is_some(), tap)?,
             None => self.check_name(&spec)?,
         }
         let access = match spec.access {

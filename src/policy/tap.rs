@@ -76,8 +76,13 @@ impl Policy<'_> {
     }
 }
 
-/// What the kernel lets nobody change about a tap that exists.
-pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
+/// What the kernel lets nobody change about a tap that exists. An owner that the caller has not asked for is left as it is
+/// where another program has the tap open: libvirt passes no descriptor on.
+pub(super) fn check_changeable(
+    spec: &TapSpec,
+    access_asked: bool,
+    tap: &ExistingTap,
+) -> Result<(), Error> {
     let immutable = |action: String, reason| {
         Err(Error::TapImmutable {
             name: tap.link.name,
@@ -107,7 +112,7 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
     if let Some(reason) = other {
         return immutable(action, reason);
     }
-    if tap.link.is_open() && !tap.has_fd {
+    if access_asked && tap.link.is_open() && !tap.has_fd {
         return Err(Error::TapBusy {
             name: tap.link.name,
             action,

@@ -72,6 +72,11 @@ impl Reporter {
         }
     }
 
+    /// Something that whoever watches over users should know.
+    pub fn security(&self, notice: &impl Display) {
+        self.log(Facility::LOG_AUTH, Severity::LOG_WARNING, notice);
+    }
+
     /// A step that is done to this tap, as the command that does the same.
     pub fn step(&self, tap: IfName, step: &Step) {
         if self.verbosity == Verbosity::Verbose {
