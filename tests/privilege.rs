@@ -1632,20 +1632,6 @@ fn an_ordinary_users_qemu_that_is_refused_passes_the_reason_on() {
 // The source and the programs
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// All files below a directory.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path());
-    entries
-        .flat_map(|path| {
-            if path.is_dir() {
-                files(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
-}
-
 #[test]
 fn no_program_asks_the_systems_name_services() {
     if !needs("nm") {
