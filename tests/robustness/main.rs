@@ -1,0 +1,32 @@
+//! Both programs when things go wrong, when there is a lot to do, and when somebody is up to something: every system call of a run
+//! fails or is its last, a bridge is filled to its limit, many run at once, and somebody acts at every moment.
+//!
+//! How much was tried is printed, also when all is well. The timing needs the machine for itself, so this is a binary of its own.
+
+#![allow(unsafe_code, reason = "the tests make system calls of their own")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "in a test a panic is the report, and nobody uses it from outside"
+)]
+
+mod adversary;
+#[allow(dead_code, reason = "this binary uses only a part of it")]
+#[path = "../common/mod.rs"]
+mod common;
+mod concurrency;
+mod faults;
+mod full_bridge;
+mod races;
+
+use std::io;
+use std::io::Write as _;
+
+/// Prints a line even where the test passes.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
