@@ -66,7 +66,7 @@ pub fn open_tun() -> io::Result<File> {
     options.read(true).write(true).open("/dev/net/tun")
 }
 
-/// Opens a tap, which is made where there is none of that name.
+/// Opens a tap, which is created where there is none of that name.
 pub fn set_interface(tun: &File, name: &str, flags: i32) -> io::Result<()> {
     let mut ifname = [0; libc::IFNAMSIZ];
     assert!(name.len() < ifname.len());

@@ -52,7 +52,7 @@ pub fn comparable(mut snapshot: Value) -> Value {
     snapshot
 }
 
-/// Removes what is picked, by its key (in a list an empty one) and its value, which may also be changed.
+/// Takes out what is picked, by its key (in a list an empty one) and its value, which may also be changed.
 pub fn prune(value: &mut Value, pick: &mut impl FnMut(&str, &mut Value) -> bool) {
     if let Some(list) = value.as_array_mut() {
         list.retain_mut(|v| !pick("", v));

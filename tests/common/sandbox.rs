@@ -93,7 +93,7 @@ impl Sandbox {
     pub fn try_sh(&self, script: &str) -> Run {
         self.look();
         let run = self.plain_sh(script);
-        self.read_news(Blame::Nobody);
+        self.read_messages(Blame::Nobody);
         run
     }
 
@@ -109,10 +109,10 @@ impl Sandbox {
     /// Reads what the kernel has told of taps so far. To be called now and then where many programs run between two scripts
     /// of the test's, since the kernel keeps so much and no more.
     pub fn look(&self) {
-        self.read_news(Blame::Us);
+        self.read_messages(Blame::Us);
     }
 
-    fn read_news(&self, blame: Blame) {
+    fn read_messages(&self, blame: Blame) {
         // Another thread's panic while it reads does not make what this one reads wrong.
         let mut watch = self.watch.lock().unwrap_or_else(|e| e.into_inner());
         watch.read(blame);
@@ -146,7 +146,7 @@ impl Sandbox {
         names(&self.ip(&["link", "show"]))
     }
 
-    /// Makes a bridge and brings it up. Its MAC is fixed and it makes no fe80:: address, since both would change
+    /// Creates a bridge and brings it up. Its MAC is fixed and it makes no fe80:: address, since both would change
     /// with the first port and stay changed when that is gone.
     pub fn bridge_up(&self, name: &str) {
         static COUNT: AtomicU32 = AtomicU32::new(1);

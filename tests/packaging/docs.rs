@@ -421,11 +421,11 @@ fn each_complaint_in_the_readme_has_a_cause_and_a_command_that_parses() {
     let rows = complaints(&readme);
     assert!(rows.len() >= 12, "{}", rows.len());
     for row in rows {
-        let [sight, cause, mend] = row[..] else {
+        let [sight, cause, fix] = row[..] else {
             panic!("{row:?}");
         };
         assert!(!sight.is_empty() && !cause.is_empty(), "{row:?}");
-        let commands: Vec<&str> = mend.split('`').skip(1).step_by(2).collect();
+        let commands: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
         assert!(!commands.is_empty(), "{row:?}");
         commands.into_iter().for_each(assert_parses);
     }

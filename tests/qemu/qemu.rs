@@ -319,9 +319,9 @@ fn a_qemu_in_the_background_has_its_network_before_it_detaches() {
     sandbox.assert_unchanged(&before);
 }
 
-/// QEMU has made the tap with as many queues as it wants: the option is about taps that we make.
+/// QEMU has created the tap with as many queues as it wants: the option is about taps that we create.
 #[test]
-fn a_configuration_for_several_queues_does_not_stop_a_qemu_that_has_made_its_tap() {
+fn a_configuration_for_several_queues_does_not_stop_a_qemu_that_has_created_its_tap() {
     let Some(sandbox) = sandbox() else { return };
     sandbox.etc("qemu-ifup.conf", "* --multi-queue\n");
     for queues in ["", ",queues=2"] {

@@ -158,7 +158,7 @@ fn ifup_and_ifdown_of_the_same_tap_at_once_leave_it_up_or_down_and_never_by_half
         for round in 0..ROUNDS {
             let (up, down) = against_each_other(down, &mut random);
             let at = format!("round {round}: {up:?} {down:?}");
-            // A tap that is removed under one's hands is an error, and said to be one; so is one that leaves its bridge, since
+            // A tap that is deleted under one's hands is an error, and said to be one; so is one that leaves its bridge, since
             // up it could not go then.
             for run in [&up, &down] {
                 let refused = matches!(run.code, 5 | 7) && run.stderr.contains(" cannot ");

@@ -9,7 +9,7 @@ use crate::expect::{
 use serde_json::{Value, json};
 
 #[test]
-fn on_a_host_without_a_bridge_one_command_makes_it_with_its_addresses_and_the_tap_on_it() {
+fn on_a_host_without_a_bridge_one_command_creates_it_with_its_addresses_and_the_tap_on_it() {
     let Some(s) = Sandbox::new() else { return };
     assert_succeeded(&s.ifup(&create_args("tap0")), "");
     assert_new_bridge(&s, "br0", &ADDRESSES);
@@ -69,7 +69,7 @@ fn a_bridge_that_exists_is_never_changed() {
 }
 
 #[test]
-fn the_made_bridge_keeps_its_address_whatever_ports_come_and_go() {
+fn a_new_bridge_keeps_its_address_whatever_ports_come_and_go() {
     let Some(s) = Sandbox::new() else { return };
     assert_succeeded(&s.ifup(&create_args("tap0")), "");
     let before = mac(&s, "br0");
@@ -88,7 +88,7 @@ fn the_made_bridge_keeps_its_address_whatever_ports_come_and_go() {
 }
 
 #[test]
-fn the_address_and_mtu_of_a_made_bridge_stay_through_a_hundred_taps_on_a_bridge_with_no_other_port()
+fn the_address_and_mtu_of_a_new_bridge_stay_through_a_hundred_taps_on_a_bridge_with_no_other_port()
 {
     let Some(s) = Sandbox::new() else { return };
     let of_br0 = || (mac(&s, "br0"), s.link("br0").unwrap()["mtu"].clone());
@@ -108,7 +108,7 @@ fn the_address_and_mtu_of_a_made_bridge_stay_through_a_hundred_taps_on_a_bridge_
 }
 
 #[test]
-fn where_the_bridge_cannot_be_made_or_used_nothing_is_left() {
+fn where_the_bridge_cannot_be_created_or_used_nothing_is_left() {
     let Some(s) = Sandbox::new() else { return };
     s.sh("ip link add v0 type veth peer name v1; ip tuntap add tun0 mode tun");
     let before = s.settled();
@@ -219,7 +219,7 @@ fn an_ipv6_address_on_a_host_without_ipv6_is_refused_in_the_kernels_words_and_no
         "{run:?}"
     );
     assert_settled_as(&s, &before, "refused");
-    // All the others are made.
+    // All the others are created.
     assert_succeeded(&s.ifup(&["--create-bridge", "--address", IPV4, "tap0"]), "");
     assert_new_bridge(&s, "br0", &[IPV4]);
     assert_eq!(s.ports("br0"), ["tap0"]);

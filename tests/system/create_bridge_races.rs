@@ -42,7 +42,7 @@ fn several_that_race_end_with_one_bridge_and_every_tap_on_it() {
 }
 
 #[test]
-fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
+fn a_bridge_that_somebody_creates_at_that_very_moment_is_used_as_it_is() {
     let Some(s) = Sandbox::with("strace") else {
         return;
     };
@@ -74,7 +74,7 @@ fn a_bridge_that_somebody_makes_at_that_very_moment_is_used_as_it_is() {
 }
 
 #[test]
-fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
+fn undoing_does_not_delete_what_others_have_begun_to_use_or_have_created() {
     let Some(s) = Sandbox::with("strace") else {
         return;
     };
@@ -102,7 +102,7 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
             &["br0"],
         ),
         ("ip link del br0", "", &[]),
-        // It was renamed, and is still the one that was made.
+        // It was renamed, and is still the one that was created.
         (
             "ip link set br0 down; ip link set br0 name br7; ip link add br0 type bridge",
             "",
@@ -131,7 +131,7 @@ fn undoing_does_not_remove_what_others_have_begun_to_use_or_have_made() {
 }
 
 #[test]
-fn an_interface_that_has_the_number_that_was_chosen_for_the_bridge_is_left_alone() {
+fn an_interface_that_has_the_ifindex_that_was_chosen_for_the_bridge_is_left_alone() {
     let Some(s) = Sandbox::with("strace") else {
         return;
     };

@@ -64,7 +64,7 @@ fn in_a_like_sandbox(
         s.sh(setup);
         let run = act(&s);
         assert_eq!(run.code, 0, "after {setup}: {run:?}");
-        // A tap that was made in one go has a carrier, and its port forwards, for up to a second more.
+        // A tap that was created in one go has a carrier, and its port forwards, for up to a second more.
         let ports_follow = || {
             let ports = s.bridge(&["link", "show"]);
             let is_disabled = |port: &Value| port["state"] == "disabled";
@@ -77,7 +77,7 @@ fn in_a_like_sandbox(
     world.join().unwrap()
 }
 
-/// The addresses of taps that are made are random but for the first byte.
+/// The addresses of new taps are random but for the first byte.
 fn without_random(text: &str) -> String {
     let words = text.split_inclusive([' ', '"', '\n']);
     let steady = words.map(|word| match word.strip_prefix("fe:") {
@@ -135,7 +135,7 @@ fn settled_in_a_sandbox(
 }
 
 #[test]
-fn the_commands_of_a_dry_run_make_the_same_bridge_and_the_same_port() {
+fn the_commands_of_a_dry_run_create_the_same_bridge_and_the_same_port() {
     const BR0: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge; ip link set br0 up\n";
     const PORT: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge; ip link set br0 up
         ip tuntap add tap0 mode tap user 54321

@@ -52,9 +52,9 @@ fn names_that_the_kernel_would_not_take_reach_it_from_neither_program() {
     s.assert_unchanged(&before);
 }
 
-/// Does the kernel make a tap of that name, which must be new? It is told to keep it: so they all go at once, with the
+/// Does the kernel create a tap of that name, which must be new? It is told to keep it: so they all go at once, with the
 /// namespace, which is far quicker than one by one.
-fn kernel_takes(name: &[u8]) -> bool {
+fn kernel_accepts(name: &[u8]) -> bool {
     nix::ioctl_readwrite_bad!(tunsetiff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
 
@@ -98,7 +98,7 @@ fn our_rules_for_names_are_the_kernels_own() {
     let mut taken = 0;
     for name in names {
         let ours = IfName::new(&name);
-        let kernel = kernel_takes(&name);
+        let kernel = kernel_accepts(&name);
         assert_eq!(ours.is_ok(), kernel, "{}: {ours:?}", Escaped(&name));
         taken += usize::from(kernel);
     }
@@ -106,7 +106,7 @@ fn our_rules_for_names_are_the_kernels_own() {
     // What is too long or empty is not refused by the kernel but cut, or replaced by one of its own choosing.
     for name in [vec![], vec![b'm'; 16], vec![b'o'; 17]] {
         assert!(IfName::new(&name).is_err());
-        assert!(kernel_takes(&name));
+        assert!(kernel_accepts(&name));
     }
     assert!(s.link(&"m".repeat(15)).is_some());
 }

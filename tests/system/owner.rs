@@ -4,7 +4,7 @@ use crate::common::fds::inherit;
 use crate::common::interfaces::info;
 use crate::common::sandbox::Sandbox;
 use crate::common::strace::{calls, calls_in, place_of};
-use crate::common::users::{ALICE, MALLORY, open_tap_as};
+use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as};
 use crate::common::{bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_refused, assert_silent_success, ifup_with, sandbox};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 #[test]
-fn a_tap_belongs_to_whom_it_is_made_for() {
+fn a_tap_belongs_to_whom_it_is_created_for() {
     let Some(s) = sandbox() else { return };
     s.sh("echo 'ann:x:54399:54399::/:/bin/sh' >>/etc/passwd; echo 'annes:x:54398:' >>/etc/group");
     type Environment = &'static [(&'static str, &'static str)];
@@ -135,7 +135,7 @@ fn a_tap_is_given_through_its_descriptor_whatever_number_that_has() {
 
 /// Until it is given to its owner, a tap with several queues is open to everybody.
 #[test]
-fn nothing_is_done_between_the_making_of_a_tap_and_its_giving() {
+fn nothing_is_done_between_the_creation_of_a_tap_and_setting_its_owner() {
     let Some(s) = Sandbox::with("strace") else {
         return;
     };
@@ -182,7 +182,7 @@ fn an_idle_tap_can_be_given_to_another_owner_or_group() {
     ] {
         s.sh(&format!("ip tuntap add tap0 mode tap {setup}"));
         assert_silent_success(&s.ifup(&["tap0"]));
-        assert_eq!(info(&s, "tap0")[key], MALLORY);
+        assert_eq!(info(&s, "tap0")[key], BOB);
         assert_silent_success(&s.ifup(&[option, "54321", "tap0"]));
         assert_eq!(info(&s, "tap0")[key], ALICE);
         assert_attached(&s, "tap0");

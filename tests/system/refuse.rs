@@ -62,7 +62,7 @@ fn only_a_bridge_that_is_there_is_attached_to() {
     }
     let before = s.snapshot();
     for (bridge, why) in cases {
-        // A tap that would have to be made, and one that is there.
+        // A tap that would have to be created, and one that is there.
         for tap in ["tap0", "tap1"] {
             let run = s.ifup(&["--bridge", bridge, tap]);
             let error = format!("qemu-ifup: {tap}: cannot attach to {bridge}: {why}");

@@ -12,7 +12,7 @@ use crate::expect::{
 use serde_json::{Value, json};
 
 #[test]
-fn up_makes_a_whole_tap_and_up_again_changes_nothing() {
+fn up_creates_a_whole_tap_and_up_again_changes_nothing() {
     let Some(s) = sandbox() else { return };
     assert_silent_success(&s.ifup(&["tap0"]));
     assert_attached(&s, "tap0");
@@ -24,7 +24,7 @@ fn up_makes_a_whole_tap_and_up_again_changes_nothing() {
 }
 
 #[test]
-fn down_detaches_and_delete_removes() {
+fn down_detaches_and_delete_deletes() {
     let Some(s) = sandbox() else { return };
     assert_silent_success(&s.ifup(&["tap0"]));
     assert_silent_success(&s.ifdown(&["tap0"]));

@@ -28,7 +28,7 @@ fn waiting_ends_when_the_port_forwards_and_sleeps_meanwhile() {
     let took = start.elapsed();
     assert_succeeded(&waiting, "");
     assert_eq!(port(&s, "tap0")["state"], "forwarding");
-    // The kernel's timers run up to a tick early, and the news are late by as much.
+    // The kernel's timers run up to a tick early, and its messages are late by as much.
     let expected = 2 * DELAY - Duration::from_millis(200)..2 * DELAY + Duration::from_secs(2);
     assert!(expected.contains(&took), "{took:?}");
     let calls = fs::read_to_string(&log).unwrap().lines().count();
@@ -104,12 +104,12 @@ fn nothing_is_waited_for_without_stp_or_without_anybody_who_has_the_tap_open() {
 }
 
 #[test]
-fn a_port_that_forwards_just_before_the_news_are_subscribed_to_is_not_waited_for() {
+fn a_port_that_forwards_just_before_the_link_monitor_subscribes_is_not_waited_for() {
     let Some(s) = Sandbox::with("strace") else {
         return;
     };
     s.bridge_up("br0");
-    // The other keeps the bridge's carrier up, whose changes would be news as well.
+    // The other keeps the bridge's carrier up, whose changes would be messages as well.
     let _held = ["tap0", "tap1"].map(|tap| {
         let held = open_tap_as(0, tap, 0).unwrap();
         assert_succeeded(&s.ifup(&[tap]), "");

@@ -15,7 +15,7 @@ use std::io;
 const ERROR: u16 = 2;
 
 /// NLM_F_CAPPED | NLM_F_ACK_TLVS.
-const CAPPED_WITH_WORDS: u16 = 0x300;
+const CAPPED_WITH_ATTRIBUTES: u16 = 0x300;
 
 /// What the wire does when it is asked for an answer.
 #[derive(Clone)]
@@ -83,12 +83,12 @@ fn ack(sequence: u32) -> Event {
 }
 
 /// One request that wants an acknowledgement, answered by these events.
-fn tell(events: impl IntoIterator<Item = Event>) -> Result<(), SysError> {
+fn request(events: impl IntoIterator<Item = Event>) -> Result<(), SysError> {
     let mut netlink = NetlinkSocket::with_transport(Script(events.into_iter().collect()));
     netlink.request_ack(libc::RTM_SETLINK, 0, &DefaultNla::new(1, vec![0; 4]))
 }
 
-fn nonsense(result: Result<(), SysError>) -> &'static str {
+fn protocol_error(result: Result<(), SysError>) -> &'static str {
     match result {
         Err(SysError::Protocol(problem)) => problem,
         other => {
@@ -99,17 +99,17 @@ fn nonsense(result: Result<(), SysError>) -> &'static str {
 }
 
 #[test]
-fn an_acknowledgement_is_success_and_an_error_number_is_a_refusal() {
-    assert_eq!(tell([ack(1)]), Ok(()));
+fn an_ack_is_success_and_an_errno_is_a_refusal() {
+    assert_eq!(request([ack(1)]), Ok(()));
     let refusal = message(ERROR, 0x100, 1, &verdict(-libc::EBUSY, &[]));
     assert_eq!(
-        tell([Event::Bytes(refusal)]),
+        request([Event::Bytes(refusal)]),
         Err(SysError::from(Errno::EBUSY))
     );
 }
 
 #[test]
-fn the_kernels_own_words_are_part_of_a_refusal() {
+fn the_ext_ack_is_part_of_a_refusal() {
     let ext_ack = [
         attribute(2, &7u32.to_ne_bytes()),
         attribute(1, b"Device is \x1b[31mbusy\0"),
@@ -117,11 +117,11 @@ fn the_kernels_own_words_are_part_of_a_refusal() {
     .concat();
     let refusal = message(
         ERROR,
-        CAPPED_WITH_WORDS,
+        CAPPED_WITH_ATTRIBUTES,
         1,
         &verdict(-libc::EBUSY, &ext_ack),
     );
-    let cause = tell([Event::Bytes(refusal.clone())]).unwrap_err();
+    let cause = request([Event::Bytes(refusal.clone())]).unwrap_err();
     assert_eq!(
         cause.to_string(),
         r"Device is \x1b[31mbusy (Device or resource busy)"
@@ -130,7 +130,7 @@ fn the_kernels_own_words_are_part_of_a_refusal() {
     // Without the flag that announces them, the same bytes are no attributes.
     let mut silent = refusal;
     silent.splice(6..8, 0x100u16.to_ne_bytes());
-    let cause = tell([Event::Bytes(silent)]).unwrap_err();
+    let cause = request([Event::Bytes(silent)]).unwrap_err();
     assert_eq!(cause.to_string(), "Device or resource busy");
 }
 
@@ -178,18 +178,18 @@ fn answers_that_make_no_sense_are_errors_not_ignored() {
         ("none", Event::Fails(libc::EAGAIN), "in time"),
     ];
     for (what, event, problem) in cases {
-        let said = nonsense(tell([event]));
+        let said = protocol_error(request([event]));
         assert!(said.contains(problem), "{what}: {said}");
     }
     assert_eq!(
-        tell([Event::Fails(libc::ENOBUFS)]),
+        request([Event::Fails(libc::ENOBUFS)]),
         Err(SysError::from(Errno::ENOBUFS))
     );
 }
 
 #[test]
 fn a_signal_does_not_lose_the_answer() {
-    assert_eq!(tell([Event::Fails(libc::EINTR), ack(1)]), Ok(()));
+    assert_eq!(request([Event::Fails(libc::EINTR), ack(1)]), Ok(()));
 }
 
 #[test]
@@ -306,7 +306,7 @@ proptest! {
     fn only_an_acknowledgement_of_this_very_request_is_success(
         bytes in proptest::collection::vec(any::<u8>(), 0..80)
     ) {
-        prop_assert!(tell([Event::Bytes(bytes)]).is_err());
+        prop_assert!(request([Event::Bytes(bytes)]).is_err());
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                     mtu,
                     ..spec()
                 };
-                // He asks for all of it himself; root's configuration says nothing.
+                // They ask for all of it themselves; root's configuration says nothing.
                 let asked = TapOptions {
                     access: access.map(|access| match access {
                         TapAccess::Owner(uid) => TapAccess::Owner(NameOrId::Id(uid)),

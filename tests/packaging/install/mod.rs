@@ -66,7 +66,8 @@ fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
     let scratch = std::env::temp_dir().join(format!(
         "qemu-ifup-install-{}-{}",
         std::process::id(),
-        test_name()
+        // Part of a PATH, in which a colon separates.
+        test_name().replace("::", "-")
     ));
     fs::create_dir(&scratch).unwrap();
     let output = Command::new(program)

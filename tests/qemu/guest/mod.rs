@@ -82,7 +82,7 @@ fn sandbox_with_bridge() -> Option<Sandbox> {
 
 /// Puts into the sandbox a kernel and an initramfs: busybox, the modules, the two programs, and of the host a shell
 /// and iproute2, with the libraries that these need.
-fn make_image(sandbox: &Sandbox) {
+fn build_image(sandbox: &Sandbox) {
     sandbox.sh(&format!(
         r#"ln -s '{image}/vmlinuz' "$DIR/vmlinuz"
         mkdir "$DIR/root"
@@ -113,7 +113,7 @@ struct Guest {
 
 /// Boots guests side by side; returns when all are up.
 fn boot<const N: usize>(sandbox: &Sandbox, args: [&str; N]) -> [Guest; N] {
-    make_image(sandbox);
+    build_image(sandbox);
     let mut number = 0;
     let mut guests = args.map(|args| {
         number += 1;

@@ -5,7 +5,7 @@ use crate::guest::{Guest, boot, has_flag, sandbox};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A guest without cards, in which the programs run. Its bridge is made with these options of ip-link(8), and with a
+/// A guest without cards, in which the programs run. Its bridge is created with these options of ip-link(8), and with a
 /// MAC of its own: without one it would be left with 00:00:00:00:00:00 by the last port.
 fn second_kernel(sandbox: &Sandbox, options: &str) -> Guest {
     let [mut guest] = boot(sandbox, [""]);
@@ -39,7 +39,7 @@ impl Guest {
         assert!(said.contains("\nqemu-ifup: hint: "), "{args}: {said}");
     }
 
-    /// Removes tap0, of which nothing is left then.
+    /// Deletes tap0, of which nothing is left then.
     fn delete(&mut self) {
         self.sh("qemu-ifdown --delete tap0");
         self.assert_only(&["lo", "br0"]);
@@ -222,7 +222,7 @@ fn a_machine_without_a_bridge_gets_one_by_one_command() {
 }
 
 #[test]
-fn what_is_made_early_at_boot_gets_addresses_of_its_own() {
+fn what_is_created_early_at_boot_gets_addresses_of_its_own() {
     let Some(sandbox) = sandbox() else { return };
     // A guest that has just booted has no random numbers yet: it has no disk, no user, and no source of them.
     let [mut guest] = boot(&sandbox, [""]);

@@ -25,9 +25,9 @@ pub enum May {
     Unpersist,
     /// What stood in the way of success is gone.
     Cure,
-    /// The act itself makes a tap, which is there although the program failed, and need not have what the program was
+    /// The act itself creates a tap, which is there although the program failed, and need not have what the program was
     /// asked for.
-    Make,
+    Create,
     /// Another name.
     Rename,
     /// The program's end by this signal.
@@ -87,17 +87,17 @@ pub const ACTS: &[Act] = &[
     Act { name: "Alice kills the program", deed: |w, _, pid| w.alice.ask(move |_| Ok(kill(pid, Signal::SIGKILL)?)), may: &[May::Kill(Signal::SIGKILL)] },
     Act { name: "Alice stops the program and continues it", deed: |w, _, pid| w.alice.ask(move |_| Ok(kill(pid, Signal::SIGSTOP).and_then(|()| kill(pid, Signal::SIGCONT))?)), may: &[] },
     Act { name: "Alice takes it down", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &[tap]), may: &[May::Down] },
-    Act { name: "Alice removes it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &["--delete", tap]), may: &[May::Down, May::Gone, May::Cure] },
-    Act { name: "Alice moves it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Move, May::Make] },
-    Act { name: "Alice brings it up", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap]), may: &[May::Move, May::Make] },
+    Act { name: "Alice deletes it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &["--delete", tap]), may: &[May::Down, May::Gone, May::Cure] },
+    Act { name: "Alice moves it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Move, May::Create] },
+    Act { name: "Alice brings it up", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap]), may: &[May::Move, May::Create] },
     Act { name: "Alice makes it anew", deed: |w, tap, _| {
         w.calls(ALICE, "qemu-ifdown", &["--delete", tap])?;
         w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap])
-    }, may: &[May::Move, May::Gone, May::Cure, May::Make] },
+    }, may: &[May::Move, May::Gone, May::Cure, May::Create] },
     Act { name: "Mallory takes it down", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifdown", &[tap]), may: &[] },
-    Act { name: "Mallory removes it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifdown", &["--delete", tap]), may: &[] },
-    Act { name: "Mallory moves it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Make] },
+    Act { name: "Mallory deletes it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifdown", &["--delete", tap]), may: &[] },
+    Act { name: "Mallory moves it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Create] },
     Act { name: "root renames it", deed: |_, tap, _| net::rename(tap, RENAMED), may: &[May::Rename, May::Cure, May::Gone] },
     Act { name: "root removes it", deed: |w, tap, _| w.root_removes(tap), may: &[May::Gone, May::Cure] },
-    Act { name: "root makes a bridge of its name and number", deed: |w, tap, _| w.root_replaces(tap), may: &[May::Gone, May::Cure, May::Make] },
+    Act { name: "root makes a bridge of its name and number", deed: |w, tap, _| w.root_replaces(tap), may: &[May::Gone, May::Cure, May::Create] },
 ];

@@ -188,14 +188,14 @@ impl View<'_> {
         let is_port_of = |name| tap.master.is_some() && tap.master == named(name);
         let other = moves && (is_port_of("br1") || is_port_of("br0"));
         let tun = tap.tun.unwrap();
-        // Where nothing is said, the owner of one that is there stays, and one that had to be made is the caller's.
+        // Where nothing is said, the owner of one that is there stays, and one that had to be created is the caller's.
         let made = self.was().is_none_or(|was| was.index != tap.index);
         let owner = if made && !self.scenario.owner_asked {
             Some(self.scenario.caller)
         } else {
             Some(self.scenario.owner)
         };
-        let owner_may_differ = may(May::Own) || may(May::Make) && !self.scenario.owner_asked;
+        let owner_may_differ = may(May::Own) || may(May::Create) && !self.scenario.owner_asked;
         let stays = self
             .scenario
             .tap
@@ -216,7 +216,10 @@ impl View<'_> {
                 "it makes addresses of its own".to_owned(),
             ),
             (
-                tun.persistent == stays || may(May::Unpersist) || may(May::Make) || may(May::Gone),
+                tun.persistent == stays
+                    || may(May::Unpersist)
+                    || may(May::Create)
+                    || may(May::Gone),
                 format!("it is persistent: {}", tun.persistent),
             ),
             (
@@ -224,7 +227,7 @@ impl View<'_> {
                 format!("it is isolated: {}", tap.isolated),
             ),
             (
-                tun.multi_queue || !self.scenario.wants_queues() || may(May::Make),
+                tun.multi_queue || !self.scenario.wants_queues() || may(May::Create),
                 "it has one queue".to_owned(),
             ),
         ];
@@ -254,7 +257,7 @@ impl View<'_> {
             Some(tap) if tap.name == RENAMED => None,
             // It is gone, as it should be, and this one came after it.
             Some(tap)
-                if self.act.may(May::Make)
+                if self.act.may(May::Create)
                     && self.was().is_some_and(|was| was.index != tap.index) =>
             {
                 None
@@ -274,7 +277,7 @@ impl View<'_> {
     fn nothing_new(&self) -> Vec<String> {
         let mut found = Vec::new();
         let was = self.was();
-        if was.is_none() && self.tap.is_some() && !self.act.may(May::Make) {
+        if was.is_none() && self.tap.is_some() && !self.act.may(May::Create) {
             found.push("I7: failure, and a tap is left".to_owned());
         }
         if self

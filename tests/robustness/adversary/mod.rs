@@ -1,4 +1,4 @@
-//! At every system call of a program, somebody with a user's own rights does what he likes; and what the programs promise
+//! At every system call of a program, somebody with a user's own rights does what they like; and what the programs promise
 //! stays true.
 //!
 //! The program runs under a tracer of root's that stops it before and after each call. At one of these stops, one act is

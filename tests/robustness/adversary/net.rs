@@ -32,7 +32,7 @@ fn request(name: &str) -> libc::ifreq {
     request
 }
 
-/// Opens a tap as the calling thread's user: makes it where there is none, joins it with IFF_MULTI_QUEUE in the flags.
+/// Opens a tap as the calling thread's user: creates it where there is none, joins it with IFF_MULTI_QUEUE in the flags.
 pub fn open_tap(name: &str, multi_queue: bool) -> io::Result<File> {
     let tun = OpenOptions::new()
         .read(true)
@@ -249,7 +249,7 @@ impl Rtnetlink {
         self.ask(libc::RTM_DELLINK, 0, &header(index, None))
     }
 
-    /// Makes a bridge of this name and number.
+    /// Creates a bridge of this name and ifindex.
     pub fn make_bridge(&mut self, name: &str, index: u32) -> io::Result<()> {
         let mut body = header(index, None);
         let mut kind = Vec::new();

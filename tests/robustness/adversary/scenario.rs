@@ -229,7 +229,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "down and removed, idle, root", caller: 0, holder: Holder::Nobody, ..DELETE },
 
     Scenario { name: "Bob's, lent", tap: Some(Tap { owner: Some(BOB), ..UP }), ends: Ends::Refused, ..PLAIN },
-    Scenario { name: "Bob's removed, lent", tap: Some(Tap { owner: Some(BOB), ..UP }), holder: Holder::Nobody, ends: Ends::Refused, ..DELETE },
+    Scenario { name: "Bob's deleted, lent", tap: Some(Tap { owner: Some(BOB), ..UP }), holder: Holder::Nobody, ends: Ends::Refused, ..DELETE },
     Scenario { name: "out of a bridge that is not allowed, lent", tap: Some(Tap { bridge: Some("br8"), ..UP }), holder: Holder::Alice, ends: Ends::Refused, ..PLAIN },
     Scenario { name: "to a bridge that is not allowed, lent", args: &["--bridge", "br8", "tap7"], ends: Ends::Refused, bridge: "br8", ..PLAIN },
 ];

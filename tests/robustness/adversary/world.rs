@@ -73,7 +73,7 @@ impl World {
         let sandbox = Sandbox::with("setcap")?;
         sandbox.open_tun_to_all();
         sandbox.etc("qemu/bridge.conf", ALLOWED);
-        // Root's are without the capability, which would be nothing to him.
+        // Root's are without the capability, which would be nothing to them.
         sandbox.sh(&format!(
             "for user in lent root; do mkdir \"$DIR/$user\"; cp {} {} \"$DIR/$user\"; done
              for program in \"$DIR\"/lent/*; do setcap cap_net_admin+ep \"$program\"; done",
@@ -127,7 +127,7 @@ END"
         self.bystanders = self.rtnetlink.links();
     }
 
-    /// Makes everything as it is to be before a run.
+    /// Creates everything as it is to be before a run.
     fn set_up(&mut self, scenario: &Scenario) {
         for player in [&self.alice, &self.mallory, &self.qemu] {
             player.ask(Vec::clear);
@@ -136,7 +136,7 @@ END"
         if self.bystanders.iter().all(|link| links.contains(link)) {
             let theirs = |link: &Link| !self.bystanders.contains(link);
             for link in links.iter().filter(|link| theirs(link)) {
-                // A bridge that is removed may have taken it along.
+                // A bridge that is deleted may have taken it along.
                 let _ = self.rtnetlink.delete(link.index);
             }
         } else {

@@ -106,7 +106,7 @@ struct Mode {
     name: &'static str,
     program: &'static str,
     args: &'static [&'static str],
-    /// Makes everything that there is before the run, but for what is handed.
+    /// Creates everything that there is before the run, but for what is handed.
     setup: &'static str,
     handed: Handed,
     /// There is a syslogd.
@@ -142,7 +142,7 @@ struct Trial {
     sandbox: Sandbox,
     mode: Mode,
     before: Value,
-    /// The same before QEMU made its tap.
+    /// The same before QEMU created its tap.
     before_qemu: Value,
     done: Value,
     /// What keeps the tap of the current run alive.
@@ -168,7 +168,7 @@ impl Trial {
         Some(trial)
     }
 
-    /// Makes everything as it is to be before a run.
+    /// Creates everything as it is to be before a run.
     fn reset(&mut self) {
         let goes_by_itself = self.held.take().is_some();
         let gone = || self.sandbox.link("tap0").is_none().then_some(());
@@ -261,7 +261,7 @@ impl Trial {
         }
     }
 
-    /// A bridge that was to be made is whole, and of use to the next run, or not there. A tap that was to be made is not there,
+    /// A bridge that was to be created is whole, and of use to the next run, or not there. A tap that was to be created is not there,
     /// since it goes with the program. One that was there may be in the one bridge or in the other or in none; but up it is
     /// in a bridge only.
     fn is_between(&self, now: &Value) -> bool {
@@ -334,7 +334,7 @@ impl Trial {
         let at = |error: &str| format!("{blow:?} at {:.120}: {run:?}: {error}", call.line);
         let allowed = self.ending(blow, &run).map_err(at)?;
         if matches!(blow, Blow::FromHere(_)) && run.stderr.contains("; not undone: ") {
-            // What was there is as it may be; what was made by this run goes with it in any case.
+            // What was there is as it may be; what was created by this run goes with it in any case.
             let was_there = self.before.to_string().contains("\"tap0\"");
             return match self.sandbox.link("tap0") {
                 Some(_) if !was_there => Err(at("a tap is left")),

@@ -204,7 +204,7 @@ fn a_user_who_floods_his_tap_gets_no_frame_past_the_bridge_while_he_moves_it() {
 fn a_running_guest_gets_no_frame_past_the_bridge_while_root_moves_its_tap() {
     let _alone = alone();
     let Some(host) = Lent::new() else { return };
-    // As QEMU makes it: not persistent, and nobody's.
+    // As QEMU creates it: not persistent, and nobody's.
     let tap = open_tap_as(0, "tap0", 0).unwrap();
     assert_done(&host.ifup(0, &["tap0"]));
     no_frame_gets_past_the_bridge("flooded, moved by root", tap, &host.sandbox, |round| {

@@ -36,7 +36,7 @@ impl Lent {
         Some(Self { sandbox, programs })
     }
 
-    /// A user's call of one of the two programs; root's, if he is uid 0.
+    /// A user's call of one of the two programs; root's, if they are uid 0.
     pub fn call(&self, uid: u32, program: &str, args: &[impl AsRef<OsStr>]) -> Command {
         let program = self.programs.join(program);
         let mut call = match uid {

@@ -76,7 +76,7 @@ fn never_more_than(most: usize, host: &Lent, args: &[&str]) {
     assert_eq!(taps(host).len(), most);
     let refused = name(refused.expect("one too many"));
     assert_eq!(host.sandbox.link(&refused), None);
-    // What one has is his to use, and another user has taps of his own.
+    // What one has is theirs to use, and another user has taps of their own.
     let [first, other] = [taps(host)[0].clone(), "vnet0".to_owned()];
     assert_done(&host.ifdown(ALICE, &[&first]));
     assert_done(&host.ifup(ALICE, &[&first]));

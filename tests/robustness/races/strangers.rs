@@ -104,7 +104,7 @@ fn a_stranger_who_hides_in_a_tap_without_carrier_is_not_left_in_it() {
         assert_refused(&run, 5, "tap0: cannot ");
         s.assert_unchanged(&before);
         drop(stranger);
-        // Once he is gone, nothing is in the way.
+        // Once they are gone, nothing is in the way.
         if round < 2 {
             assert_done(&host.ifup(0, &["--owner", &ALICE.to_string(), "tap0"]));
             assert_eq!(info(s, "tap0")["user"], ALICE);

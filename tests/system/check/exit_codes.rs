@@ -173,7 +173,7 @@ fn the_exit_code_is_that_of_the_first_problem() {
             .found
             .iter()
             .filter(|found| found.level == "problem");
-        let abouts: Vec<_> = problems.map(|found| found.about.as_str()).collect();
+        let abouts: Vec<_> = problems.map(|found| found.subject.as_str()).collect();
         assert_eq!((abouts, checked.code), (expected, code));
     }
 }

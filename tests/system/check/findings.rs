@@ -21,7 +21,7 @@ fn where_all_is_well_check_says_so_and_changes_nothing() {
         let checked = check(&s, line);
         let ok = checked.found.iter().all(|found| found.level == "ok");
         assert!(ok && checked.code == 0, "{line}: {checked:#?}");
-        let abouts: Vec<_> = checked.found.iter().map(|found| &found.about).collect();
+        let abouts: Vec<_> = checked.found.iter().map(|found| &found.subject).collect();
         assert_eq!(
             abouts.contains(&&"tap".to_owned()),
             line.contains("tap"),
@@ -32,7 +32,7 @@ fn where_all_is_well_check_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn an_ordinary_user_is_told_all_that_he_may_know() {
+fn an_ordinary_user_is_told_all_that_they_may_know() {
     let Some(s) = host() else { return };
     must(&s, "qemu-ifup --owner 54321 mine0");
     let _held = open_tap_as(0, "mine0", 0).unwrap();
@@ -106,7 +106,7 @@ fn broken_files_of_roots_are_findings_with_exit_code_8() {
             fs::set_permissions(Path::new("/etc").join(file), mode).unwrap();
             let checked = check(&s, "qemu-ifup --check tap0");
             assert_eq!(checked.code, 8, "{checked:#?}");
-            assert_ne!(checked.says("problem", words).mend, "");
+            assert_ne!(checked.says("problem", words).fix, "");
             if !start.is_empty() {
                 complaint_and_cure(&s, "qemu-ifup --check tap0", "problem", words, start);
             }
@@ -115,7 +115,7 @@ fn broken_files_of_roots_are_findings_with_exit_code_8() {
 }
 
 #[test]
-fn a_missing_bridge_that_would_be_made_is_no_problem() {
+fn a_missing_bridge_that_would_be_created_is_no_problem() {
     let Some(s) = host() else { return };
     s.etc(
         "qemu-ifup.conf",

@@ -19,9 +19,9 @@ use serde_json::Value;
 #[derive(Debug)]
 struct Found {
     level: String,
-    about: String,
-    what: String,
-    mend: String,
+    subject: String,
+    message: String,
+    fix: String,
 }
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Checked {
 impl Checked {
     fn find(&self, level: &str, words: &str) -> Option<&Found> {
         let mut found = self.found.iter();
-        found.find(|found| found.level == level && found.what.contains(words))
+        found.find(|found| found.level == level && found.message.contains(words))
     }
 
     #[track_caller]
@@ -49,18 +49,18 @@ impl Checked {
     }
 }
 
-/// A finding is a line in three columns, and what mends it a line below the third.
+/// A finding is a line in three columns, and what fixes it a line below the third.
 fn parse(stdout: &str) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     for line in stdout.lines() {
-        if let Some(mend) = line.strip_prefix(&format!("{:22}-> ", "")) {
-            let last = all.last_mut().expect("nothing to mend");
-            assert_eq!(last.mend, "", "twice: {line}");
-            mend.clone_into(&mut last.mend);
+        if let Some(fix) = line.strip_prefix(&format!("{:22}-> ", "")) {
+            let last = all.last_mut().expect("nothing to fix");
+            assert_eq!(last.fix, "", "twice: {line}");
+            fix.clone_into(&mut last.fix);
             continue;
         }
         let columns = (line.get(..9), line.get(9..24), line.get(24..));
-        let (Some(level), Some(about), Some(what)) = columns else {
+        let (Some(level), Some(subject), Some(message)) = columns else {
             panic!("no finding: {line}");
         };
         let level = level.trim_end().to_owned();
@@ -68,16 +68,16 @@ fn parse(stdout: &str) -> Vec<Found> {
             ["ok", "warning", "problem"].contains(&level.as_str()),
             "{line}"
         );
-        assert!(!what.is_empty() && !what.starts_with(' '), "{line}");
+        assert!(!message.is_empty() && !message.starts_with(' '), "{line}");
         all.push(Found {
             level,
-            about: about.trim_end().to_owned(),
-            what: what.to_owned(),
-            mend: String::new(),
+            subject: subject.trim_end().to_owned(),
+            message: message.to_owned(),
+            fix: String::new(),
         });
     }
     // What else runs on the machine is not the test's.
-    all.retain(|found| found.about != "managers");
+    all.retain(|found| found.subject != "managers");
     all
 }
 
@@ -128,7 +128,7 @@ fn complaint_and_cure(s: &Sandbox, line: &str, level: &str, words: &str, start: 
     let before = snapshot(s);
     let checked = check(s, line);
     assert_unchanged(s, &before);
-    let advice = &checked.says(level, words).mend;
+    let advice = &checked.says(level, words).fix;
     must(s, command_in(advice, start));
     let after = check(s, line);
     after.does_not_say(level, words);

@@ -24,7 +24,7 @@ fn complaint_there_is_no_dev_net_tun() {
             let run = sh(&s, "qemu-ifup tap0");
             assert_failed(&run, 6, "cannot use /dev/net/tun: ", start);
             let checked = check(&s, "qemu-ifup --check tap0");
-            assert_eq!(checked.says("problem", "").about, "/dev/net/tun");
+            assert_eq!(checked.says("problem", "").subject, "/dev/net/tun");
             assert_eq!(checked.code, 6);
             complaint_and_cure(&s, "qemu-ifup --check tap0", "problem", "", start);
             must(&s, "qemu-ifup tap0");
@@ -43,16 +43,16 @@ fn complaint_operation_not_permitted() {
     // One way out is root.
     let checked = check(&s, check_it);
     let found = checked.says("problem", "uid 54321, without CAP_NET_ADMIN");
-    let as_root = command_in(&found.mend, "sudo").split(',').next().unwrap();
+    let as_root = command_in(&found.fix, "sudo").split(',').next().unwrap();
     must(&s, &as_root.replace("...", "--owner 54321 tap0"));
     must(&s, "qemu-ifdown --delete tap0");
 
     // The other one is the installer, which is tested elsewhere; in the end it does this.
-    assert!(found.mend.contains("./install.sh --setcap"), "{found:?}");
+    assert!(found.fix.contains("./install.sh --setcap"), "{found:?}");
     must(&s, "setcap cap_net_admin+ep /etc/qemu-ifup");
     check(&s, check_it).does_not_say("problem", "CAP_NET_ADMIN");
 
-    // Then two more things are in the way, which root mends one after the other.
+    // Then two more things are in the way, which root fixes one after the other.
     let run = sh(&s, "alice qemu-ifup tap0");
     let hint = "root adds this line to /etc/qemu/bridge.conf: allow br0";
     assert_failed(&run, 3, "there is no /etc/qemu/bridge.conf", hint);
@@ -90,9 +90,9 @@ fn the_advice_is_safe_to_run_whatever_the_bridge_is_called() {
     s.sh("ip link add 'b;>$x' address 02:00:00:00:00:aa type bridge");
     let check_it = "alice qemu-ifup --check --bridge 'b;>$x' tap0";
     let checked = check(&s, check_it);
-    let advice = &checked.says("problem", "no line of").mend;
+    let advice = &checked.says("problem", "no line of").fix;
     must(&s, advice);
-    let advice = &checked.says("problem", "is down").mend;
+    let advice = &checked.says("problem", "is down").fix;
     must(&s, advice);
     let after = check(&s, check_it);
     assert_eq!(after.code, 0, "{after:#?}");
@@ -106,7 +106,7 @@ fn complaint_operation_not_permitted_in_a_container() {
     assert_failed(&run, 3, "Operation not permitted", "CAP_NET_ADMIN");
     let checked = check(&s, &format!("{without} --check tap0"));
     let found = checked.says("problem", "root, but without CAP_NET_ADMIN");
-    assert!(found.mend.contains("--cap-add NET_ADMIN"), "{found:?}");
+    assert!(found.fix.contains("--cap-add NET_ADMIN"), "{found:?}");
     assert_eq!(checked.code, 3);
     must(&s, "qemu-ifup tap0");
 }
@@ -150,8 +150,8 @@ fn complaint_device_or_resource_busy() {
     let who = format!("busy0 is open in qemu-system-x86 (pid {})", first.pid());
     let checked = check(&s, "qemu-ifup --check busy0");
     let found = checked.says("warning", &who);
-    assert!(found.what.contains("EBUSY"), "{found:?}");
-    must(&s, command_in(&found.mend, "kill"));
+    assert!(found.message.contains("EBUSY"), "{found:?}");
+    must(&s, command_in(&found.fix, "kill"));
     first.wait();
     let after = check(&s, "qemu-ifup --check busy0");
     after.does_not_say("warning", "is open in");
@@ -350,13 +350,13 @@ fn complaint_a_tap_is_left_behind() {
     let checked = check(&s, "qemu-ifup --check left0");
     checked.says("ok", "left0 is persistent");
     let found = checked.says("ok", "left0 is open in no program");
-    must(&s, command_in(&found.what, "qemu-ifdown"));
+    must(&s, command_in(&found.message, "qemu-ifdown"));
     assert!(s.link("left0").is_none());
     check(&s, "qemu-ifup --check left0").says("ok", "left0 does not exist and will be created");
 }
 
 #[test]
-fn complaints_about_a_tap_are_mended_by_the_command_that_is_given() {
+fn complaints_about_a_tap_are_fixed_by_the_command_that_is_given() {
     #[rustfmt::skip]
     let table = [
         // (the tap, the call, the complaint)

@@ -4,7 +4,7 @@ use crate::unprivileged::{assert_done, assert_says, both_ways};
 
 #[test]
 fn an_acl_file_that_is_not_a_plain_file_of_roots_allows_nothing() {
-    // How it is made, in /etc/qemu, and what comes of it.
+    // How it is created, in /etc/qemu, and what comes of it.
     #[rustfmt::skip]
     let cases = [
         ("echo allow br0 >rules; ln -s rules bridge.conf", 0, ""),
@@ -37,7 +37,7 @@ fn an_acl_file_that_is_not_a_plain_file_of_roots_allows_nothing() {
             let up = host.ifup(&["tap0"]);
             if code == 0 {
                 assert_done(&up);
-                host.remove("tap0");
+                host.delete("tap0");
             } else {
                 assert_says(&up, code, reason, make);
             }
@@ -73,7 +73,7 @@ fn an_included_acl_file_that_somebody_else_could_have_written_allows_nothing() {
                 ));
                 if is_believed {
                     assert_done(&host.ifup(&["tap0"]));
-                    host.remove("tap0");
+                    host.delete("tap0");
                 } else {
                     let reason = "the included file must be root's, and nobody else may write";
                     host.assert_refused("qemu-ifup", &["tap0"], 8, reason);

@@ -10,7 +10,7 @@ use crate::expect::{
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// A sandbox where an ordinary user may attach taps of his own to br0, by copies of the programs in /etc.
+/// A sandbox where an ordinary user may attach taps of their own to br0, by copies of the programs in /etc.
 fn sandbox_for_alice() -> Option<Sandbox> {
     let s = Sandbox::with("setcap")?;
     s.install();
@@ -45,7 +45,7 @@ fn an_ordinary_user_may_not_ask_for_what_is_the_administrators_to_say() {
         assert_error(&run, 3, &error, "/etc/qemu-ifup.conf");
         s.assert_unchanged(&before);
     }
-    // What concerns nobody but himself he may ask for.
+    // What concerns nobody but themselves they may ask for.
     assert_eq!(alice(&s, &words("--isolated --wait 1 tap0")).code, 0);
     assert_in_bridge(&s, "br0", "tap0");
     assert_eq!(port(&s, "tap0")["isolated"], true);
@@ -85,7 +85,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
         "cannot attach to br1: no line of",
         "allow br1",
     );
-    // One that he cannot read must not be taken for none.
+    // One that they cannot read must not be taken for none.
     fs::set_permissions("/etc/qemu-ifup.conf", fs::Permissions::from_mode(0o600)).unwrap();
     assert_error(
         &alice(&s, &["tap1"]),

@@ -102,7 +102,7 @@ fn tight_limits_stop_it_before_it_starts_or_not_at_all() {
             if up.code == 0 {
                 done += 1;
                 host.assert_up("tap0", "br0");
-                host.remove("tap0");
+                host.delete("tap0");
             } else {
                 assert_says(&up, up.code, "qemu-ifup: ", limit);
             }
@@ -153,7 +153,7 @@ fn too_little_memory_leaves_nothing_half_done() {
             outcomes.insert(up.code == 0);
             if up.code == 0 {
                 host.assert_up("tap0", "br0");
-                host.remove("tap0");
+                host.delete("tap0");
             }
             host.sandbox.assert_unchanged(&before);
         }
@@ -189,7 +189,7 @@ fn a_hostile_environment_changes_nothing() {
             assert_says(&refused, 3, "another user's", "environment");
             let refused = with("qemu-ifup", &["--owner=0", "tap0"]);
             assert_says(&refused, 3, "only root", "environment");
-            host.remove("tap0");
+            host.delete("tap0");
             host.sandbox.assert_unchanged(&before);
         }
     });
@@ -246,7 +246,7 @@ fn escape_sequences_and_line_ends_reach_neither_the_terminal_nor_the_log() {
             for bytes in evil {
                 for word in WORDS {
                     let word = [word.as_bytes(), bytes].concat();
-                    // As IFNAME some would be taken, and a tap made: the denied bridge forbids that.
+                    // As IFNAME some would be taken, and a tap created: the denied bridge forbids that.
                     let mut args = vec![OsStr::from_bytes(&word)];
                     args.push(OsStr::new("tap0"));
                     if program == "qemu-ifup" && word == bytes {

@@ -119,8 +119,8 @@ impl Host {
         assert!(is_up(&link), "{link:#}");
     }
 
-    /// Takes away the tap that a test has made.
-    fn remove(&self, tap: &str) {
+    /// Deletes the tap that a test has created.
+    fn delete(&self, tap: &str) {
         assert_done(&self.ifdown(&["--delete", tap]));
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 #[test]
-fn a_user_makes_moves_and_removes_a_tap_of_her_own() {
+fn a_user_creates_moves_and_deletes_a_tap_of_their_own() {
     both_ways(|host| {
         let before = host.sandbox.snapshot();
 
@@ -35,7 +35,7 @@ fn a_user_makes_moves_and_removes_a_tap_of_her_own() {
         assert_done(&host.ifup(&["tap0"]));
         host.assert_up("tap0", "br0");
 
-        host.remove("tap0");
+        host.delete("tap0");
         host.sandbox.assert_unchanged(&before);
     });
 }
@@ -61,14 +61,14 @@ fn options_that_concern_nobody_else_are_anybodys() {
             let queues = options == ["--multi-queue"];
             assert_eq!(tap["linkinfo"]["info_data"]["multi_queue"], queues);
             assert_eq!(tap["mtu"], 1500, "{options:?}");
-            host.remove("tap0");
+            host.delete("tap0");
         }
         host.sandbox.assert_unchanged(&before);
     });
 }
 
 #[test]
-fn a_tap_that_root_made_for_a_user_or_her_group_is_hers_to_use() {
+fn a_tap_that_root_created_for_a_user_or_their_group_is_theirs_to_use() {
     both_ways(|host| {
         let before = host.sandbox.snapshot();
         for whose in [
@@ -83,7 +83,7 @@ fn a_tap_that_root_made_for_a_user_or_her_group_is_hers_to_use() {
             assert_eq!(host.sandbox.ports("br0"), ["tap0"], "{whose}");
             assert_done(&host.ifdown(&["tap0"]));
             assert_eq!(host.sandbox.ports("br0"), [""; 0], "{whose}");
-            host.remove("tap0");
+            host.delete("tap0");
             host.sandbox.assert_unchanged(&before);
         }
     });
@@ -101,7 +101,7 @@ fn a_privilege_by_ambient_capability_is_bound_by_the_same_rules() {
     host.assert_up("tap0", "br0");
 }
 
-/// Interfaces that Alice may not touch, how they are made, and what the programs say.
+/// Interfaces that Alice may not touch, how they are created, and what the programs say.
 #[rustfmt::skip]
 const UNTOUCHABLE: [(&str, &str, i32, &str); 12] = [
     ("bobs", "ip tuntap add bobs mode tap user 54322", 3, "another user's"),
@@ -246,7 +246,7 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
             for name in names {
                 assert_done(&host.ifup(&[name]));
                 host.assert_up(name, "br0");
-                host.remove(name);
+                host.delete(name);
             }
         };
         let others = [
@@ -267,7 +267,7 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
         refuse(&["eth1", "web", "web10", "xweb1"]);
         make(&["web1"]);
 
-        // What root has made for her is hers, by whatever name.
+        // What root has created for her is hers, by whatever name.
         host.sandbox
             .sh(&format!("ip tuntap add eth1 mode tap user {ALICE}"));
         make(&["eth1"]);
@@ -294,7 +294,7 @@ fn a_users_tap_changes_no_bridges_mtu_unless_root_says_so() {
                     (mtu("tap7"), mtu("br0")),
                     (of_bridge.into(), of_bridge.into())
                 );
-                host.remove("tap7");
+                host.delete("tap7");
             }
         }
         host.sandbox.etc("qemu-ifup.conf", "tap7 --mtu 1400\n");

@@ -32,7 +32,7 @@ fn after_the_start_it_is_the_caller_with_one_capability() {
         call
     };
     let alices = |options: &[&str]| host.call_with(options, "qemu-ifup", &["tap0"]);
-    // How the program's file is made, who calls it, and whose ids and which capabilities it has then.
+    // How the program's file is prepared, who calls it, and whose ids and which capabilities it has then.
     #[rustfmt::skip]
     let cases = [
         (":", roots(&[]), &root, ONE),

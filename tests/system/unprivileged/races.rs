@@ -82,7 +82,7 @@ fn a_tap_renamed_between_look_and_act_does_not_move_the_act_to_another() {
 }
 
 #[test]
-fn a_helpers_tap_renamed_between_making_and_look_does_not_move_the_act_to_another() {
+fn a_helpers_tap_renamed_between_creation_and_look_does_not_move_the_act_to_another() {
     if !needs("strace") {
         return;
     }

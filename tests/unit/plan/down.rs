@@ -6,7 +6,7 @@ use qemu_ifup::plan::Plan;
 use qemu_ifup::plan::step::Step;
 
 #[test]
-fn a_tap_goes_down_or_is_removed_in_one_message() {
+fn a_tap_goes_down_or_is_deleted_in_one_message() {
     let done = finished(owned());
     let plan = down(Some(done.clone()), false);
     assert_eq!(commands(&plan), ["ip link set dev tap0 nomaster down"]);
@@ -14,7 +14,7 @@ fn a_tap_goes_down_or_is_removed_in_one_message() {
         undos(&plan),
         ["ip link set dev tap0 master br0; ip link set dev tap0 up"]
     );
-    // What is removed needs nothing else first, and so there is nothing between two steps.
+    // What is deleted needs nothing else first, and so there is nothing between two steps.
     assert_eq!(
         commands(&down(Some(done), true)),
         ["ip link delete dev tap0"]

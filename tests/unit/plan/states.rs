@@ -91,7 +91,7 @@ impl Executor for OneTap {
     }
 }
 
-/// A tap as it may be found: made by QEMU, prepared, moved, left over, of any MTU.
+/// A tap as it may be found: created by QEMU, prepared, moved, left over, of any MTU.
 fn any_tap() -> impl Strategy<Value = Option<Link>> {
     let info = (any::<[bool; 3]>(), prop::option::of(0..3_u32)).prop_map(
         |([owned, persistent, group], queues)| TapInfo {

@@ -12,7 +12,7 @@ use qemu_ifup::plan::step::Step;
 use qemu_ifup::policy::rules::Policy;
 
 #[test]
-fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
+fn a_missing_tap_is_created_configured_attached_and_only_then_made_persistent() {
     let plan = up(spec(), state(None)).unwrap();
     assert_eq!(
         commands(&plan),
@@ -34,7 +34,7 @@ fn a_tap_that_is_not_there_is_made_configured_joined_and_only_then_kept() {
 }
 
 #[test]
-fn options_reach_the_tap_that_is_made() {
+fn options_reach_the_tap_that_is_created() {
     let all = TapSpec {
         access: Some(TapAccess::Group(36)),
         multi_queue: true,
@@ -345,7 +345,7 @@ fn to_create(addresses: &[&str]) -> TapSpec {
 }
 
 #[test]
-fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
+fn a_bridge_is_created_only_where_there_is_none_and_is_deleted_if_the_tap_fails() {
     let none = || CurrentState {
         bridge: None,
         ..state(None)
@@ -366,7 +366,7 @@ fn a_bridge_is_made_only_where_there_is_none_and_is_removed_if_the_tap_fails() {
         }),
         ..none()
     };
-    // As late as it can for a tap that is made, since a kill after that leaves it behind; and before anything is done to a
+    // As late as it can for a tap that is created, since a kill after that leaves it behind; and before anything is done to a
     // tap that a guest may use.
     for (state, position) in [(none(), 1), (there, 0)] {
         let plan = up(to_create(&["192.168.10.1/24", "fd00::1/64"]), state).unwrap();
