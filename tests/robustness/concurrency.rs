@@ -1,5 +1,6 @@
 //! Many at once.
 
+use crate::beside_others;
 use crate::common::json::{changes, is_up};
 use crate::common::sandbox::Sandbox;
 use crate::common::{Run, bin, command, run};
@@ -57,6 +58,7 @@ fn ups_and_downs(s: &Sandbox, tap: &str, operations: usize, seed: u64) -> TapSta
 
 #[test]
 fn many_at_once_in_any_order_neither_fail_nor_leave_anything() {
+    let _beside = beside_others();
     const WIDTHS: [usize; 2] = [16, 64];
 
     let Some(s) = Sandbox::new() else { return };
@@ -146,6 +148,7 @@ fn against_each_other(down: &[&str], random: &mut Random) -> (Run, Run) {
 
 #[test]
 fn ifup_and_ifdown_of_the_same_tap_at_once_leave_it_up_or_down_and_never_by_half() {
+    let _beside = beside_others();
     const ROUNDS: usize = 100;
 
     let Some(s) = Sandbox::new() else { return };

@@ -1,5 +1,6 @@
 //! A bridge is filled to its limit.
 
+use crate::beside_others;
 use crate::common::json::{changes, is_up};
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
@@ -60,6 +61,7 @@ const SAMPLES: usize = 25;
 
 #[test]
 fn a_bridge_takes_1023_taps_and_refuses_seven_more_without_a_trace() {
+    let _beside = beside_others();
     let Some(s) = Sandbox::new() else { return };
     s.bridge_up("br0");
     let first = cost(&s);

@@ -15,6 +15,7 @@ mod scenario;
 mod tracer;
 mod world;
 
+use crate::alone;
 use crate::common::test_name;
 use crate::tell;
 use acts::{ACTS, Act, NOTHING};
@@ -222,6 +223,7 @@ impl Campaign {
 
 #[test]
 fn whoever_acts_at_any_system_call_what_is_promised_stays_true() {
+    let _alone = alone();
     let Some(mut world) = World::new() else {
         return;
     };

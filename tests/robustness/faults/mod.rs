@@ -2,6 +2,7 @@
 
 mod runs;
 
+use crate::beside_others;
 use crate::common::fds::received;
 use crate::common::json::{changes, comparable, is_up, prune};
 use crate::common::sandbox::Sandbox;
@@ -384,6 +385,7 @@ enum Left {
 
 /// Lets every system call of a run fail in every way that it can, also for good, and kills the program before it.
 fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
+    let _beside = beside_others();
     let Some(mut trial) = Trial::new(mode) else {
         return;
     };

@@ -1,10 +1,11 @@
 //! Frames past the bridge.
 
+use crate::alone;
 use crate::common::eventually;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::{ALICE, open_tap_as};
 use crate::races::lent::Lent;
-use crate::races::{ROUNDS, alone, assert_done, tell};
+use crate::races::{ROUNDS, assert_done, tell};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt,
 };

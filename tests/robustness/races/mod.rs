@@ -9,22 +9,13 @@ mod quota;
 mod strangers;
 
 use crate::common::Run;
-use std::io;
-use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard};
 
 /// Of each loop. What was open before was lost in more than nine of ten.
 const ROUNDS: usize = 60;
 
-/// The program and who is up against it need a processor each: one loop at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(|e| e.into_inner())
-}
-
 /// Prints a line even where the test passes.
 fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "races: {line}");
+    crate::tell(&format!("races: {line}"));
 }
 
 fn assert_done(run: &Run) {

@@ -1,11 +1,12 @@
 //! Many taps.
 
+use crate::alone;
 use crate::common::fds::received;
 use crate::common::json::is_up;
 use crate::common::users::{ALICE, MALLORY};
 use crate::common::{eventually, run, run_with_input};
 use crate::races::lent::Lent;
-use crate::races::{alone, assert_done, assert_refused, tell};
+use crate::races::{assert_done, assert_refused, tell};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

@@ -1,12 +1,13 @@
 //! A stranger in the tap.
 
+use crate::alone;
 use crate::common::fds::{inherit, open_tap, open_tun, set_interface};
 use crate::common::interfaces::info;
 use crate::common::sandbox::{lines, unshare};
 use crate::common::users::{ALICE, MALLORY, open_tap_as, this_thread_becomes};
 use crate::common::{eventually, run};
 use crate::races::lent::Lent;
-use crate::races::{ROUNDS, alone, assert_done, assert_refused, tell};
+use crate::races::{ROUNDS, assert_done, assert_refused, tell};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
