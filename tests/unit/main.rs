@@ -17,6 +17,7 @@ mod build;
 mod conf;
 mod errors;
 mod findings;
+mod layers;
 mod netlink;
 mod plan;
 mod policy;

@@ -4,6 +4,7 @@ use super::net::{self, Change, Link, Rtnetlink};
 use super::player::{Flood, PORT, Player};
 use super::scenario::{Handed, Holder, Scenario};
 use super::tracer::{End, Stop, Traced};
+use crate::adversary::acts::RENAMED;
 use crate::common::fds::received;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::{ALICE, BOB, MALLORY};
@@ -72,6 +73,10 @@ impl World {
     pub fn new() -> Option<Self> {
         let sandbox = Sandbox::with("setcap")?;
         sandbox.open_tun_to_all();
+        // The invariants have a listener of their own, which knows what the acts may do.
+        for tap in ["tap0", "tap1", "tap7", RENAMED] {
+            sandbox.tap_may_be_up_alone(tap);
+        }
         sandbox.etc("qemu/bridge.conf", ALLOWED);
         // Root's are without the capability, which would be nothing to them.
         sandbox.sh(&format!(
@@ -129,6 +134,7 @@ END"
 
     /// Creates everything as it is to be before a run.
     fn set_up(&mut self, scenario: &Scenario) {
+        self.sandbox.look();
         for player in [&self.alice, &self.mallory, &self.qemu] {
             player.ask(Vec::clear);
         }
