@@ -1,6 +1,7 @@
 //! strace(1), which shows what a program asks of the kernel, and makes any of it fail, or the last thing that it does.
 
-use super::{Run, Sandbox, bin, code, command, eventually, run};
+use super::sandbox::Sandbox;
+use super::{Run, bin, code, command, eventually, run};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -18,11 +19,6 @@ impl Call {
     /// What makes strace do something to this call: `error=EPERM`, `signal=SIGKILL`.
     pub fn inject(&self, what: &str) -> String {
         format!("inject={}:{what}:when={}", self.name, self.nth)
-    }
-
-    /// The same, to all of that name that come after it as well.
-    pub fn inject_from_here(&self, what: &str) -> String {
-        self.inject(what) + "+"
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernel's own news about taps, from a sandbox's first moment on: it tells of every change, however short.
+//! The kernel's own messages about taps, from a sandbox's first moment on: it tells of every change, however short.
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -8,7 +8,7 @@ use nix::sys::socket::{
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Whose doing the news are that have not been read yet.
+/// Whose doing the messages are that have not been read yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     Us,
@@ -19,7 +19,7 @@ pub enum Blame {
 pub struct Watch {
     socket: OwnedFd,
     buffer: Vec<u8>,
-    /// Those that are so now, by number: told again, for whatever reason, it is no news.
+    /// Those that are so now, by ifindex: told again, for whatever reason, it is nothing new.
     up_alone: HashSet<u32>,
     excused: HashSet<String>,
     offences: Vec<String>,
@@ -55,29 +55,29 @@ impl Watch {
         loop {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Ok(size) => {
-                    let news: Vec<News> = messages(&self.buffer[..size])
-                        .filter_map(News::of)
+                    let changes: Vec<LinkMessage> = messages(&self.buffer[..size])
+                        .filter_map(LinkMessage::of)
                         .collect();
-                    news.iter().for_each(|news| self.note(news, blame));
+                    changes.iter().for_each(|change| self.note(change, blame));
                 }
                 Err(Errno::EAGAIN) => return,
                 // Not "nothing was wrong".
-                Err(Errno::ENOBUFS) => self.offences.push("the kernel dropped news".to_owned()),
+                Err(Errno::ENOBUFS) => self.offences.push("the kernel dropped messages".to_owned()),
                 Err(Errno::EINTR) => {}
-                Err(e) => panic!("cannot read the news about interfaces: {e}"),
+                Err(e) => panic!("cannot read the messages about interfaces: {e}"),
             }
         }
     }
 
-    fn note(&mut self, news: &News, blame: Blame) {
-        if !news.is_up_alone {
-            self.up_alone.remove(&news.index);
-        } else if self.up_alone.insert(news.index)
+    fn note(&mut self, change: &LinkMessage, blame: Blame) {
+        if !change.is_up_alone {
+            self.up_alone.remove(&change.index);
+        } else if self.up_alone.insert(change.index)
             && blame == Blame::Us
-            && !self.excused.contains(&news.name)
+            && !self.excused.contains(&change.name)
         {
             self.offences
-                .push(format!("{} came up in no bridge", news.name));
+                .push(format!("{} came up in no bridge", change.name));
         }
     }
 
@@ -89,7 +89,7 @@ impl Watch {
 }
 
 /// What one message says of a tap.
-struct News {
+struct LinkMessage {
     index: u32,
     name: String,
     is_up_alone: bool,
@@ -104,7 +104,7 @@ const INFO_DATA: u16 = 2;
 const TUN_TYPE: u16 = 3;
 const TAP: u8 = 2;
 
-impl News {
+impl LinkMessage {
     /// None where it is about something else.
     fn of(message: &[u8]) -> Option<Self> {
         let kind = u16::from_ne_bytes(message[4..6].try_into().unwrap());

@@ -1,0 +1,104 @@
+//! Builders for the pure tests: interfaces, requests and states, of which a test names only what matters to it.
+
+use nix::unistd::{Gid, Uid};
+use qemu_ifup::model::addr::MacAddr;
+use qemu_ifup::model::bridge::BridgeInfo;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
+use qemu_ifup::model::spec::TapSpec;
+use qemu_ifup::model::state::{CurrentState, NewIds};
+use qemu_ifup::policy::caller::Caller;
+use qemu_ifup::sys::privilege::Credentials;
+
+pub fn name(text: &str) -> IfName {
+    IfName::new(text.as_bytes()).unwrap()
+}
+
+/// Root, on behalf of user 1000.
+pub fn root() -> Caller {
+    let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
+    let credentials = Credentials {
+        uid: Uid::from_raw(0),
+        gid: Gid::from_raw(0),
+        net_admin: true,
+    };
+    Caller::from_parts(credentials, Vec::new(), environment, |_| Ok(Vec::new()))
+}
+
+/// tap0 on br0, and nothing else is asked for.
+pub fn spec() -> TapSpec {
+    TapSpec {
+        tap: name("tap0"),
+        bridge: name("br0"),
+        access: None,
+        multi_queue: false,
+        mtu: None,
+        create_bridge: None,
+        isolated: false,
+        vlans: None,
+        wait: None,
+        max_taps: None,
+        name_configured: false,
+    }
+}
+
+pub fn filtering() -> BridgeInfo {
+    BridgeInfo {
+        vlan_filtering: true,
+        default_pvid: Some(1),
+        ..BridgeInfo::default()
+    }
+}
+
+/// An interface that is up, has a carrier and is a port of nothing.
+pub fn link(index: u32, text: &str, kind: LinkKind) -> Link {
+    Link {
+        index,
+        name: name(text),
+        kind,
+        mtu: 1500,
+        address: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+        up: true,
+        carrier: true,
+        master: None,
+        addr_gen_mode: Some(AddrGenMode::None),
+        port: None,
+    }
+}
+
+/// One that filters VLANs, with jumbo frames.
+pub fn bridge() -> Link {
+    Link {
+        mtu: 9000,
+        addr_gen_mode: Some(AddrGenMode::Eui64),
+        ..link(2, "br0", LinkKind::Bridge(filtering()))
+    }
+}
+
+/// A tap as QEMU has just created it: down, in no bridge, with an address of the kernel's choosing.
+pub fn tap(info: TapInfo) -> Link {
+    Link {
+        address: Some(MacAddr([0x5a, 1, 2, 3, 4, 5])),
+        up: false,
+        addr_gen_mode: Some(AddrGenMode::Eui64),
+        ..link(7, "tap0", LinkKind::Tap(info))
+    }
+}
+
+/// What the kernel says when br0 is there, and this tap.
+pub fn state(tap: Option<Link>) -> CurrentState {
+    CurrentState {
+        tap,
+        master: None,
+        bridge: Some(bridge()),
+        bridges: Vec::new(),
+        has_fd: false,
+        vlans: Vec::new(),
+        ipv6: true,
+        ids: NewIds {
+            tap: [1, 2, 3, 4, 5],
+            bridge: [6, 7, 8, 9, 10],
+            index: 70_000,
+        },
+    }
+}

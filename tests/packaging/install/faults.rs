@@ -1,0 +1,138 @@
+//! What fails is taken back.
+
+use crate::install::sandbox;
+
+#[test]
+fn directories_that_cannot_be_written_are_found_before_anything_is_changed() {
+    sandbox(
+        r#"
+        before=$(state)
+        mount --bind /usr/local/sbin /usr/local/sbin
+        mount -o remount,bind,ro /usr/local/sbin
+        refused "$INSTALL" --from "$SCRATCH/v1"
+        says "cannot write to /usr/local/sbin; nothing was changed"
+        same "$before" "$(state)"
+        umount /usr/local/sbin
+        touch /etc/a-file
+        refused "$INSTALL" --from "$SCRATCH/v1" --etc /etc/a-file
+        says "/etc/a-file is not a directory; nothing was changed"
+        same "$before" "$(state)"
+        "#,
+    );
+}
+
+#[test]
+fn a_failure_at_the_last_name_puts_everything_back() {
+    sandbox(
+        r#"
+        touch "$SCRATCH/pinned" /usr/local/sbin/qemu-ifdown
+        mount --bind "$SCRATCH/pinned" /usr/local/sbin/qemu-ifdown # rename(2) to a mount point: EBUSY
+        before=$(state)
+        refused "$INSTALL" --from "$SCRATCH/v1"
+        says "installing /etc/qemu-ifdown"
+        says "putting everything back"
+        same "$before" "$(state)"
+        "#,
+    );
+}
+
+/// Defines `at_every_step HOW COMMAND...`: runs the command again and again. In the Nth run the Nth change that it makes
+/// fails (HOW is `fail`) or ends with a SIGTERM for the script (`term`), until a run has no Nth change and so succeeds.
+const FAULTS: &str = r#"
+mkdir "$SCRATCH/faulty"
+for tool in mv cp ln mkdir chmod chown setcap dpkg-divert; do
+    real=$(command -v "$tool") || continue
+    cat >"$SCRATCH/faulty/$tool" <<END
+#!/bin/sh
+case \$1 in --listpackage) exec $real "\$@" ;; esac
+left=\$((\$(cat $SCRATCH/left) - 1))
+echo \$left >$SCRATCH/left
+[ \$left -eq 0 ] || exec $real "\$@"
+if [ \$(cat $SCRATCH/how) = term ]; then $real "\$@"; kill -TERM \$PPID; else exit 1; fi
+END
+    chmod +x "$SCRATCH/faulty/$tool"
+done
+at_every_step() {
+    echo "$1" >"$SCRATCH/how"
+    shift
+    before=$(state)
+    steps=0
+    while echo $((steps + 1)) >"$SCRATCH/left"; ! said=$(PATH="$SCRATCH/faulty:$PATH" "$@" 2>&1); do
+        same "$before" "$(state)" || { echo "after step $((steps + 1)): $said" >&2; return 1; }
+        [[ $said != *"could not undo"* ]] || { echo "$said" >&2; return 1; }
+        steps=$((steps + 1))
+        [ "$steps" -lt 100 ]
+    done
+    [ "$(cat "$SCRATCH/left")" -gt 0 ]
+}
+"#;
+
+#[test]
+fn an_install_that_fails_at_any_step_leaves_everything_as_it_was() {
+    sandbox(&format!(
+        r#"{FAULTS}
+        echo foreign >/usr/local/sbin/qemu-ifup
+        make_group guests 54331
+        at_every_step fail "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
+        [ "$steps" -gt 12 ]
+        [ "$(cat /etc/qemu-ifup)" = "qemu-ifup one" ]
+        at_every_step fail "$INSTALL" --from "$SCRATCH/v2"
+        "#
+    ));
+}
+
+#[test]
+fn an_install_that_is_ended_by_a_signal_leaves_everything_as_it_was() {
+    sandbox(&format!(
+        r#"{FAULTS}
+        echo foreign >/usr/local/sbin/qemu-ifup
+        make_group guests 54331
+        at_every_step term "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
+        [ "$steps" -gt 12 ]
+        at_every_step term "$INSTALL" --from "$SCRATCH/v2"
+        "#
+    ));
+}
+
+#[test]
+fn an_uninstall_that_fails_at_any_step_leaves_everything_as_it_was() {
+    sandbox(&format!(
+        r#"{FAULTS}
+        echo foreign >/usr/local/sbin/qemu-ifup
+        clean=$(state)
+        "$INSTALL" --from "$SCRATCH/v1" --setcap
+        at_every_step fail "$INSTALL" --uninstall
+        [ "$steps" -gt 4 ]
+        same "$clean" "$(state)"
+        "$INSTALL" --from "$SCRATCH/v1" --setcap
+        at_every_step term "$INSTALL" --uninstall
+        same "$clean" "$(state)"
+        "#
+    ));
+}
+
+#[test]
+fn without_root_it_says_so_or_goes_on_with_sudo() {
+    sandbox(
+        r#"
+        cp "$INSTALL" "$SCRATCH"
+        before=$(state)
+        if command -v sudo >/dev/null; then mount --bind /dev/null "$(readlink -f "$(command -v sudo)")"; fi
+        nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+        refused nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1"
+        says "only root can write to /etc"
+        refused nobody "$SCRATCH/install.sh" --uninstall
+        says "only root can write to /etc"
+        same "$before" "$(state)"
+
+        mkdir "$SCRATCH/bin"
+        printf '#!/bin/sh\nprintf "<%%s>" "$@"\n' >"$SCRATCH/bin/sudo"
+        chmod +x "$SCRATCH/bin/sudo"
+        export PATH=$SCRATCH/bin:$PATH
+        nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --etc "/etc/a b" --setcap | tail -n 1 >"$SCRATCH/said"
+        same "$(cat "$SCRATCH/said")" "<sh><$SCRATCH/install.sh><--etc></etc/a b><--from><$SCRATCH/v1><--setcap>"
+        nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --setcap="the guests" | tail -n 1 >"$SCRATCH/said"
+        same "$(cat "$SCRATCH/said")" "<sh><$SCRATCH/install.sh><--etc></etc><--from><$SCRATCH/v1><--setcap=the guests>"
+        "#,
+    );
+}

@@ -1,0 +1,145 @@
+//! --setcap.
+
+use crate::common::needs;
+use crate::install::sandbox;
+
+#[test]
+fn setcap_gives_both_programs_the_one_capability() {
+    sandbox(
+        r#"
+        "$INSTALL" --from "$BIN" --setcap
+        for name in qemu-ifup qemu-ifdown; do
+            [ "$(getcap "/etc/$name")" = "/etc/$name cap_net_admin=ep" ]
+        done
+        "$INSTALL" --from "$BIN" | grep -q "no longer have it"
+        [ -z "$(getcap /etc/qemu-ifup /etc/qemu-ifdown)" ]
+        "$INSTALL" --from "$BIN" >"$SCRATCH/said"
+        [ "$(grep -c "no longer" "$SCRATCH/said")" = 0 ]
+        "#,
+    );
+}
+
+#[test]
+fn setcap_with_a_group_lets_nobody_else_run_the_programs() {
+    sandbox(
+        r#"
+        make_group "the guests" 54331
+        "$INSTALL" --from "$BIN" --setcap="the guests" >"$SCRATCH/said"
+        grep -q "only root and members of 'the guests' can run them" "$SCRATCH/said"
+        for name in qemu-ifup qemu-ifdown; do
+            [ "$(stat -c "%a %u %G" "/etc/$name")" = "750 0 the guests" ]
+            [ "$(getcap "/etc/$name")" = "/etc/$name cap_net_admin=ep" ]
+        done
+        "#,
+    );
+}
+
+#[test]
+fn the_group_that_falls_away_is_said() {
+    sandbox(
+        r#"
+        make_group guests 54331
+        for lost in "" --setcap; do
+            "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
+            once=$(state)
+            "$INSTALL" --from "$SCRATCH/v1" --setcap=guests >"$SCRATCH/said"
+            [ "$(grep -c note: "$SCRATCH/said")" = 0 ]
+            same "$once" "$(state)"
+            said=$("$INSTALL" --from "$SCRATCH/v2" $lost)
+            says "only root and members of 'guests' could run the programs, and now everybody can; --setcap='guests' restricts them again"
+            if [ -z "$lost" ]; then says "no longer have it; --setcap='guests' gives it back"; fi
+            [ "$(stat -c "%a %U %G" /etc/qemu-ifup)" = "755 root root" ]
+            said=$("$INSTALL" --from "$SCRATCH/v2" $lost)
+            [[ $said != *note:* ]]
+        done
+        "#,
+    );
+}
+
+#[test]
+fn a_group_that_does_not_exist_is_refused_before_anything_is_changed() {
+    sandbox(
+        r#"
+        "$INSTALL" --from "$SCRATCH/v1" --setcap
+        before=$(state)
+        refused "$INSTALL" --from "$SCRATCH/v2" --setcap=no-such-group
+        says "there is no group 'no-such-group' (groupadd --system 'no-such-group' makes it); nothing was changed"
+        same "$before" "$(state)"
+        # What getent and chown would take for a number, an option or more than a name; the last is quoted for a shell.
+        for name in +0 " 0" -0 0x0 --help root: "a
+b" '*' "it's; \$(touch $SCRATCH/run)"; do
+            refused "$INSTALL" --from "$SCRATCH/v2" --setcap="$name"
+            says "there is no group '"
+            same "$before" "$(state)"
+        done
+        says "groupadd --system 'it'\\''s; \$(touch $SCRATCH/run)' makes it"
+        absent "$SCRATCH/run"
+        mount --bind /dev/null "$(readlink -f "$(command -v getent)")"
+        refused "$INSTALL" --from "$SCRATCH/v2" --setcap=root
+        says "--setcap=GROUP needs getent; nothing was changed"
+        same "$before" "$(state)"
+        "#,
+    );
+}
+
+/// The words are those that the README and the manual page explain.
+#[test]
+fn members_of_the_group_bring_taps_up_and_others_see_what_the_readme_says() {
+    if !needs("qemu-system-x86_64") {
+        return;
+    }
+    sandbox(
+        r#"
+        mkdir -p "$SCRATCH/dev/upper" "$SCRATCH/dev/work"
+        mount -t overlay overlay -o "lowerdir=/dev,upperdir=$SCRATCH/dev/upper,workdir=$SCRATCH/dev/work" /dev
+        chmod 0666 /dev/net/tun
+        rm -rf /etc/qemu-ifup.conf
+        mkdir -p /etc/qemu
+        echo "allow br0" >/etc/qemu/bridge.conf
+        chmod 0644 /etc/qemu/bridge.conf
+        ip link add br0 type bridge
+        ip link set br0 up
+        make_group guests 54331
+        "$INSTALL" --from "$BIN" --setcap=guests
+
+        member() { setpriv --reuid 54321 --regid 54321 --groups 54331 "$@"; }
+        outsider() { setpriv --reuid 54322 --regid 54322 --clear-groups "$@"; }
+        qemu() {
+            timeout 20 qemu-system-x86_64 -accel tcg -machine pc -nodefaults -display none -S                 -device virtio-net-pci,netdev=n1,romfile= "$@"
+        }
+        export -f qemu
+
+        member /etc/qemu-ifup tap7
+        [[ $(ip -d link show master br0) == *tap7*"tun type tap"*"user 54321"* ]]
+        member /etc/qemu-ifdown --delete tap7
+        [ -z "$(ip link show master br0)" ]
+
+        for name in qemu-ifup qemu-ifdown; do
+            refused outsider sh -c "/etc/$name tap8"
+            says "/etc/$name: Permission denied"
+        done
+        # A user's QEMU comes to its script only with a tap that it may open.
+        /etc/qemu-ifup --owner 54322 tap8
+        netdev=tap,id=n1,ifname=tap8,script=/etc/qemu-ifup,downscript=no
+        refused outsider bash -c "qemu -netdev $netdev"
+        same "$said" "qemu-system-x86_64: -netdev $netdev: network script /etc/qemu-ifup failed with status 256"
+        for netdev in {bridge,tap},id=n1,br=br0,helper=/etc/qemu-ifup; do
+            refused outsider bash -c "qemu -netdev $netdev"
+            same "$said" "qemu-system-x86_64: -netdev $netdev: bridge helper failed"
+        done
+        "#,
+    );
+}
+
+#[test]
+fn without_the_setcap_program_nothing_is_changed() {
+    sandbox(
+        r#"
+        before=$(state)
+        mount --bind /dev/null "$(readlink -f "$(command -v setcap)")"
+        refused "$INSTALL" --from "$SCRATCH/v1" --setcap
+        says libcap2-bin
+        same "$before" "$(state)"
+        "#,
+    );
+}

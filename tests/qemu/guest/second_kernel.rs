@@ -1,0 +1,234 @@
+//! The programs in a guest, whose kernel is not the host's.
+
+use crate::common::sandbox::Sandbox;
+use crate::guest::{Guest, boot, has_flag, sandbox};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A guest without cards, in which the programs run. Its bridge is created with these options of ip-link(8), and with a
+/// MAC of its own: without one it would be left with 00:00:00:00:00:00 by the last port.
+fn second_kernel(sandbox: &Sandbox, options: &str) -> Guest {
+    let [mut guest] = boot(sandbox, [""]);
+    guest.sh(&format!(
+        "ip link add br0 address 02:00:00:00:00:01 type bridge {options}; ip link set br0 up"
+    ));
+    guest
+}
+
+impl Guest {
+    /// Runs qemu-ifup, which has to succeed, and then to find nothing left to do.
+    fn ifup(&mut self, args: &str) {
+        self.sh(&format!("qemu-ifup {args}"));
+        let before = self.tap0();
+        let again = self.sh(&format!("qemu-ifup --verbose {args}"));
+        assert!(again.ends_with(", nothing to do\n"), "{args}: {again}");
+        assert_eq!(self.tap0(), before, "changed by a second {args}");
+    }
+
+    /// All that is to be known about tap0, but for what moves by itself.
+    fn tap0(&mut self) -> String {
+        self.sh("for show in 'ip -d addr' 'bridge -d link' 'bridge vlan'; do
+                 $show show dev tap0
+             done | sed -E 's/[a-z_]*_timer +[0-9.]+//g; s/NO-CARRIER,|,LOWER_UP//g; s/ state [A-Za-z]+//'")
+    }
+
+    /// qemu-ifup has to fail with this exit code and a hint.
+    fn ifup_fails(&mut self, args: &str, code: i32) {
+        let (is, said) = self.try_sh(&format!("qemu-ifup {args}"));
+        assert_eq!(is, code, "{args}: {said}");
+        assert!(said.contains("\nqemu-ifup: hint: "), "{args}: {said}");
+    }
+
+    /// Deletes tap0, of which nothing is left then.
+    fn delete(&mut self) {
+        self.sh("qemu-ifdown --delete tap0");
+        self.assert_only(&["lo", "br0"]);
+    }
+
+    fn assert_only(&mut self, names: &[&str]) {
+        let links = self.json("ip -j link show");
+        let links = links.as_array().unwrap().iter();
+        let links: BTreeSet<_> = links.map(|l| l["ifname"].as_str().unwrap()).collect();
+        assert_eq!(links, names.iter().copied().collect());
+    }
+
+    /// tap0's VLANs, a word for each: `10`, with a `p` where it is the PVID and a `u` where frames leave untagged.
+    fn vlans(&mut self) -> Vec<String> {
+        let show = self.json("bridge -j vlan show dev tap0");
+        let vlans = show[0]["vlans"].as_array().unwrap();
+        let word = |vlan: &Value| {
+            assert_eq!(vlan.get("vlanEnd"), None, "a range: {show:#}");
+            let flags = vlan["flags"].as_array();
+            let has = |flag: &str| flags.is_some_and(|flags| flags.contains(&json!(flag)));
+            let p = if has("PVID") { "p" } else { "" };
+            let u = if has("Egress Untagged") { "u" } else { "" };
+            format!("{}{p}{u}", vlan["vlan"])
+        };
+        vlans.iter().map(word).collect()
+    }
+
+    fn is_isolated(&mut self) -> bool {
+        let port = self.json("bridge -j -d link show dev tap0");
+        port[0]["isolated"].as_bool().unwrap()
+    }
+}
+
+#[test]
+fn a_second_kernel_takes_a_tap_up_and_down() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "");
+    guest.sh("ip link set br0 mtu 1400");
+    for _ in 0..2 {
+        guest.ifup("tap0");
+        let link = &guest.json("ip -j -d link show dev tap0")[0];
+        assert!(has_flag(link, "UP"), "{link:#}");
+        assert_eq!(link["master"], "br0", "{link:#}");
+        assert_eq!(link["mtu"], 1400, "{link:#}");
+        assert!(link["address"].as_str().unwrap().starts_with("fe:"));
+        assert_eq!(link["inet6_addr_gen_mode"], "none", "{link:#}");
+        let addresses = &guest.json("ip -j addr show dev tap0")[0]["addr_info"];
+        assert_eq!(addresses, &json!([]));
+        let tun = &link["linkinfo"]["info_data"];
+        assert_eq!(tun["type"], "tap", "{link:#}");
+        assert_eq!(tun["user"], "root", "{link:#}");
+        assert_eq!(tun["persist"], true, "{link:#}");
+
+        guest.sh("qemu-ifdown tap0");
+        let link = &guest.json("ip -j -d link show dev tap0")[0];
+        assert_eq!(link.get("master"), None, "{link:#}");
+        assert!(!has_flag(link, "UP"), "{link:#}");
+        guest.delete();
+    }
+    guest.ifup_fails("--bridge br9 tap0", 4);
+    guest.assert_only(&["lo", "br0"]);
+}
+
+#[test]
+fn a_port_gets_the_vlans_that_were_asked_for_and_no_others() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    let both = ["5pu", "10", "20", "21", "22"];
+
+    // What the kernel does by itself; if this fails, the removal of VLAN 1 below proves nothing.
+    guest.ifup("tap0");
+    assert_eq!(guest.vlans(), ["1pu"]);
+    // On a port that is there, and on a new one.
+    for _ in 0..2 {
+        guest.ifup("--pvid 10 tap0");
+        assert_eq!(guest.vlans(), ["10pu"]);
+        guest.ifup("--pvid 30 tap0");
+        assert_eq!(guest.vlans(), ["30pu"]);
+        guest.delete();
+    }
+    guest.ifup("--vlans 10,20-22 tap0");
+    assert_eq!(guest.vlans(), ["1pu", "10", "20", "21", "22"]);
+    guest.ifup("--pvid 5 --vlans 10,20-22 tap0");
+    assert_eq!(guest.vlans(), both);
+    guest.delete();
+    guest.ifup("--pvid 5 --vlans 10,20-22 tap0");
+    assert_eq!(guest.vlans(), both);
+    guest.ifup("--pvid 21 --vlans 5,22-23 tap0");
+    assert_eq!(guest.vlans(), ["5", "21pu", "22", "23"]);
+    guest.delete();
+
+    guest.sh("qemu-ifup --dry-run --pvid 5 --vlans 10,20-22 tap0 >commands; sh -eu commands");
+    assert_eq!(guest.vlans(), both, "{}", guest.sh("cat commands"));
+    guest.ifup("--pvid 5 --vlans 10,20-22 tap0");
+    guest.delete();
+
+    for default in ["7", "0"] {
+        guest.sh(&format!(
+            "ip link set br0 type bridge vlan_default_pvid {default}"
+        ));
+        guest.ifup("--pvid 10 tap0");
+        assert_eq!(guest.vlans(), ["10pu"], "where the default is {default}");
+        guest.delete();
+    }
+}
+
+#[test]
+fn a_trunk_of_all_vlans_is_possible_and_in_nobodys_way() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    // The kernel's answers are the longest there are, about this port and about all.
+    guest.ifup("--pvid 1 --vlans 2-4094 tap0");
+    assert_eq!(guest.vlans().len(), 4094);
+    guest.ifup("--pvid 10 tap0");
+    assert_eq!(guest.vlans(), ["10pu"]);
+    guest.sh("ip tuntap add uplink mode tap
+         ip link set uplink master br0
+         bridge vlan add dev uplink vid 2-4094");
+    guest.ifup("--pvid 20 tap0");
+    assert_eq!(guest.vlans(), ["20pu"]);
+}
+
+#[test]
+fn vlans_are_refused_by_a_bridge_that_does_not_filter() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 0");
+    for options in ["--pvid 10", "--vlans 10,20-22", "--pvid 5 --vlans 10"] {
+        guest.ifup_fails(&format!("{options} tap0"), 4);
+        guest.assert_only(&["lo", "br0"]);
+    }
+    // A port that is there stays as it is.
+    guest.ifup("tap0");
+    let before = guest.tap0();
+    guest.ifup_fails("--pvid 10 tap0", 4);
+    assert_eq!(guest.tap0(), before);
+}
+
+#[test]
+fn a_second_kernel_isolates_a_port() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "");
+    guest.ifup("tap0");
+    assert!(!guest.is_isolated());
+    // On a port that is there, and on a new one.
+    for _ in 0..2 {
+        guest.ifup("--isolated tap0");
+        assert!(guest.is_isolated());
+        guest.delete();
+    }
+    guest.sh("qemu-ifup --dry-run --isolated tap0 >commands; sh -eu commands");
+    assert!(guest.is_isolated(), "{}", guest.sh("cat commands"));
+    guest.ifup("--isolated tap0");
+}
+
+#[test]
+fn a_machine_without_a_bridge_gets_one_by_one_command() {
+    let Some(sandbox) = sandbox() else { return };
+    let [mut guest] = boot(&sandbox, [""]);
+    guest.assert_only(&["lo"]);
+    guest.ifup("--create-bridge --address 192.168.10.1/24 --address fd00::1/64 tap0");
+    let bridge = &guest.json("ip -j -d addr show dev br0")[0];
+    let addresses = bridge["addr_info"].as_array().unwrap().iter();
+    let global: Vec<_> = addresses
+        .filter(|address| address["scope"] == "global")
+        .map(|address| (&address["local"], &address["prefixlen"]))
+        .collect();
+    let wanted = [
+        (&json!("192.168.10.1"), &json!(24)),
+        (&json!("fd00::1"), &json!(64)),
+    ];
+    assert_eq!(global, wanted, "{bridge:#}");
+    let info = &bridge["linkinfo"]["info_data"];
+    assert_eq!(
+        (&info["stp_state"], &info["forward_delay"]),
+        (&json!(0), &json!(0))
+    );
+    let port = guest.json("bridge -j link show dev tap0");
+    assert_eq!(port[0]["master"], "br0", "{port:#}");
+    guest.delete();
+}
+
+#[test]
+fn what_is_created_early_at_boot_gets_addresses_of_its_own() {
+    let Some(sandbox) = sandbox() else { return };
+    // A guest that has just booted has no random numbers yet: it has no disk, no user, and no source of them.
+    let [mut guest] = boot(&sandbox, [""]);
+    guest.sh("for n in 0 1; do qemu-ifup --create-bridge --bridge br$n tap$n; done");
+    let links = guest.json("ip -j link show");
+    let links = links.as_array().unwrap();
+    let addresses: BTreeSet<_> = links.iter().map(|l| l["address"].as_str()).collect();
+    assert_eq!(addresses.len(), 5, "{links:#?}");
+}

@@ -1,0 +1,173 @@
+//! The runs in which every system call fails once, or is the last.
+
+use crate::faults::{
+    ATTACHED, BRIDGE, CREATED, Handed, Mode, whatever_happens_it_is_done_or_as_before,
+};
+
+#[test]
+fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, fresh, with a syslogd",
+        program: "qemu-ifup",
+        args: &["tap0"],
+        setup: BRIDGE,
+        handed: Handed::Nothing,
+        logs: true,
+        between: false,
+        least: [90, 70, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, held by QEMU",
+        program: "qemu-ifup",
+        args: &["tap0"],
+        setup: BRIDGE,
+        handed: Handed::Tap,
+        logs: false,
+        between: true,
+        least: [90, 70, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, as QEMU's helper",
+        program: "qemu-ifup",
+        args: &["--fd=5", "--use-vnet", "--br=br0"],
+        setup: BRIDGE,
+        handed: Handed::Socket,
+        logs: false,
+        between: false,
+        least: [90, 70, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_while_a_bridge_is_made_there_is_none_or_a_whole_one() {
+    let args: Vec<&str> = CREATED.split(' ').chain(["tap0"]).collect();
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --create-bridge",
+        program: "qemu-ifup",
+        args: args.leak(),
+        setup: "",
+        handed: Handed::Nothing,
+        logs: false,
+        between: true,
+        least: [90, 70, 30],
+    });
+}
+
+#[test]
+fn whatever_happens_while_a_bridge_is_made_for_a_tap_that_is_there_both_are_done_or_as_before() {
+    let args: Vec<&str> = CREATED.split(' ').chain(["tap0"]).collect();
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --create-bridge, a tap that is there",
+        program: "qemu-ifup",
+        args: args.leak(),
+        setup: "ip tuntap add tap0 mode tap; ip link set tap0 address 02:00:00:00:00:99",
+        handed: Handed::Nothing,
+        logs: false,
+        between: true,
+        least: [120, 90, 35],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown, with a syslogd",
+        program: "qemu-ifdown",
+        args: &["tap0"],
+        setup: ATTACHED,
+        handed: Handed::Nothing,
+        logs: true,
+        between: false,
+        least: [45, 40, 18],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown --delete",
+        program: "qemu-ifdown",
+        args: &["--delete", "tap0"],
+        setup: ATTACHED,
+        handed: Handed::Nothing,
+        logs: false,
+        between: false,
+        least: [45, 40, 18],
+    });
+}
+
+/// A tap that needs every step that there is for one that exists.
+const FAR_FROM_READY: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
+    ip link set br0 addrgenmode none
+    ip link set br0 up
+    ip link add br1 address 02:00:00:00:00:78 mtu 1400 type bridge
+    ip link set br1 addrgenmode none
+    ip link set br1 up
+    ip tuntap add dev tap0 mode tap
+    ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
+    ip link set tap0 master br1 up";
+
+#[test]
+fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, from another bridge",
+        program: "qemu-ifup",
+        args: &["tap0"],
+        setup: FAR_FROM_READY,
+        handed: Handed::Nothing,
+        logs: false,
+        between: true,
+        least: [110, 90, 35],
+    });
+}
+
+#[test]
+fn whatever_happens_to_a_tap_that_is_to_be_isolated_it_is_whole_and_isolated_or_there_is_none() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --isolated",
+        program: "qemu-ifup",
+        args: &["--isolated", "tap0"],
+        setup: BRIDGE,
+        handed: Handed::Nothing,
+        logs: false,
+        between: false,
+        least: [120, 90, 35],
+    });
+}
+
+#[test]
+fn whatever_happens_to_a_port_that_is_to_be_isolated_it_is_or_is_not() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --isolated, a port",
+        program: "qemu-ifup",
+        args: &["--isolated", "tap0"],
+        setup: ATTACHED,
+        handed: Handed::Nothing,
+        logs: false,
+        between: false,
+        least: [60, 45, 20],
+    });
+}
+
+#[test]
+fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_forwards() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --wait, held by QEMU",
+        program: "qemu-ifup",
+        args: &["--wait", "1", "tap0"],
+        // Without STP, which takes four seconds at least: the look is the same, once.
+        setup: BRIDGE,
+        handed: Handed::Tap,
+        logs: false,
+        between: true,
+        least: [90, 70, 30],
+    });
+}

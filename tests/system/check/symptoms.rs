@@ -1,0 +1,389 @@
+//! The most common complaints, each with its cause and what fixes it.
+
+use crate::check::{assert_failed, check, command_in, complaint_and_cure, give_uplink, mtu};
+use crate::common::interfaces::mac;
+use crate::common::qemu::Qemu;
+use crate::common::{skip, test_name};
+use crate::host::{BRIDGE_NF, host, host_for_alice, host_with, must, on_its_own, sh};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+#[test]
+fn complaint_there_is_no_dev_net_tun() {
+    #[rustfmt::skip]
+    let table = [
+        // (how it got lost, how the command begins)
+        ("rm -r /dev/net", "mkdir"),
+        ("rm /dev/net/tun; mknod /dev/net/tun c 1 3", "rm /dev/net/tun"),
+    ];
+    for (broken, start) in table {
+        on_its_own(broken, || {
+            let Some(s) = host() else { return };
+            must(&s, broken);
+            let run = sh(&s, "qemu-ifup tap0");
+            assert_failed(&run, 6, "cannot use /dev/net/tun: ", start);
+            let checked = check(&s, "qemu-ifup --check tap0");
+            assert_eq!(checked.says("problem", "").subject, "/dev/net/tun");
+            assert_eq!(checked.code, 6);
+            complaint_and_cure(&s, "qemu-ifup --check tap0", "problem", "", start);
+            must(&s, "qemu-ifup tap0");
+        });
+    }
+}
+
+#[test]
+fn complaint_operation_not_permitted() {
+    let Some(s) = host_with("setcap") else { return };
+    fs::set_permissions("/dev/net/tun", fs::Permissions::from_mode(0o600)).unwrap();
+    let check_it = "alice qemu-ifup --check tap0";
+    let run = sh(&s, "alice qemu-ifup tap0");
+    assert_failed(&run, 3, "no CAP_NET_ADMIN", "install.sh --setcap");
+
+    // One way out is root.
+    let checked = check(&s, check_it);
+    let found = checked.says("problem", "uid 54321, without CAP_NET_ADMIN");
+    let as_root = command_in(&found.fix, "sudo").split(',').next().unwrap();
+    must(&s, &as_root.replace("...", "--owner 54321 tap0"));
+    must(&s, "qemu-ifdown --delete tap0");
+
+    // The other one is the installer, which is tested elsewhere; in the end it does this.
+    assert!(found.fix.contains("./install.sh --setcap"), "{found:?}");
+    must(&s, "setcap cap_net_admin+ep /etc/qemu-ifup");
+    check(&s, check_it).does_not_say("problem", "CAP_NET_ADMIN");
+
+    // Then two more things are in the way, which root fixes one after the other.
+    let run = sh(&s, "alice qemu-ifup tap0");
+    let hint = "root adds this line to /etc/qemu/bridge.conf: allow br0";
+    assert_failed(&run, 3, "there is no /etc/qemu/bridge.conf", hint);
+    complaint_and_cure(&s, check_it, "problem", "Permission denied", "chmod");
+    let after = complaint_and_cure(
+        &s,
+        check_it,
+        "problem",
+        "there is no /etc/qemu/bridge.conf",
+        "mkdir",
+    );
+    assert_eq!(after.code, 0, "{after:#?}");
+    must(&s, "alice qemu-ifup tap0");
+}
+
+#[test]
+fn complaint_operation_not_permitted_since_no_rule_allows_the_bridge() {
+    let Some(s) = host_for_alice("allow br1\n") else {
+        return;
+    };
+    let check_it = "alice qemu-ifup --check tap0";
+    let words = "no line of /etc/qemu/bridge.conf allows br0";
+    assert_failed(&sh(&s, "alice qemu-ifup tap0"), 3, words, "allow br0");
+    assert_eq!(check(&s, check_it).code, 3);
+    let after = complaint_and_cure(&s, check_it, "problem", words, "echo");
+    assert_eq!(after.code, 0, "{after:#?}");
+    must(&s, "alice qemu-ifup tap0");
+}
+
+#[test]
+fn the_advice_is_safe_to_run_whatever_the_bridge_is_called() {
+    let Some(s) = host_for_alice("deny nothing\n") else {
+        return;
+    };
+    s.sh("ip link add 'b;>$x' address 02:00:00:00:00:aa type bridge");
+    let check_it = "alice qemu-ifup --check --bridge 'b;>$x' tap0";
+    let checked = check(&s, check_it);
+    let advice = &checked.says("problem", "no line of").fix;
+    must(&s, advice);
+    let advice = &checked.says("problem", "is down").fix;
+    must(&s, advice);
+    let after = check(&s, check_it);
+    assert_eq!(after.code, 0, "{after:#?}");
+}
+
+#[test]
+fn complaint_operation_not_permitted_in_a_container() {
+    let Some(s) = host() else { return };
+    let without = "setpriv --bounding-set -net_admin qemu-ifup";
+    let run = sh(&s, &format!("{without} tap0"));
+    assert_failed(&run, 3, "Operation not permitted", "CAP_NET_ADMIN");
+    let checked = check(&s, &format!("{without} --check tap0"));
+    let found = checked.says("problem", "root, but without CAP_NET_ADMIN");
+    assert!(found.fix.contains("--cap-add NET_ADMIN"), "{found:?}");
+    assert_eq!(checked.code, 3);
+    must(&s, "qemu-ifup tap0");
+}
+
+#[test]
+fn complaint_network_script_failed_with_status_1024() {
+    let Some(s) = host_with("qemu-system-x86_64") else {
+        return;
+    };
+    s.sh("ip link del br0");
+    let tap = "-netdev tap,id=n1,script=/etc/qemu-ifup,downscript=no";
+    let ended = Qemu::start(&s, tap).unwrap_err();
+    assert!(
+        ended.stderr.contains("failed with status 1024"),
+        "{ended:?}"
+    );
+    assert!(
+        must(&s, "qemu-ifup --help")
+            .stdout
+            .contains("256 times the code")
+    );
+    let message = "qemu-ifup: tap0: cannot attach to br0: no such bridge";
+    assert!(ended.stderr.contains(message), "{ended:?}");
+    must(&s, command_in(&ended.stderr, "ip link add"));
+    Qemu::start(&s, tap).unwrap();
+}
+
+#[test]
+fn complaint_device_or_resource_busy() {
+    let Some(s) = host_with("qemu-system-x86_64") else {
+        return;
+    };
+    let tap = "-netdev tap,id=n1,ifname=busy0,script=no,downscript=no";
+    let first = Qemu::start(&s, tap).unwrap();
+    let second = Qemu::start(&s, tap).unwrap_err();
+    assert!(
+        second.stderr.contains("Device or resource busy"),
+        "{second:?}"
+    );
+
+    let who = format!("busy0 is open in qemu-system-x86 (pid {})", first.pid());
+    let checked = check(&s, "qemu-ifup --check busy0");
+    let found = checked.says("warning", &who);
+    assert!(found.message.contains("EBUSY"), "{found:?}");
+    must(&s, command_in(&found.fix, "kill"));
+    first.wait();
+    let after = check(&s, "qemu-ifup --check busy0");
+    after.does_not_say("warning", "is open in");
+    Qemu::start(&s, tap).unwrap();
+}
+
+#[test]
+fn complaint_the_bridge_is_missing() {
+    let Some(s) = host() else { return };
+    s.sh("ip link del br0; ip link add br1 type bridge; ip link add virbr0 type bridge");
+    let words = "cannot attach to br0: no such bridge (there is br1, virbr0)";
+    assert_failed(
+        &sh(&s, "qemu-ifup tap0"),
+        4,
+        words,
+        "ip link add br0 type bridge",
+    );
+    assert_eq!(check(&s, "qemu-ifup --check").code, 4);
+    let after = complaint_and_cure(&s, "qemu-ifup --check", "problem", words, "ip link add");
+    assert_eq!(after.code, 0, "{after:#?}");
+    must(&s, "qemu-ifup tap0");
+    // The advice's other way.
+    s.sh("ip link del br0");
+    let run = sh(&s, "qemu-ifup tap1");
+    let options = command_in(&run.stderr, "--create-bridge");
+    must(&s, &format!("qemu-ifup {options} tap1"));
+}
+
+#[test]
+fn complaint_the_name_is_too_long() {
+    let Some(s) = host() else { return };
+    for line in [
+        "qemu-ifup vm-database-tap0",
+        "qemu-ifup --check vm-database-tap0",
+    ] {
+        let run = sh(&s, line);
+        assert_failed(
+            &run,
+            2,
+            "'vm-database-tap0' is no interface name: ",
+            "1 to 15 bytes",
+        );
+    }
+    must(&s, "qemu-ifup vm-database-tap");
+}
+
+#[test]
+fn complaint_queues_do_not_match() {
+    let Some(s) = host_with("qemu-system-x86_64") else {
+        return;
+    };
+    s.sh("ip tuntap add one0 mode tap");
+    let tap = "-netdev tap,id=n1,ifname=one0,script=no,downscript=no,queues=2";
+    let ended = Qemu::start(&s, tap).unwrap_err();
+    assert!(ended.stderr.contains("Invalid argument"), "{ended:?}");
+
+    let checked = check(&s, "qemu-ifup --check one0");
+    checked.says("ok", "with one queue: QEMU's queues=N fails with EINVAL");
+    let run = sh(&s, "qemu-ifup --multi-queue one0");
+    assert_failed(
+        &run,
+        5,
+        "it was created for one",
+        "qemu-ifdown --delete one0",
+    );
+    must(&s, command_in(&run.stderr, "qemu-ifdown"));
+    must(&s, "qemu-ifup --multi-queue one0");
+    check(&s, "qemu-ifup --check one0").says("ok", "with several queues");
+    Qemu::start(&s, tap).unwrap();
+}
+
+#[test]
+fn complaint_the_guest_gets_no_dhcp_with_stp() {
+    let Some(s) = host() else { return };
+    s.sh("ip link set br0 type bridge stp_state 1 forward_delay 1500");
+    let words = "STP is on: a port forwards 30 s after a guest starts, too late for its DHCP";
+    complaint_and_cure(
+        &s,
+        "qemu-ifup --check tap0",
+        "warning",
+        words,
+        "ip link set",
+    );
+    check(&s, "qemu-ifup --check tap0").says("ok", "STP is off");
+    assert_eq!(must(&s, "qemu-ifup tap0").stderr, "");
+}
+
+#[test]
+fn complaint_docker_drops_bridged_traffic() {
+    let Some(s) = host() else { return };
+    if !Path::new(BRIDGE_NF).exists() {
+        return skip(&test_name(), "needs br_netfilter");
+    }
+    s.sh(&format!(
+        "ip link add docker0 type bridge; echo 1 >{BRIDGE_NF}"
+    ));
+    let words = "frames on bridges go through iptables, where Docker, for one, drops them";
+    let warned = must(&s, "qemu-ifup tap0").stderr;
+    assert!(warned.contains("Docker drops them: sysctl"), "{warned}");
+    complaint_and_cure(&s, "qemu-ifup --check tap0", "warning", words, "sysctl");
+    assert_eq!(must(&s, "qemu-ifup tap1").stderr, "");
+}
+
+#[test]
+fn complaint_the_mtu_of_the_bridge_fell_to_1500() {
+    let Some(s) = host() else { return };
+    give_uplink(&s, 9000);
+    assert_eq!(mtu(&s, "br0"), 9000);
+    // What the usual shell scripts do.
+    s.sh("ip tuntap add old0 mode tap; ip link set old0 master br0 up");
+    assert_eq!(mtu(&s, "br0"), 1500);
+    let words = "br0 has MTU 1500, because its port old0 has";
+    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
+    assert_eq!((mtu(&s, "old0"), mtu(&s, "br0")), (9000, 9000));
+    // Ours does not do it again.
+    must(&s, "qemu-ifup tap0");
+    assert_eq!((mtu(&s, "tap0"), mtu(&s, "br0")), (9000, 9000));
+}
+
+#[test]
+fn a_bridge_whose_ports_all_have_its_mtu_is_not_complained_about() {
+    for size in [1400, 1500, 9000] {
+        on_its_own(&size.to_string(), || {
+            let Some(s) = host() else { return };
+            give_uplink(&s, size);
+            must(&s, "qemu-ifup tap0");
+            check(&s, "qemu-ifup --check tap0").does_not_say("warning", "MTU");
+        });
+    }
+}
+
+#[test]
+fn complaint_the_mac_of_the_bridge_changed_as_its_taps_came_and_went() {
+    let Some(s) = host() else { return };
+    s.sh("ip link add br1 up type bridge; ip address add 192.168.11.1/24 dev br1");
+    must(&s, "qemu-ifup --bridge br1 tap0");
+    assert_eq!(mac(&s, "br1"), mac(&s, "tap0"));
+    let words = "br1 has the MAC of its port tap0";
+    complaint_and_cure(
+        &s,
+        "qemu-ifup --check --bridge br1",
+        "warning",
+        words,
+        "ip link set",
+    );
+    let fixed = mac(&s, "br1");
+    must(&s, "qemu-ifdown --delete tap0");
+    assert_eq!(mac(&s, "br1"), fixed);
+    // One that has a MAC of its own is not complained about.
+    must(&s, "qemu-ifup tap1");
+    check(&s, "qemu-ifup --check").does_not_say("warning", "MAC");
+}
+
+#[test]
+fn complaint_the_host_lost_its_network_as_the_bridge_took_the_mac_of_a_tap() {
+    let Some(s) = host() else { return };
+    // No MAC of its own, so that of the uplink: under it, the host is known.
+    s.sh("ip link del br0; ip link add br0 up type bridge");
+    give_uplink(&s, 1500);
+    let known = mac(&s, "up0");
+    assert_eq!(mac(&s, "br0"), known);
+    // A tap of the usual shell scripts, with a MAC that happens to be lower.
+    s.sh("ip tuntap add old0 mode tap; ip link set old0 address 02:00:00:00:00:01 master br0 up");
+    assert_eq!(mac(&s, "br0"), mac(&s, "old0"));
+    let words = "br0 has the MAC of its port old0";
+    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
+    assert_eq!(mac(&s, "br0"), known);
+    // Nor does it with ours.
+    must(&s, "qemu-ifup tap0");
+    assert_eq!(mac(&s, "br0"), known);
+}
+
+/// What a user can do with a descriptor of a tap shows in the bridge.
+#[test]
+fn a_bridge_without_a_mac_of_its_own_is_complained_about_where_users_may_attach_to_it() {
+    let Some(s) = host_for_alice("allow br0\n") else {
+        return;
+    };
+    s.sh("mount -t sysfs sysfs /sys; ip link del br0; ip link add br0 up type bridge");
+    give_uplink(&s, 1500);
+    let known = mac(&s, "br0");
+    let words = "br0 has no MAC of its own";
+    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
+    assert_eq!(mac(&s, "br0"), known);
+    s.sh(
+        "ip link add br1 up type bridge; ip link add port0 master br1 up type veth peer name port1",
+    );
+    // Nobody but root may attach to that one.
+    check(&s, "qemu-ifup --check -b br1").does_not_say("warning", "MAC of its own");
+}
+
+#[test]
+fn complaint_a_tap_is_left_behind() {
+    let Some(s) = host() else { return };
+    must(&s, "qemu-ifup left0");
+    let checked = check(&s, "qemu-ifup --check left0");
+    checked.says("ok", "left0 is persistent");
+    let found = checked.says("ok", "left0 is open in no program");
+    must(&s, command_in(&found.message, "qemu-ifdown"));
+    assert!(s.link("left0").is_none());
+    check(&s, "qemu-ifup --check left0").says("ok", "left0 does not exist and will be created");
+}
+
+#[test]
+fn complaints_about_a_tap_are_fixed_by_the_command_that_is_given() {
+    #[rustfmt::skip]
+    let table = [
+        // (the tap, the call, the complaint)
+        ("ip tuntap add t0 mode tap", "t0", "t0 is in no bridge"),
+        ("ip tuntap add t0 mode tap", "t0", "t0 has no owner"),
+        ("ip tuntap add t0 mode tap", "t0", "t0 will give itself an IPv6 address"),
+        ("qemu-ifup t0; ip link set t0 down", "t0", "t0 is down"),
+        ("qemu-ifup t0; ip link set br0 mtu 9000", "t0", "t0 has MTU 1500, the bridge 9000"),
+        (
+            "ip link add br1 up address 02:00:00:00:00:aa type bridge; ip address add 192.168.11.1/24 dev br1; ip tuntap add t0 mode tap",
+            "--bridge br1 t0",
+            "t0 is in no bridge",
+        ),
+        (
+            "ip link add br1 up address 02:00:00:00:00:aa type bridge; ip address add 192.168.11.1/24 dev br1; qemu-ifup t0",
+            "--bridge br1 t0",
+            "t0 is a port of",
+        ),
+    ];
+    for (tap, args, words) in table {
+        on_its_own(words, || {
+            let Some(s) = host() else { return };
+            must(&s, tap);
+            let line = format!("qemu-ifup --check {args}");
+            let after = complaint_and_cure(&s, &line, "warning", words, "");
+            let ok = after.found.iter().all(|found| found.level == "ok");
+            assert!(ok, "{after:#?}");
+        });
+    }
+}

@@ -1,0 +1,191 @@
+//! Whose a tap is, who may open it, and when it is given to them.
+
+use crate::common::fds::inherit;
+use crate::common::interfaces::info;
+use crate::common::sandbox::Sandbox;
+use crate::common::strace::{calls, calls_in, place_of};
+use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as};
+use crate::common::{bin, command, eventually, run};
+use crate::expect::{assert_attached, assert_refused, assert_silent_success, ifup_with, sandbox};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::net::UnixStream;
+
+#[test]
+fn a_tap_belongs_to_whom_it_is_created_for() {
+    let Some(s) = sandbox() else { return };
+    s.sh("echo 'ann:x:54399:54399::/:/bin/sh' >>/etc/passwd; echo 'annes:x:54398:' >>/etc/group");
+    type Environment = &'static [(&'static str, &'static str)];
+    let cases: [(Environment, &[&str], &str, Value); 9] = [
+        (&[], &[], "user", json!("root")),
+        (&[("SUDO_UID", "54321")], &[], "user", json!(ALICE)),
+        (&[("PKEXEC_UID", "54321")], &[], "user", json!(ALICE)),
+        (&[("DOAS_USER", "ann")], &[], "user", json!("ann")),
+        (&[], &["-u", "ann"], "user", json!("ann")),
+        (&[], &["--owner", "54321"], "user", json!(ALICE)),
+        (&[("SUDO_UID", "1")], &["-u", "ann"], "user", json!("ann")),
+        (&[], &["--group", "annes"], "group", json!("annes")),
+        (
+            &[("SUDO_UID", "1")],
+            &["-g", "54321"],
+            "group",
+            json!(ALICE),
+        ),
+    ];
+    for (environment, args, key, expected) in cases {
+        let run = ifup_with(environment, &[args, &["tap0"]].concat());
+        assert_silent_success(&run);
+        assert_attached(&s, "tap0");
+        let mut info = info(&s, "tap0");
+        let at = format!("{environment:?} {args:?} {info}");
+        assert_eq!(info[key].take(), expected, "{at}");
+        // One or the other, never both.
+        assert!(info["user"].is_null() && info["group"].is_null(), "{at}");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn only_the_owner_or_the_group_can_open_the_tap() {
+    let Some(s) = sandbox() else { return };
+    s.open_tun_to_all();
+    for (option, queues) in [
+        ("--owner", 0),
+        ("--group", 0),
+        ("-u", libc::IFF_MULTI_QUEUE),
+    ] {
+        let multi_queue: &[&str] = if queues == 0 { &[] } else { &["--multi-queue"] };
+        let run = s.ifup(&[multi_queue, &[option, "54321", "tap0"]].concat());
+        assert_silent_success(&run);
+        let refused = open_tap_as(MALLORY, "tap0", queues).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM), "{option}");
+        let opened = open_tap_as(ALICE, "tap0", queues).unwrap();
+        let joined = open_tap_as(MALLORY, "tap0", queues).unwrap_err();
+        // With one queue "busy" may come first.
+        let errno = joined.raw_os_error();
+        assert!(
+            errno == Some(libc::EPERM) || queues == 0 && errno == Some(libc::EBUSY),
+            "{option}: {joined}"
+        );
+        drop(opened);
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn nobody_but_root_gets_anything_done() {
+    let Some(s) = sandbox() else { return };
+    s.install();
+    s.open_tun_to_all();
+    s.sh("ip tuntap add tap1 mode tap user 54321; ip link set tap1 master br0 up");
+    let before = s.snapshot();
+    for (program, tap) in [
+        ("qemu-ifup", "tap0"),
+        ("qemu-ifup", "tap1"),
+        ("qemu-ifdown", "tap1"),
+    ] {
+        let run = s.as_user(ALICE, ALICE, &[&format!("/etc/{program}"), tap]);
+        let error = format!(
+            "{program}: {tap}: cannot change interfaces: this user may not (no CAP_NET_ADMIN)"
+        );
+        assert_refused(&run, 3, &error, "sudo");
+    }
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_and_else_stays_as_it_is() {
+    let Some(s) = sandbox() else { return };
+    for flags in 0..8 {
+        let words: Vec<&str> = ["pi", "vnet_hdr", "multi_queue"]
+            .into_iter()
+            .enumerate()
+            .filter_map(|(bit, word)| (flags & (1 << bit) != 0).then_some(word))
+            .collect();
+        s.sh(&format!(
+            "ip tuntap add tap0 mode tap {}; ip link set tap0 addrgenmode none",
+            words.join(" ")
+        ));
+        let before = s.link("tap0").unwrap();
+        let mut expected = before["linkinfo"]["info_data"].clone();
+        assert_eq!(expected.get("user"), None);
+        let run = ifup_with(&[("SUDO_UID", "54321")], &["tap0"]);
+        assert_silent_success(&run);
+        assert_attached(&s, "tap0");
+        expected["user"] = json!(ALICE);
+        assert_eq!(info(&s, "tap0"), expected, "{words:?}");
+        s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_tap_is_given_through_its_descriptor_whatever_number_that_has() {
+    let Some(s) = sandbox() else { return };
+    for number in [31, 32, 63, 64, 100, 500] {
+        let held = open_tap_as(0, "tap0", 0).unwrap();
+        let mut ifup = command(bin("qemu-ifup"));
+        ifup.args(["--owner", "54321", "tap0"]);
+        inherit(&mut ifup, held.try_clone().unwrap(), number);
+        assert_silent_success(&run(&mut ifup));
+        assert_eq!(info(&s, "tap0")["user"], ALICE, "{number}");
+        drop((ifup, held));
+        eventually(|| s.link("tap0").is_none().then_some(())).expect("the tap stays");
+    }
+}
+
+/// Until it is given to its owner, a tap with several queues is open to everybody.
+#[test]
+fn nothing_is_done_between_the_creation_of_a_tap_and_setting_its_owner() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    for (args, gives) in [
+        (&["tap0"][..], "TUNSETOWNER"),
+        (&["--multi-queue", "tap0"], "TUNSETOWNER"),
+        (
+            &["--multi-queue", "--owner", "54321", "tap0"],
+            "TUNSETOWNER",
+        ),
+        (
+            &["--multi-queue", "--group", "54321", "tap0"],
+            "TUNSETGROUP",
+        ),
+    ] {
+        let calls = calls(&s, "qemu-ifup", args);
+        let made = place_of(&calls, "TUNSETIFF");
+        let next = &calls[made + 1].line;
+        assert!(next.contains(gives), "{args:?}: {next}");
+        s.sh("ip link del tap0");
+    }
+    // A helper asks for the name that the kernel chose, which nobody else could know. Its tap has one queue.
+    let log = s.dir().join("log");
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    let mut helper = command("strace");
+    helper.arg("-o").arg(&log).arg(bin("qemu-ifup"));
+    helper.args(["--br=br0", "--fd=50"]);
+    inherit(&mut helper, theirs, 50);
+    assert_silent_success(&run(&mut helper));
+    let calls = calls_in(&fs::read_to_string(log).unwrap());
+    let [made, given] = ["TUNSETIFF", "TUNSETOWNER"].map(|call| place_of(&calls, call));
+    for call in &calls[made + 1..given] {
+        assert!(call.line.contains("TUNGETIFF"), "{}", call.line);
+    }
+}
+
+#[test]
+fn an_idle_tap_can_be_given_to_another_owner_or_group() {
+    let Some(s) = sandbox() else { return };
+    for (setup, option, key) in [
+        ("user 54322", "--owner", "user"),
+        ("group 54322", "--group", "group"),
+    ] {
+        s.sh(&format!("ip tuntap add tap0 mode tap {setup}"));
+        assert_silent_success(&s.ifup(&["tap0"]));
+        assert_eq!(info(&s, "tap0")[key], BOB);
+        assert_silent_success(&s.ifup(&[option, "54321", "tap0"]));
+        assert_eq!(info(&s, "tap0")[key], ALICE);
+        assert_attached(&s, "tap0");
+        s.sh("ip link del tap0");
+    }
+}

@@ -1,0 +1,73 @@
+//! A real QEMU of an ordinary user.
+
+use crate::common::needs;
+use crate::common::qemu::Qemu;
+use crate::common::users::ALICE;
+use crate::unprivileged::both_ways;
+
+const CARD: &str = "-device virtio-net-pci,netdev=n1,romfile=";
+
+#[test]
+fn an_ordinary_users_qemu_gets_a_tap_in_the_bridge_in_every_way() {
+    if !needs("qemu-system-x86_64") {
+        return;
+    }
+    both_ways(|host| {
+        let before = host.sandbox.snapshot();
+        let ifup = host.programs.join("qemu-ifup");
+        let ifdown = host.programs.join("qemu-ifdown");
+        let (ifup, ifdown) = (ifup.display(), ifdown.display());
+        // What prepares a tap for it, and how QEMU is told.
+        let prepared = format!("SUDO_UID={ALICE} {ifup} tap0");
+        // With QEMU's own flags: opening it rewrites them.
+        let made = format!("ip tuntap add tap0 mode tap vnet_hdr user {ALICE}");
+        #[rustfmt::skip]
+        let cases = [
+            (":", format!("bridge,id=n1,br=br0,helper={ifup}")),
+            (":", format!("tap,id=n1,br=br0,helper={ifup}")),
+            (&prepared, "tap,id=n1,ifname=tap0,script=no,downscript=no".to_owned()),
+            (&made, format!("tap,id=n1,ifname=tap0,script={ifup},downscript={ifdown}")),
+        ];
+        for (prepare, netdev) in cases {
+            host.sandbox.sh_as_ours(prepare);
+            let line = format!("-netdev {netdev} {CARD}");
+            let qemu = Qemu::start_as(&host.sandbox, ALICE, &line).unwrap();
+            assert_eq!(host.sandbox.ports("br0"), ["tap0"], "{netdev}");
+            host.assert_up("tap0", "br0");
+            let quit = qemu.quit();
+            assert_eq!((quit.code, quit.stderr.as_str()), (0, ""), "{netdev}");
+            host.sandbox.try_sh("ip link del tap0");
+            host.sandbox.assert_unchanged(&before);
+        }
+    });
+}
+
+#[test]
+fn an_ordinary_users_qemu_that_is_refused_passes_the_reason_on() {
+    if !needs("qemu-system-x86_64") {
+        return;
+    }
+    both_ways(|host| {
+        let ifup = host.programs.join("qemu-ifup");
+        let ifup = ifup.display();
+        host.sandbox.sh(&format!(
+            "ip tuntap add tap0 mode tap vnet_hdr user {ALICE}; ip link set tap0 master br9"
+        ));
+        let before = host.sandbox.snapshot();
+        for netdev in [
+            format!("bridge,id=n1,br=br9,helper={ifup}"),
+            format!("tap,id=n1,br=br9,helper={ifup}"),
+            format!("tap,id=n1,ifname=tap0,script={ifup}"),
+        ] {
+            let line = format!("-netdev {netdev} {CARD}");
+            let refused = Qemu::start_as(&host.sandbox, ALICE, &line).unwrap_err();
+            assert_eq!(refused.code, 1, "{refused:?}");
+            let said = |line: &str| {
+                line.starts_with("qemu-ifup: ")
+                    && line.contains("denied by /etc/qemu/bridge.conf:3")
+            };
+            assert!(refused.stderr.lines().any(said), "{netdev}: {refused:?}");
+            host.sandbox.assert_unchanged(&before);
+        }
+    });
+}

@@ -1,0 +1,151 @@
+//! The command line, word by word.
+
+use qemu_ifup::config::args::{Action, Command, Request, parse};
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::config::program::{Program, Verbosity};
+use qemu_ifup::error::Error;
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::if_name::IfName;
+use qemu_ifup::model::spec::{NameOrId, TapAccess};
+use std::ffi::OsString;
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn request(program: Program, args: &[&str]) -> Result<Request, Error> {
+    match parse(program, words(args))? {
+        Command::Run(request) => Ok(request),
+        Command::Help | Command::Version => panic!("that is no work"),
+    }
+}
+
+fn up(args: &[&str]) -> Result<(IfName, TapOptions), Error> {
+    match request(Program::Ifup, args)?.action {
+        Action::Up { tap, options } => Ok((tap, options)),
+        other @ (Action::HandOver { .. } | Action::Check { .. } | Action::Down { .. }) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+#[test]
+fn qemu_gives_a_name_and_nothing_else() {
+    let (tap, options) = up(&["tap0"]).unwrap();
+    let request = request(Program::Ifup, &["tap0"]).unwrap();
+    assert_eq!(tap, IfName::new(b"tap0").unwrap());
+    assert_eq!(options, TapOptions::default());
+    assert!(!request.dry_run);
+    assert_eq!(request.verbosity, Verbosity::Normal);
+}
+
+#[test]
+fn every_option_is_understood_in_every_spelling() {
+    for bridge in [
+        &["-b", "br1"][..],
+        &["-bbr1"],
+        &["--bridge", "br1"],
+        &["--bridge=br1"],
+        &["--br=br1"],
+    ] {
+        let args = [bridge, &["tap0"]].concat();
+        assert_eq!(
+            up(&args).unwrap().1.bridge,
+            Some(IfName::new(b"br1").unwrap())
+        );
+    }
+    let args = [
+        "--multi-queue",
+        "--mtu",
+        "9000",
+        "-u",
+        "1000",
+        "-nv",
+        "--",
+        "-h",
+    ];
+    let (tap, options) = up(&args).unwrap();
+    let request = request(Program::Ifup, &args).unwrap();
+    assert_eq!(tap, IfName::new(b"-h").unwrap());
+    assert!(options.multi_queue && request.dry_run);
+    assert_eq!(options.mtu, Some(9000));
+    assert_eq!(options.access, Some(TapAccess::Owner(NameOrId::Id(1000))));
+    assert_eq!(request.verbosity, Verbosity::Verbose);
+    assert_eq!(
+        up(&["tap0", "--group=kvm"]).unwrap().1.access,
+        Some(TapAccess::Group(NameOrId::Name("kvm".into())))
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (args, part) in [
+        (&[][..], "no IFNAME"),
+        (&["tap0", "tap1"], "'tap1' is a second one"),
+        (&["--frob", "tap0"], "--frob"),
+        (&["-x", "tap0"], "-x"),
+        (&["--delete", "tap0"], "--delete"),
+        (&["tap0", "--bridge"], "--bridge needs a value"),
+        (&["--multi-queue=2", "tap0"], "--multi-queue takes no value"),
+        (&["--mtu", "67", "tap0"], "68 to 65521, not '67'"),
+        (&["--mtu", "65522", "tap0"], "65522"),
+        (&["--mtu", "+1500", "tap0"], "+1500"),
+        (&["--owner", "4294967295", "tap0"], "4294967295"),
+        (&["--owner", "99999999999", "tap0"], "99999999999"),
+        (&["--owner", "", "tap0"], "''"),
+        (&["-u", "1", "-g", "2", "tap0"], "not to two"),
+        (&["--bridge", "", "tap0"], "empty"),
+        (&["--fd=3", "tap0"], "leave out IFNAME"),
+        (&["--fd=3", "-n"], "--dry-run has none"),
+        (&["--fd=-1"], "'-1'"),
+        (&["--fd=2147483648"], "2147483648"),
+        (&["--fd=x"], "'x'"),
+        (&["--use-vnet", "tap0"], "goes with --fd"),
+        (&["--use-vnet"], "goes with --fd"),
+        (&["abcdefghijklmnop"], "16 bytes"),
+        (&["a\x1b[2J/"], "\\x1b[2J/"),
+    ] {
+        let error = up(args).unwrap_err();
+        assert!(error.to_string().contains(part), "{args:?}: {error}");
+        assert_eq!(error.exit_code(), ExitCode::Usage, "{args:?}");
+    }
+}
+
+#[test]
+fn qemu_ifdown_has_options_of_its_own_only() {
+    let request = request(Program::Ifdown, &["--delete", "-q", "tap0"]).unwrap();
+    let tap = IfName::new(b"tap0").unwrap();
+    assert_eq!(request.action, Action::Down { tap, delete: true });
+    assert_eq!(request.verbosity, Verbosity::Quiet);
+    for option in [
+        "--bridge=br0",
+        "--mtu=1500",
+        "--multi-queue",
+        "-b",
+        "--fd=3",
+        "--use-vnet",
+    ] {
+        assert!(parse(Program::Ifdown, words(&[option, "tap0"])).is_err());
+    }
+}
+
+#[test]
+fn qemu_calls_its_helper_without_a_name() {
+    for vnet in [true, false] {
+        let args: &[&str] = if vnet {
+            &["--use-vnet", "--fd=21", "--br=br7"]
+        } else {
+            &["--fd=21", "--br=br7"]
+        };
+        let Action::HandOver {
+            fd,
+            vnet_hdr,
+            options,
+        } = request(Program::Ifup, args).unwrap().action
+        else {
+            panic!("a helper call is to hand something over")
+        };
+        assert_eq!((fd, vnet_hdr), (21, vnet));
+        assert_eq!(options.bridge, Some(IfName::new(b"br7").unwrap()));
+    }
+}

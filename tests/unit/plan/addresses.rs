@@ -1,0 +1,34 @@
+//! Addresses of a new bridge.
+
+use qemu_ifup::model::addr::IpPrefix;
+
+#[test]
+fn addresses_are_read_whole_or_not_at_all() {
+    for good in [
+        "192.168.10.1/24",
+        "10.0.0.1/0",
+        "10.0.0.1/32",
+        "fd00::1/64",
+        "::1/128",
+    ] {
+        assert_eq!(IpPrefix::parse(good).unwrap().to_string(), good);
+    }
+    for bad in [
+        "",
+        "/",
+        "192.168.10.1",
+        "192.168.10.1/",
+        "192.168.10.1/33",
+        "192.168.10/24",
+        "fd00::1/129",
+        "fd00::1/-1",
+        "10.0.0.1/+8",
+        "10.0.0.1/8/8",
+        "0.0.0.0/8",
+        "224.0.0.1/4",
+        "ff02::1/64",
+        "host/24",
+    ] {
+        assert_eq!(IpPrefix::parse(bad), None, "{bad}");
+    }
+}

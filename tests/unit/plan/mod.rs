@@ -1,0 +1,83 @@
+//! Which steps are planned, in which order, and what undoes them.
+
+mod addresses;
+mod down;
+mod port;
+mod rollback;
+mod states;
+mod up;
+
+use crate::build::{name, root, state, tap};
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::error::Error;
+use qemu_ifup::model::addr::MacAddr;
+use qemu_ifup::model::link::{AddrGenMode, Link, LinkRef, TapInfo};
+use qemu_ifup::model::spec::TapSpec;
+use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::plan::Plan;
+use qemu_ifup::policy::rules::Policy;
+
+/// A tap with everything as it should be.
+fn finished(info: TapInfo) -> Link {
+    Link {
+        mtu: 9000,
+        address: Some(MacAddr([0xfe, 1, 2, 3, 4, 5])),
+        up: true,
+        carrier: false,
+        master: Some(2),
+        addr_gen_mode: Some(AddrGenMode::None),
+        ..tap(info)
+    }
+}
+
+fn owned() -> TapInfo {
+    TapInfo {
+        owner: Some(1000),
+        persistent: true,
+        ..TapInfo::default()
+    }
+}
+
+fn br(index: u32) -> Option<LinkRef> {
+    let name = name(if index == 2 { "br0" } else { "br1" });
+    Some(LinkRef { index, name })
+}
+
+fn up(spec: TapSpec, state: CurrentState) -> Result<Plan, Error> {
+    let auth =
+        Policy::new(&root(), None, false).authorize_up(spec, &TapOptions::default(), state)?;
+    Ok(Plan::up(&auth))
+}
+
+fn commands(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps().iter();
+    steps.map(|p| p.step.ip_command(plan.tap())).collect()
+}
+
+/// What undoes each step, the commands one after the other.
+fn undos(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps().iter();
+    steps
+        .map(|planned| {
+            let commands = planned.undo.iter().map(|step| step.ip_command(plan.tap()));
+            commands.collect::<Vec<_>>().join("; ")
+        })
+        .collect()
+}
+
+const PERSIST: &str = "# tap0 stays from here on (TUNSETPERSIST); ip tuntap add did that at once";
+
+const SET_ACCESS: &str = "# tap0 is given to uid 1000 through QEMU's own descriptor; ip(8) cannot do that to a tap that exists";
+
+fn down(link: Option<Link>, delete: bool) -> Plan {
+    let master = link.as_ref().and_then(|link| link.master).and_then(br);
+    let state = CurrentState {
+        master,
+        bridge: None,
+        ..state(link)
+    };
+    let auth = Policy::new(&root(), None, false)
+        .authorize_down(name("tap0"), delete, state)
+        .unwrap();
+    Plan::down(&auth)
+}

@@ -1,0 +1,125 @@
+//! Options of the bridge port.
+
+use crate::build::{bridge, name, spec, state, tap};
+use crate::plan::{PERSIST, br, commands, finished, owned, undos, up};
+use qemu_ifup::error::Error;
+use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::bridge::{BridgeInfo, BridgePortInfo, PortState};
+use qemu_ifup::model::link::{Link, LinkKind};
+use qemu_ifup::model::spec::{TapSpec, VlanSpec};
+use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::vlan::PortVlan;
+use qemu_ifup::plan::step::Step;
+
+#[test]
+fn a_port_is_limited_before_it_goes_up() {
+    let limited = TapSpec {
+        isolated: true,
+        vlans: Some(VlanSpec {
+            pvid: Some(10),
+            tagged: vec![20, 21, 22, 30],
+        }),
+        ..spec()
+    };
+    let plan = up(limited.clone(), state(None)).unwrap();
+    let all = commands(&plan);
+    let (joining, limiting) = all.split_at(2);
+    assert!(joining[1].ends_with(" master br0"));
+    assert_eq!(
+        limiting,
+        [
+            "bridge link set dev tap0 isolated on",
+            "bridge vlan del dev tap0 vid 1\n\
+             bridge vlan add dev tap0 vid 10 pvid untagged\n\
+             bridge vlan add dev tap0 vid 20-22\n\
+             bridge vlan add dev tap0 vid 30",
+            "ip link set dev tap0 up",
+            PERSIST,
+        ]
+    );
+
+    // A port that has it all is left alone; one that lacks something gets that.
+    let port = |isolated| Link {
+        port: Some(BridgePortInfo {
+            state: PortState::Forwarding,
+            isolated: Some(isolated),
+        }),
+        ..finished(owned())
+    };
+    let having = |link, vlans: &[PortVlan]| CurrentState {
+        master: br(2),
+        vlans: vlans.to_vec(),
+        ..state(Some(link))
+    };
+    let all: Vec<PortVlan> = [PortVlan::untagged(10)]
+        .into_iter()
+        .chain([20, 21, 22, 30].map(PortVlan::tagged))
+        .collect();
+    let plan = up(limited.clone(), having(port(true), &all)).unwrap();
+    assert_eq!(commands(&plan), Vec::<String>::new());
+    let plan = up(limited, having(port(false), &[PortVlan::untagged(10)])).unwrap();
+    assert_eq!(
+        commands(&plan),
+        [
+            "bridge link set dev tap0 isolated on",
+            "bridge vlan add dev tap0 vid 20-22\nbridge vlan add dev tap0 vid 30",
+        ]
+    );
+    assert_eq!(
+        undos(&plan),
+        [
+            "bridge link set dev tap0 isolated off",
+            "bridge vlan del dev tap0 vid 20-22\nbridge vlan del dev tap0 vid 30",
+        ]
+    );
+}
+
+#[test]
+fn vlans_on_a_bridge_that_does_not_keep_them_apart_are_refused() {
+    let tagged = TapSpec {
+        vlans: Some(VlanSpec {
+            pvid: None,
+            tagged: vec![10],
+        }),
+        ..spec()
+    };
+    let mut state = state(None);
+    state.bridge = Some(Link {
+        kind: LinkKind::Bridge(BridgeInfo::default()),
+        ..bridge()
+    });
+    let error = up(tagged, state).unwrap_err();
+    assert_eq!(error, Error::VlanFilteringOff(name("br0")));
+    assert_eq!(error.exit_code(), ExitCode::Bridge);
+}
+
+#[test]
+fn only_a_tap_that_a_program_has_open_is_waited_for_and_before_it_is_kept() {
+    let patient = TapSpec {
+        wait: Some(7),
+        ..spec()
+    };
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(owned())))
+    };
+    let plan = up(patient.clone(), held).unwrap();
+    let last = plan.steps().last().map(|planned| &planned.step);
+    let waits = |step: &Step| matches!(step, Step::WaitForwarding { seconds: 7, .. });
+    assert!(last.is_some_and(waits));
+
+    let idle = Link {
+        carrier: false,
+        ..tap(owned())
+    };
+    for state in [state(None), state(Some(idle))] {
+        let plan = up(patient.clone(), state).unwrap();
+        assert!(!plan.steps().iter().any(|p| waits(&p.step)));
+        assert!(
+            plan.notice()
+                .unwrap()
+                .to_string()
+                .contains("not waited for")
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Who may do what: every combination.
+
+use crate::build::{link, name, spec, state};
+use nix::unistd::{Gid, Uid};
+use qemu_ifup::config::acl::{ACL_FILE, Acl};
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::error::Error;
+use qemu_ifup::model::bridge::BridgeInfo;
+use qemu_ifup::model::link::{Link, LinkKind, LinkRef, TapInfo};
+use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
+use qemu_ifup::model::state::{CurrentState, NewIds};
+use qemu_ifup::policy::caller::Caller;
+use qemu_ifup::policy::rules::Policy;
+use qemu_ifup::sys::file::Contents;
+use qemu_ifup::sys::privilege::Credentials;
+use std::path::Path;
+
+const ALICE: u32 = 54321;
+const BOB: u32 = 54322;
+/// A group that Alice is in, beside her own, which has her number.
+const STAFF: u32 = 54330;
+/// A group that she is not in.
+const OUTSIDERS: u32 = 54331;
+
+/// br8 is not mentioned and br9 is denied.
+const RULES: &str = "allow br0\nallow br1\ndeny br9\nallow br9\nallow br7\nallow lo\n";
+
+/// Every combination of caller, interface, bridge that it is in, bridge that it is to be in, and options is judged by
+/// the real policy. A combination is allowed exactly where each part of it is.
+#[test]
+fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
+    let contents = Contents {
+        bytes: RULES.into(),
+        dev_ino: (0, 0),
+        root_owned: true,
+    };
+    let acl = Acl::load(Path::new(ACL_FILE), &contents, |_| unreachable!()).unwrap();
+    let caller = |uid, net_admin| {
+        let groups = [uid, STAFF].map(Gid::from_raw);
+        let privilege = Credentials {
+            uid: Uid::from_raw(uid),
+            gid: groups[0],
+            net_admin,
+        };
+        Caller::from_parts(privilege, groups.into(), |_| None, |_| unreachable!())
+    };
+    let link = |index, name, kind| Link {
+        address: None,
+        up: false,
+        carrier: false,
+        addr_gen_mode: None,
+        ..link(index, name, kind)
+    };
+    let tap = |owner, group| {
+        Some(LinkKind::Tap(TapInfo {
+            owner,
+            group,
+            ..TapInfo::default()
+        }))
+    };
+
+    // The user, has the privilege, dry run, and then: is bound by the rules; or why nothing is allowed.
+    let callers = [
+        (0, true, false, Ok(false)),
+        (0, false, false, Ok(false)),
+        (ALICE, true, false, Ok(true)),
+        (ALICE, true, true, Ok(true)),
+        (ALICE, false, false, Err("no CAP_NET_ADMIN")),
+        (ALICE, false, true, Ok(false)),
+    ];
+    // Why users that are bound may not, and why nobody may.
+    #[rustfmt::skip]
+    let taps = [
+        (None, "", ""),
+        (tap(Some(ALICE), None), "", ""),
+        (tap(None, Some(STAFF)), "", ""),
+        (tap(None, Some(ALICE)), "", ""),
+        (tap(Some(ALICE), Some(STAFF)), "", ""),
+        (tap(None, None), "no owner", ""),
+        (tap(Some(BOB), None), "another user's", ""),
+        (tap(Some(0), None), "another user's", ""),
+        (tap(None, Some(OUTSIDERS)), "group that you are not in", ""),
+        (tap(None, Some(0)), "group that you are not in", ""),
+        (tap(Some(ALICE), Some(OUTSIDERS)), "group that you are not in", ""),
+        (tap(Some(BOB), Some(STAFF)), "another user's", ""),
+        (Some(LinkKind::Tun), "", "a tun"),
+        (Some(LinkKind::Bridge(BridgeInfo::default())), "", "a bridge"),
+        (Some(LinkKind::Other("macvtap".into())), "", "kind macvtap"),
+        (Some(LinkKind::Unset), "", "plain"),
+    ];
+    #[rustfmt::skip]
+    let masters = [
+        (None, ""),
+        (Some("br0"), ""),
+        (Some("br1"), ""),
+        (Some("br8"), "take it out of br8: no line"),
+        (Some("br9"), "take it out of br9: denied by /etc/qemu/bridge.conf:3"),
+    ];
+    let bridges = [
+        ("br0", ""),
+        ("br1", ""),
+        ("br8", "attach to br8: no line"),
+        ("br9", "attach to br9: denied by /etc/qemu/bridge.conf:3"),
+    ];
+    let options = [
+        (None, None, ""),
+        (None, Some(1500), ""),
+        (None, Some(9000), "it is not the bridge's"),
+        (None, Some(1499), "it is not the bridge's"),
+        (Some(TapAccess::Owner(ALICE)), None, ""),
+        (Some(TapAccess::Owner(BOB)), None, "give a tap to uid 54322"),
+        (Some(TapAccess::Owner(0)), None, "give a tap to uid 0"),
+        (
+            Some(TapAccess::Group(ALICE)),
+            None,
+            "give a tap to gid 54321",
+        ),
+        (
+            Some(TapAccess::Group(STAFF)),
+            None,
+            "give a tap to gid 54330",
+        ),
+    ];
+
+    let mut counts = [0; 2];
+    for (uid, net_admin, dry_run, bound) in callers {
+        let caller = caller(uid, net_admin);
+        let judge = Policy::new(&caller, Some(&acl), dry_run);
+        for ((kind, tap_rule, tap_fact), (master, master_rule)) in taps
+            .iter()
+            .flat_map(|tap| masters.map(|master| (tap, master)))
+        {
+            let tap = kind.clone().map(|kind| link(5, "tap0", kind));
+            // Without a tap there is nothing that could be a port.
+            let (master, master_rule) = match &tap {
+                Some(_) => (master, master_rule),
+                None => (None, ""),
+            };
+            let facts = |bridge| CurrentState {
+                master: master.map(|master| LinkRef {
+                    index: 7,
+                    name: name(master),
+                }),
+                bridge,
+                ids: NewIds::default(),
+                ..state(tap.clone())
+            };
+            let mut check = |rules: &[&'static str], verdict: Option<Error>, what: &str| {
+                let mut reasons = vec![*tap_fact];
+                match bound {
+                    Ok(true) => reasons.extend(rules),
+                    Ok(false) => {}
+                    Err(reason) => reasons = vec![reason],
+                }
+                reasons.retain(|reason| !reason.is_empty());
+                counts[usize::from(verdict.is_some())] += 1;
+                let text = verdict.map(|error| error.to_string());
+                match &text {
+                    None => assert_eq!(reasons, [""; 0], "{what}"),
+                    Some(text) => assert!(
+                        reasons.iter().any(|reason| text.contains(reason)),
+                        "{what}: '{text}' is none of {reasons:?}"
+                    ),
+                }
+            };
+
+            let what = format!("uid {uid} {net_admin} {dry_run}, {kind:?} in {master:?}");
+            for delete in [false, true] {
+                let verdict = judge.authorize_down(name("tap0"), delete, facts(None));
+                check(&[tap_rule, master_rule], verdict.err(), &what);
+            }
+            for ((bridge, bridge_rule), (access, mtu, option_rule)) in bridges
+                .iter()
+                .flat_map(|bridge| options.map(|option| (bridge, option)))
+            {
+                let wish = TapSpec {
+                    bridge: name(bridge),
+                    access,
+                    mtu,
+                    ..spec()
+                };
+                // They ask for all of it themselves; root's configuration says nothing.
+                let asked = TapOptions {
+                    access: access.map(|access| match access {
+                        TapAccess::Owner(uid) => TapAccess::Owner(NameOrId::Id(uid)),
+                        TapAccess::Group(gid) => TapAccess::Group(NameOrId::Id(gid)),
+                    }),
+                    mtu,
+                    ..TapOptions::default()
+                };
+                let facts = facts(Some(link(
+                    6,
+                    bridge,
+                    LinkKind::Bridge(BridgeInfo::default()),
+                )));
+                let what = format!("{what}, {wish:?}");
+                let verdict = match judge.authorize_up(wish, &asked, facts) {
+                    // What the kernel cannot do is no matter of policy.
+                    Err(Error::TapImmutable { .. } | Error::TapBusy { .. }) => continue,
+                    verdict => verdict.err(),
+                };
+                let rules = [tap_rule, master_rule, bridge_rule, option_rule];
+                check(&rules, verdict, &what);
+            }
+        }
+        for (bridge, rule) in bridges {
+            let verdict = judge.authorize_create(name(bridge));
+            if let Ok(leave) = &verdict {
+                assert_eq!(leave.access, TapAccess::Owner(uid));
+            }
+            let allowed = bound.is_ok_and(|bound| !bound || rule.is_empty());
+            assert_eq!(verdict.is_ok(), allowed, "uid {uid} makes one for {bridge}");
+        }
+    }
+    assert!(counts.iter().all(|&n| n > 500), "{counts:?}");
+}
