@@ -33,9 +33,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let (tap, options) = match request.action {
         Action::Up { tap, options } => (Some(tap), Some(options)),
-        Action::HandOver { fd, options, .. } => {
+        Action::HandOver {
+            tap, fd, options, ..
+        } => {
             assert!(fd >= 0 && !request.dry_run);
-            (None, Some(options))
+            (tap, Some(options))
         }
         Action::Check { tap, options } => (tap, Some(options)),
         Action::Down { tap, .. } => (Some(tap), None),

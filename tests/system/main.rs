@@ -30,6 +30,7 @@ mod owner;
 mod port;
 mod process;
 mod refuse;
+mod rootless;
 mod stdio;
 mod tap;
 mod undo;

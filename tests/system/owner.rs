@@ -1,8 +1,8 @@
 //! Whose a tap is, who may open it, and when it is given to them.
 
-use crate::common::fds::inherit;
+use crate::common::fds::{inherit, open_tap};
 use crate::common::interfaces::info;
-use crate::common::sandbox::Sandbox;
+use crate::common::sandbox::{Sandbox, lines};
 use crate::common::strace::{calls, calls_in, place_of};
 use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as};
 use crate::common::{bin, command, eventually, run};
@@ -187,5 +187,45 @@ fn an_idle_tap_can_be_given_to_another_owner_or_group() {
         assert_eq!(info(&s, "tap0")[key], ALICE);
         assert_attached(&s, "tap0");
         s.sh("ip link del tap0");
+    }
+}
+
+/// As libvirt does it: it opens all queues, runs the script, and passes no descriptor on.
+#[test]
+fn a_tap_that_another_program_holds_stays_without_an_owner_and_a_warning_says_what_that_means() {
+    let Some(s) = sandbox() else { return };
+    let log = s.devlog();
+    let _several = [
+        open_tap("vnet5", libc::IFF_MULTI_QUEUE).unwrap(),
+        open_tap("vnet5", libc::IFF_MULTI_QUEUE).unwrap(),
+    ];
+    let _one = open_tap("vnet6", 0).unwrap();
+    for conf in ["", "* --owner 54321\n"] {
+        s.etc("qemu-ifup.conf", conf);
+        let run = s.ifup(&["vnet5"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.stderr.contains("every user can join it"), "{run:?}");
+        let auth = lines(&log);
+        assert!(
+            auth.iter().any(|line| line.starts_with("<36>qemu-ifup[")),
+            "{auth:?}"
+        );
+
+        let run = s.ifup(&["vnet6"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let said = run
+            .stderr
+            .contains("not given to uid 54321: another program has it open");
+        assert_eq!(said, !conf.is_empty(), "{run:?}");
+        assert!(!lines(&log).iter().any(|line| line.starts_with("<36>")));
+    }
+    // What the caller asks for is done or refused.
+    for tap in ["vnet5", "vnet6"] {
+        let run = s.ifup(&["--owner", "54321", tap]);
+        assert_eq!(run.code, 5, "{run:?}");
+        assert!(
+            run.stderr.contains("another program has it open"),
+            "{run:?}"
+        );
     }
 }

@@ -95,7 +95,8 @@ fn what_is_wrong_is_named() {
         (&["--owner", "", "tap0"], "''"),
         (&["-u", "1", "-g", "2", "tap0"], "not to two"),
         (&["--bridge", "", "tap0"], "empty"),
-        (&["--fd=3", "tap0"], "leave out IFNAME"),
+        (&["--fd=3", "tap0", "tap1"], "'tap1' is a second one"),
+        (&["--fd=3", "tap0", "--multi-queue"], "one queue"),
         (&["--fd=3", "-n"], "--dry-run has none"),
         (&["--fd=-1"], "'-1'"),
         (&["--fd=2147483648"], "2147483648"),
@@ -130,22 +131,25 @@ fn qemu_ifdown_has_options_of_its_own_only() {
 }
 
 #[test]
-fn qemu_calls_its_helper_without_a_name() {
-    for vnet in [true, false] {
-        let args: &[&str] = if vnet {
-            &["--use-vnet", "--fd=21", "--br=br7"]
-        } else {
-            &["--fd=21", "--br=br7"]
-        };
+fn qemu_calls_its_helper_without_a_name_unless_its_user_has_given_it_one() {
+    for (vnet, named) in [(true, false), (false, false), (true, true)] {
+        let mut args = vec!["--fd=21", "--br=br7"];
+        args.extend(vnet.then_some("--use-vnet"));
+        // What stands in helper= comes first.
+        if named {
+            args.insert(0, "vm1");
+        }
         let Action::HandOver {
+            tap,
             fd,
             vnet_hdr,
             options,
-        } = request(Program::Ifup, args).unwrap().action
+        } = request(Program::Ifup, &args).unwrap().action
         else {
             panic!("a helper call is to hand something over")
         };
         assert_eq!((fd, vnet_hdr), (21, vnet));
+        assert_eq!(tap, named.then(|| IfName::new(b"vm1").unwrap()));
         assert_eq!(options.bridge, Some(IfName::new(b"br7").unwrap()));
     }
 }

@@ -204,7 +204,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
             }
         }
         for (bridge, rule) in bridges {
-            let verdict = judge.authorize_create(name(bridge));
+            let verdict = judge.authorize_create(name(bridge), None);
             if let Ok(leave) = &verdict {
                 assert_eq!(leave.access, TapAccess::Owner(uid));
             }

@@ -129,3 +129,39 @@ fn eight_helpers_at_once_hand_over_eight_taps() {
         host.sandbox.assert_unchanged(&before);
     });
 }
+
+#[test]
+fn a_helper_gives_its_tap_the_name_that_its_user_has_given_it() {
+    both_ways(|host| {
+        host.sandbox.etc("qemu-ifup.conf", "vm? --isolated\n");
+        let before = host.sandbox.snapshot();
+        let call = |words: &[&str]| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let args = [words, &["--use-vnet", "--fd=5", "--br=br0"]].concat();
+            (help(host, OwnedFd::from(theirs), AT_FIVE, &args), ours)
+        };
+        for (words, name, isolated) in [
+            (&["vm1"][..], "vm1", true),
+            (&["tap9"], "tap9", false),
+            (&["--isolated", "vnet1"], "vnet1", true),
+        ] {
+            let (done, ours) = call(words);
+            assert_done(&done);
+            let [tap] = received(&ours).try_into().unwrap();
+            assert_eq!(tap_behind(&tap), name);
+            host.assert_up(name, "br0");
+            let link = host.sandbox.link(name).unwrap();
+            assert_eq!(link["linkinfo"]["info_slave_data"]["isolated"], isolated);
+            // A second one of that name is not the first.
+            let (refused, ours) = call(words);
+            assert_says(&refused, 5, "it exists already", name);
+            assert_eq!(received(&ours).len(), 0);
+            drop(tap);
+            assert_gone(host, &[name.to_owned()]);
+        }
+        let (refused, ours) = call(&["eth1"]);
+        assert_says(&refused, 3, "a user's tap has a name", "eth1");
+        assert_eq!(received(&ours).len(), 0);
+        host.sandbox.assert_unchanged(&before);
+    });
+}

@@ -44,8 +44,12 @@ fn br(index: u32) -> Option<LinkRef> {
 }
 
 fn up(spec: TapSpec, state: CurrentState) -> Result<Plan, Error> {
-    let auth =
-        Policy::new(&root(), None, false).authorize_up(spec, &TapOptions::default(), state)?;
+    up_as_asked(spec, &TapOptions::default(), state)
+}
+
+/// The same where the caller has asked for some of it, and the configuration for the rest.
+fn up_as_asked(spec: TapSpec, asked: &TapOptions, state: CurrentState) -> Result<Plan, Error> {
+    let auth = Policy::new(&root(), None, false).authorize_up(spec, asked, state)?;
     Ok(Plan::up(&auth))
 }
 

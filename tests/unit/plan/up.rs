@@ -1,13 +1,15 @@
 //! A tap goes up.
 
 use crate::build::{bridge, filtering, name, root, spec, state, tap};
-use crate::plan::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up};
+use crate::plan::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up, up_as_asked};
+use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::error::Error;
 use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::model::addr::{IpPrefix, MacAddr};
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
-use qemu_ifup::model::spec::{TapAccess, TapSpec};
+use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
 use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::plan::outcome::Notice;
 use qemu_ifup::plan::step::Step;
 use qemu_ifup::policy::rules::Policy;
 
@@ -278,7 +280,11 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
             master: br(2),
             ..state(Some(link))
         };
-        let error = up(spec, state).unwrap_err();
+        let asked = TapOptions {
+            access: Some(TapAccess::Owner(NameOrId::Id(1000))),
+            ..TapOptions::default()
+        };
+        let error = up_as_asked(spec, &asked, state).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{error}");
         let hint = if matches!(error, Error::TapBusy { .. }) {
             "qemu-ifup --check tap0"
@@ -287,6 +293,41 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
         };
         assert!(error.hint().unwrap().ends_with(hint), "{error}");
     }
+}
+
+#[test]
+fn an_owner_that_only_the_configuration_names_is_left_where_another_program_has_the_tap_open() {
+    let notice = |owner, multi_queue, queues| {
+        let info = TapInfo {
+            owner,
+            multi_queue,
+            queues,
+            ..TapInfo::default()
+        };
+        let link = Link {
+            carrier: true,
+            ..finished(info)
+        };
+        let state = CurrentState {
+            master: br(2),
+            ..state(Some(link))
+        };
+        let spec = TapSpec {
+            access: Some(TapAccess::Owner(1001)),
+            ..spec()
+        };
+        let plan = up(spec, state).unwrap();
+        assert!(plan.steps().is_empty());
+        plan.notice().unwrap()
+    };
+    let left = Notice::NotGiven(TapAccess::Owner(1001));
+    assert_eq!(notice(Some(1000), false, None), left);
+    assert_eq!(notice(None, false, None), left);
+    assert_eq!(notice(Some(1000), true, Some(2)), left);
+    // Only where everybody can join it.
+    let open = notice(None, true, Some(2));
+    assert!(open == Notice::OpenToAll && open.is_security());
+    assert!(!left.is_security());
 }
 
 #[test]
