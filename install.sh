@@ -28,8 +28,9 @@ Environment: DESTDIR (a prefix for everything, for packagers: nothing is diverte
 EOF
 }
 
-say() { printf '%s\n' "$*"; }
-warn() { printf 'install.sh: %s\n' "$*" >&2; }
+trap '' PIPE # a reader that went away (`| head -1`) must not end it half way
+say() { printf '%s\n' "$*" 2>/dev/null || :; }
+warn() { printf 'install.sh: %s\n' "$*" >&2 || :; }
 fail() { warn "$*"; exit 1; }
 usage_error() { warn "$* (see --help)"; exit 2; }
 
@@ -96,11 +97,17 @@ is_ours() {
 is_foreign() { exists "$DESTDIR$1" && ! is_ours "$1"; }
 
 diverted() { [ -n "$(dpkg-divert --listpackage "$1" 2>/dev/null)" ]; }
-# A package's path is diverted even while the file is missing: the next upgrade would bring it back, over ours.
+packaged() { dpkg-query -S "$1" >/dev/null 2>&1; }
+# The paths of Debian's scripts are diverted whether the package is there or not: it would find ours in the place of its
+# conffile when it comes, and stay unconfigured. Another path of a package is, even while the file is missing.
 must_divert() {
     case $1 in /usr/local/*) return 1 ;; esac # no package may own anything there
-    [ -z "$DESTDIR" ] && command -v dpkg-divert >/dev/null && dpkg-query -S "$1" >/dev/null 2>&1 && ! diverted "$1"
+    [ -z "$DESTDIR" ] && command -v dpkg-divert >/dev/null && ! diverted "$1" || return 1
+    case $1 in /etc/qemu-ifup | /etc/qemu-ifdown) return 0 ;; esac
+    packaged "$1"
 }
+# What is a package's moves to the diverted name; anybody else's file is kept as .orig.
+must_keep() { is_foreign "$1" && ! { must_divert "$1" && packaged "$1"; }; }
 
 check_writable() { # FULL-PATH: the directory of it, or the nearest one that is there
     dir=$(dirname -- "$1")
@@ -169,7 +176,8 @@ check() { # KIND SOURCE PATH
     if must_divert "$3"; then
         exists "$full.distrib" && fail "$full.distrib is in the way of diverting $full; nothing was changed"
         record diverted - "$3"
-    elif is_foreign "$3"; then
+    fi
+    if must_keep "$3"; then
         exists "$full.orig" &&
             fail "$full is not ours, and there is a $full.orig already: remove one of them; nothing was changed"
         record kept - "$3"
@@ -220,15 +228,16 @@ stage() { # KIND SOURCE PATH: all that can fail for want of space or of capabili
 
 put() { # KIND SOURCE PATH
     full=$DESTDIR$3
-    if must_divert "$3"; then
-        say "diverting $3 to $3.distrib"
-        rename=--rename
-        if is_ours "$3"; then rename=--no-rename; fi # ours must not become the package's
-        on_failure undivert "$3"
-        dpkg-divert --quiet --local "$rename" --divert "$3.distrib" --add "$3"
-    elif is_foreign "$3"; then
+    if must_keep "$3"; then
         say "keeping $full as $full.orig"
         copy_aside "$full" .orig restore
+    fi
+    if must_divert "$3"; then
+        say "diverting $3 to $3.distrib"
+        rename=--no-rename # what stands there now is ours, kept, or nothing
+        if is_foreign "$3" && packaged "$3"; then rename=--rename; fi
+        on_failure undivert "$3"
+        dpkg-divert --quiet --local "$rename" --divert "$3.distrib" --add "$3"
     fi
     if is_ours "$3"; then
         if [ "$1$setcap" = programno ] && getcap "$full" 2>/dev/null | grep -q cap_net_admin; then lost_capability=yes; fi

@@ -136,3 +136,24 @@ fn without_root_it_says_so_or_goes_on_with_sudo() {
         "#,
     );
 }
+
+/// As `./install.sh | head -1` does it: whoever reads goes away after so many lines.
+#[test]
+fn a_reader_that_goes_away_does_not_leave_half_an_installation() {
+    sandbox(
+        r#"
+        "$INSTALL" --from "$BIN" >"$SCRATCH/said"
+        whole=$(state)
+        lines=$(wc -l <"$SCRATCH/said")
+        "$INSTALL" --uninstall
+        bare=$(state)
+        [ "$lines" -gt 4 ]
+        for n in $(seq 0 "$lines"); do
+            "$INSTALL" --from "$BIN" 2>&1 | head -n "$n" >/dev/null
+            same "$whole" "$(state)"
+            "$INSTALL" --uninstall 2>&1 | head -n "$n" >/dev/null
+            same "$bare" "$(state)"
+        done
+        "#,
+    );
+}
