@@ -34,6 +34,9 @@ pub struct TapExecutor<'a> {
 
 impl Executor for TapExecutor<'_> {
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        if self.tap.deleted && !matches!(step, Step::DeleteBridge(_)) {
+            return Ok(());
+        }
         let netlink = &mut self.kernel.netlink;
         match step {
             Step::CreateBridge(new) => bridge::create(netlink, new)?,
@@ -120,13 +123,19 @@ impl TapExecutor<'_> {
         let link = link::get_by_index(&mut self.kernel.netlink, index);
         let link = link.map_err(StepError::Unverified)?;
         let verified = verify_access(&link, access);
-        // A queue that somebody else has opened before it was given would keep it alive, and get the guest's frames.
         if let LinkKind::Tap(info) = &link.kind
             && verified.is_err()
             && info.access() == Some(access)
-            && !info.persistent
         {
-            self.delete(index)?;
+            // Somebody has opened a queue of it before. It was theirs, and is so again; or it was nobody's, and would give
+            // them the guest's frames from now on.
+            match self.tap.access() {
+                Some(before) => set_access(fd, before)?,
+                None => {
+                    self.delete(index)?;
+                    self.tap.deleted = true;
+                }
+            }
         }
         verified
     }

@@ -18,7 +18,7 @@ pub enum StepError {
     Sys(SysError),
     /// /dev/net/tun cannot be used.
     TunDevice(Errno),
-    /// Somebody else acts on the tap at the same moment; how. The step itself was done.
+    /// Somebody else acts on the tap at the same moment; how.
     Contested(&'static str),
     /// The step was done, and the kernel does not say with what result.
     Unverified(SysError),
@@ -38,7 +38,7 @@ pub enum StepError {
 impl StepError {
     /// Whether the step was done all the same.
     pub(super) fn took_effect(&self) -> bool {
-        matches!(self, Self::Contested(_) | Self::Unverified(_))
+        matches!(self, Self::Unverified(_))
     }
 
     fn errno(&self) -> Option<Errno> {

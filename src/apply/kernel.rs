@@ -33,6 +33,8 @@ pub struct Tap {
     pub(super) index: Option<IfIndex>,
     pub(super) created: Option<TunFd>,
     pub(super) inherited: Option<InheritedFd>,
+    /// It was deleted, since somebody else was in it: there is nothing to roll back.
+    pub(super) deleted: bool,
 }
 
 impl Tap {
@@ -44,6 +46,7 @@ impl Tap {
             index: None,
             created: None,
             inherited: None,
+            deleted: false,
         }
     }
 
@@ -56,6 +59,14 @@ impl Tap {
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         let created = self.created.as_ref().map(TunFd::as_fd);
         created.or_else(|| self.inherited.as_ref().map(InheritedFd::as_fd))
+    }
+
+    /// Who could open it when it was observed.
+    pub(super) fn access(&self) -> Option<TapAccess<u32>> {
+        match &self.link.as_ref()?.kind {
+            LinkKind::Tap(info) => info.access(),
+            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => None,
+        }
     }
 
     pub(super) fn index(&self) -> Result<IfIndex, Errno> {

@@ -135,7 +135,11 @@ fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
 /// The holder of a tap's descriptor can change the tap's MAC, and with it that of a bridge without one of its own.
 fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details: &BridgeDetails) {
     let for_users = matches!(host.context.acl, Ok(Some(Verdict::Allowed)));
-    if let (true, Some(false), Some(address)) = (for_users, details.has_own_mac, bridge.address) {
+    if let (true, Some(false), Some(address)) = (
+        for_users,
+        details.has_own_mac,
+        bridge.address.filter(|a| a.0 != [0; 6]),
+    ) {
         findings.warn(
             "bridge",
             format!(

@@ -3,7 +3,7 @@
 use crate::common::fds::{inherit, open_tap};
 use crate::common::interfaces::info;
 use crate::common::sandbox::{Sandbox, lines};
-use crate::common::strace::{calls, calls_in, place_of};
+use crate::common::strace::{calls, calls_in, interrupted, place_of};
 use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as};
 use crate::common::{bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_refused, assert_silent_success, ifup_with, sandbox};
@@ -187,6 +187,47 @@ fn an_idle_tap_can_be_given_to_another_owner_or_group() {
         assert_eq!(info(&s, "tap0")[key], ALICE);
         assert_attached(&s, "tap0");
         s.sh("ip link del tap0");
+    }
+}
+
+/// A queue that is open keeps getting frames, whoever the tap belongs to by then.
+#[test]
+fn a_tap_that_somebody_opens_while_it_is_given_is_its_owners_again_or_gone() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    // Nobody's tap cannot be nobody's again.
+    for (former, option, is_left) in [
+        ("user 54321", "--owner", true),
+        ("group 54321", "--group", true),
+        ("", "--owner", false),
+    ] {
+        let create = format!("ip tuntap add tap0 mode tap multi_queue {former}");
+        let args = [option, "54322", "tap0"];
+        s.sh(&create);
+        let calls = calls(&s, "qemu-ifup", &args);
+        let give = &calls[place_of(
+            &calls,
+            if option == "--owner" {
+                "TUNSETOWNER"
+            } else {
+                "TUNSETGROUP"
+            },
+        )];
+        s.sh(&format!("ip link del tap0; {create}"));
+        let before = info(&s, "tap0");
+        let mut held = None;
+        let run = interrupted(&s, give, "", ("qemu-ifup", &args), || {
+            held = Some(open_tap("tap0", libc::IFF_MULTI_QUEUE).unwrap());
+        });
+        assert_eq!(run.code, 5, "{former}: {run:?}");
+        assert_eq!(s.link("tap0").is_some(), is_left, "{former}: {run:?}");
+        if is_left {
+            assert_eq!(info(&s, "tap0")["user"], before["user"], "{run:?}");
+            assert_eq!(info(&s, "tap0")["group"], before["group"], "{run:?}");
+        }
+        s.try_sh("ip link del tap0");
     }
 }
 
