@@ -12,7 +12,7 @@ use crate::model::bridge::PortState;
 use crate::model::change::NewBridge;
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, LinkKind, LinkRef};
-use crate::model::spec::TapAccess;
+use crate::model::spec::{Quota, TapAccess};
 use crate::plan::step::Step;
 use crate::sys::error::SysError;
 use crate::sys::ifreq::name_to_index;
@@ -41,16 +41,7 @@ impl Executor for TapExecutor<'_> {
         match step {
             Step::CreateBridge(new) => bridge::create(netlink, new)?,
             Step::DeleteBridge(new) => self.delete_new_bridge(new)?,
-            Step::CheckQuota {
-                access,
-                max,
-                created,
-            } => {
-                let others = self.count_taps(*access)?.saturating_sub((*created).into());
-                if others >= *max {
-                    return Err(StepError::QuotaExceeded);
-                }
-            }
+            Step::CheckQuota(quota) => self.check_quota(quota)?,
             Step::CreateTap {
                 access,
                 multi_queue,
@@ -99,17 +90,32 @@ impl TapExecutor<'_> {
         Ok(())
     }
 
-    /// How many taps these may open.
-    fn count_taps(&mut self, access: TapAccess<u32>) -> Result<u32, SysError> {
-        let mut count = 0;
+    /// Counts the taps that are a user's, besides this one. The owner counts only where nobody is named by the kernel's own word.
+    fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
+        let (mut taps, mut half_made) = (0, 0);
+        let own = TapAccess::Owner(quota.user.0);
         link::dump(&mut self.kernel.netlink, |link| {
-            if let LinkKind::Tap(info) = &link.kind
-                && info.access() == Some(access)
-            {
-                count += 1;
+            if self.tap.index == Some(link.index) {
+                return;
+            }
+            let LinkKind::Tap(info) = link.kind else {
+                return;
+            };
+            match link.creator() {
+                Some(creator) => taps += u32::from(creator == quota.user),
+                None if info.multi_queue && link.never_up && link.alias.is_none() => half_made += 1,
+                None => taps += u32::from(info.access() == Some(own)),
             }
         })?;
-        Ok(count)
+        let half_made = if quota.multi_queue { half_made } else { 0 };
+        if taps + half_made < quota.max {
+            return Ok(());
+        }
+        Err(StepError::QuotaExceeded {
+            quota: *quota,
+            taps,
+            half_made,
+        })
     }
 
     /// Sets the owner of a tap that was there, and looks whether that happened: what a caller passed on as its descriptor may

@@ -6,7 +6,9 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::model::bridge::PortState;
+use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
+use crate::model::spec::Quota;
 use crate::plan::step::Step;
 use crate::sys::error::SysError;
 use crate::sys::tun::TunError;
@@ -22,8 +24,15 @@ pub enum StepError {
     Contested(&'static str),
     /// The step was done, and the kernel does not say with what result.
     Unverified(SysError),
-    /// There are more taps than those who may open them may have.
-    QuotaExceeded,
+    /// The user has as many taps as they may.
+    QuotaExceeded {
+        /// Who, and how many they may have.
+        quota: Quota,
+        /// How many they have.
+        taps: u32,
+        /// How many with several queues were never up, and count for everybody.
+        half_made: u32,
+    },
     /// A port is in the bridge that was to be deleted.
     BridgeInUse,
     /// The port does not forward in time.
@@ -47,7 +56,7 @@ impl StepError {
             Self::TunDevice(_)
             | Self::Contested(_)
             | Self::Unverified(_)
-            | Self::QuotaExceeded
+            | Self::QuotaExceeded { .. }
             | Self::BridgeInUse
             | Self::NotForwarding { .. } => None,
         }
@@ -74,7 +83,7 @@ impl Display for StepError {
             Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
             Self::TunDevice(errno) => f.write_str(errno.desc()),
             Self::Contested(reason) => f.write_str(reason),
-            Self::QuotaExceeded => f.write_str("there are too many"),
+            Self::QuotaExceeded { .. } => f.write_str("there are too many"),
             Self::BridgeInUse => f.write_str("a port is in it by now"),
             Self::NotForwarding { state, .. } => write!(f, "it is still {state}"),
         }
@@ -82,79 +91,53 @@ impl Display for StepError {
 }
 
 /// The error for a step that failed on this tap: some failures have a name, an exit code and a hint of their own.
-pub(super) fn classify(
-    tap: IfName,
-    step: &Step,
-    error: StepError,
-    rollback_errors: Vec<String>,
-) -> Error {
-    if rollback_errors.is_empty()
-        && let Some(known) = known(tap, step, &error)
-    {
-        return known;
-    }
+pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
     let action = step.description();
-    let contested = |reason, rollback_errors| Error::TapContested {
+    match (step, error.errno()) {
+        // br_add_if() in net/bridge/br_if.c, where no port number is left.
+        (
+            Step::SetLink(LinkUpdate {
+                master: Some(Some(bridge)),
+                ..
+            }),
+            Some(Errno::EXFULL),
+        ) => return Error::BridgeFull(bridge.name),
+        (Step::CreateTap { .. }, Some(Errno::EBUSY)) => return Error::TapExists(tap),
+        (Step::SetAccess { has_fd: false, .. }, Some(Errno::EBUSY)) => {
+            return Error::TapBusy { name: tap, action };
+        }
+        (Step::CreateBridge(new), Some(Errno::EEXIST)) if error == Errno::EEXIST.into() => {
+            return Error::BridgeExists(new.link.name);
+        }
+        (_, _) => {}
+    }
+    let contested = |action, reason| Error::TapContested {
         name: tap,
-        action: step.description(),
+        action,
         reason,
-        rollback_errors,
     };
     match error {
         StepError::TunDevice(errno) => Error::TunDevice(errno),
-        StepError::Contested(reason) => contested(reason, rollback_errors),
+        StepError::Contested(reason) => contested(action, reason),
         // rtnl_changelink() in net/core/rtnetlink.c, for what is no port.
         StepError::Sys(error)
             if matches!(step, Step::Up(_)) && error.errno() == Some(Errno::EOPNOTSUPP) =>
         {
-            let reason = "it was taken out of its bridge at the same moment";
-            contested(reason, rollback_errors)
+            contested(action, "it was taken out of its bridge at the same moment")
         }
-        StepError::Sys(reason) | StepError::Unverified(reason) => Error::StepFailed {
-            action,
-            reason,
-            rollback_errors,
+        StepError::Sys(reason) | StepError::Unverified(reason) => Error::failed(action, reason),
+        StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
+        StepError::QuotaExceeded {
+            quota,
+            taps,
+            half_made,
+        } => Error::QuotaExceeded {
+            quota,
+            taps,
+            half_made,
         },
-        StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout {
-            bridge,
-            state,
-            rollback_errors,
-        },
-        StepError::QuotaExceeded => Error::StepFailed {
-            action,
-            reason: SysError::Invalid("there are too many"),
-            rollback_errors,
-        },
-        StepError::BridgeInUse => Error::StepFailed {
-            action,
-            reason: SysError::Invalid("a port is in it by now"),
-            rollback_errors,
-        },
-    }
-}
-
-/// The failures after which all is as before.
-fn known(tap: IfName, step: &Step, error: &StepError) -> Option<Error> {
-    match (step, error.errno()) {
-        // br_add_if() in net/bridge/br_if.c, where no port number is left.
-        (Step::SetLink(update), Some(Errno::EXFULL)) => {
-            let bridge = update.master.flatten()?;
-            Some(Error::BridgeFull(bridge.name))
+        StepError::BridgeInUse => {
+            Error::failed(action, SysError::Invalid("a port is in it by now"))
         }
-        (Step::CreateTap { .. }, Some(Errno::EBUSY)) => Some(Error::TapExists(tap)),
-        (Step::SetAccess { has_fd: false, .. }, Some(Errno::EBUSY)) => Some(Error::TapBusy {
-            name: tap,
-            action: step.description(),
-        }),
-        (Step::CreateBridge(new), Some(Errno::EEXIST)) if *error == Errno::EEXIST.into() => {
-            Some(Error::BridgeExists(new.link.name))
-        }
-        (Step::CheckQuota { access, max, .. }, None) if *error == StepError::QuotaExceeded => {
-            Some(Error::QuotaExceeded {
-                access: *access,
-                max: *max,
-            })
-        }
-        (_, _) => None,
     }
 }

@@ -116,9 +116,9 @@ impl Kernel {
                 Error::failed("create a tap", SysError::Invalid(reason))
             }
             // Only steps of a plan fail with these.
-            StepError::QuotaExceeded | StepError::BridgeInUse | StepError::NotForwarding { .. } => {
-                Error::failed("create a tap", Errno::EINVAL)
-            }
+            StepError::QuotaExceeded { .. }
+            | StepError::BridgeInUse
+            | StepError::NotForwarding { .. } => Error::failed("create a tap", Errno::EINVAL),
         })
     }
 
@@ -161,7 +161,7 @@ pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), S
             "the kernel says that it is not; the descriptor that was passed on may be another tap's",
         )),
         LinkKind::Tap(info) if info.queues.is_some_and(|queues| queues != 1) => Err(
-            StepError::Contested("another program has opened a queue of it before it had an owner"),
+            StepError::Contested("another program has opened a queue of it meanwhile"),
         ),
         LinkKind::Tap(_) => Ok(()),
         LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {

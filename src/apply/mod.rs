@@ -33,8 +33,16 @@ pub fn apply(
     for (position, planned) in plan.steps().iter().enumerate() {
         if let Err(error) = executor.execute(&planned.step) {
             let done = position + usize::from(error.took_effect());
-            let rollback_errors = rollback(executor, plan, position, done);
-            return Err(classify(plan.tap(), &planned.step, error, rollback_errors));
+            let left = rollback(executor, plan, position, done);
+            let cause = classify(plan.tap(), &planned.step, error);
+            return Err(if left.is_empty() {
+                cause
+            } else {
+                Error::NotUndone {
+                    cause: Box::new(cause),
+                    left,
+                }
+            });
         }
         done(&planned.step);
     }
@@ -49,6 +57,10 @@ fn rollback(executor: &mut impl Executor, plan: &Plan, failed: usize, done: usiz
     for (position, planned) in tried {
         if position < done {
             errors.extend(planned.remains.map(str::to_owned));
+            // It is there whole, and others may have begun to use it.
+            if matches!(planned.step, Step::CreateBridge(_)) {
+                continue;
+            }
         }
         for step in &planned.undo {
             // What is not where it was is not brought up there.

@@ -29,10 +29,25 @@ impl Display for Error {
                 f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN)")
             }
             Self::Denied { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
-            Self::QuotaExceeded { access, max } => write!(
-                f,
-                "cannot create it: {access} has {max} taps, as many as a user may have"
-            ),
+            Self::QuotaExceeded {
+                quota,
+                taps,
+                half_made,
+            } => {
+                let plural = if *taps == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "cannot create it: uid {} has {taps} tap{plural}",
+                    quota.user.0
+                )?;
+                if *half_made > 0 {
+                    write!(
+                        f,
+                        ", and {half_made} with several queues were left behind half made"
+                    )?;
+                }
+                write!(f, "; a user may have {}", quota.max)
+            }
             Self::Acl(AclError { location, kind }) => {
                 write!(f, "cannot tell what is allowed: {location}: {kind}")
             }
@@ -71,31 +86,16 @@ impl Display for Error {
                 f,
                 "cannot create {name}: somebody else created it at the same moment"
             ),
-            Self::TapContested {
-                action,
-                reason,
-                rollback_errors,
-                ..
-            } => {
-                write!(f, "cannot {action}: {reason}")?;
-                add_rollback_errors(f, rollback_errors)
-            }
+            Self::TapContested { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
             Self::TunDevice(errno) => write!(f, "cannot use /dev/net/tun: {}", errno.desc()),
-            Self::ForwardingTimeout {
-                state,
-                rollback_errors,
-                ..
-            } => {
-                write!(f, "cannot wait until it forwards: it is still {state}")?;
-                add_rollback_errors(f, rollback_errors)
+            Self::ForwardingTimeout { state, .. } => {
+                write!(f, "cannot wait until it forwards: it is still {state}")
             }
-            Self::StepFailed {
-                action,
-                reason,
-                rollback_errors,
-            } => {
-                write!(f, "cannot {action}: {reason}")?;
-                add_rollback_errors(f, rollback_errors)
+            Self::StepFailed { action, reason } => write!(f, "cannot {action}: {reason}"),
+            Self::NotUndone { cause, left } => {
+                write!(f, "{cause}")?;
+                left.iter()
+                    .try_for_each(|left| write!(f, "; not undone: {left}"))
             }
         }
     }
@@ -111,11 +111,4 @@ fn no_such_bridge(f: &mut fmt::Formatter<'_>, name: IfName, existing: &[IfName])
         write!(f, "{before}{other}")?;
     }
     f.write_str(if existing.is_empty() { "" } else { ")" })
-}
-
-fn add_rollback_errors(f: &mut fmt::Formatter<'_>, errors: &[String]) -> fmt::Result {
-    for error in errors {
-        write!(f, "; not undone: {error}")?;
-    }
-    Ok(())
 }

@@ -64,6 +64,7 @@ impl Error {
                 SysError::Protocol(_) | SysError::Invalid(_) => ExitCode::Unexpected,
             },
             Self::ForwardingTimeout { .. } => ExitCode::Timeout,
+            Self::NotUndone { cause, .. } => cause.exit_code(),
         }
     }
 }

@@ -89,6 +89,9 @@ impl Error {
                 "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
+            Self::QuotaExceeded { half_made, .. } if *half_made > 0 => {
+                "root deletes those that were never up: ip -d link show type tun shows them with qdisc noop and multi_queue on".to_owned()
+            }
             Self::QuotaExceeded { .. } => format!(
                 "delete one (qemu-ifdown --delete NAME; ip tuntap list names them), or let root allow more: --max-taps N in {CONF_FILE}"
             ),
@@ -143,6 +146,7 @@ impl Error {
                 let bridge = quoted(bridge);
                 format!("STP takes twice the forward delay: wait longer, shorten it (ip link set dev {bridge} type bridge forward_delay 400), or do without (ip link set dev {bridge} type bridge stp_state 0)")
             }
+            Self::NotUndone { cause, .. } => return cause.hint(),
             Self::StepFailed { reason, .. } => match reason {
                 SysError::Errno { errno: Errno::EPERM, .. } => {
                     "this takes CAP_NET_ADMIN in the network namespace; a container often goes without"

@@ -11,7 +11,7 @@ use crate::config::error::{ConfError, ConfigError, UsageError};
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
-use crate::model::spec::TapAccess;
+use crate::model::spec::Quota;
 use crate::sys::error::SysError;
 
 /// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
@@ -55,12 +55,14 @@ pub enum Error {
         /// What would make it possible.
         hint: String,
     },
-    /// Those who would get the tap have as many as they may.
+    /// The user has as many taps as they may.
     QuotaExceeded {
-        /// Who.
-        access: TapAccess<u32>,
-        /// How many they may have.
-        max: u32,
+        /// Who, and how many they may have.
+        quota: Quota,
+        /// How many they have.
+        taps: u32,
+        /// How many with several queues were never up, and count for everybody.
+        half_made: u32,
     },
     /// The ACL cannot be relied on.
     Acl(AclError),
@@ -133,8 +135,6 @@ pub enum Error {
         action: String,
         /// What somebody did.
         reason: &'static str,
-        /// What could not be rolled back, each an action and a reason.
-        rollback_errors: Vec<String>,
     },
     /// /dev/net/tun cannot be used.
     TunDevice(Errno),
@@ -144,8 +144,6 @@ pub enum Error {
         bridge: IfName,
         /// Its state.
         state: PortState,
-        /// What could not be rolled back, each an action and a reason.
-        rollback_errors: Vec<String>,
     },
     /// A step failed for any other reason.
     StepFailed {
@@ -153,18 +151,22 @@ pub enum Error {
         action: String,
         /// The reason.
         reason: SysError,
-        /// What could not be rolled back, each an action and a reason.
-        rollback_errors: Vec<String>,
+    },
+    /// A step failed, and not all is as before.
+    NotUndone {
+        /// Why the step failed.
+        cause: Box<Self>,
+        /// What is not as before, each an action and a reason.
+        left: Vec<String>,
     },
 }
 
 impl Error {
-    /// A step that failed where there was nothing to roll back.
+    /// A step that failed.
     pub fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
         Self::StepFailed {
             action: action.into(),
             reason: reason.into(),
-            rollback_errors: Vec::new(),
         }
     }
 }

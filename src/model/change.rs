@@ -2,6 +2,7 @@
 
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::link::{AddrGenMode, LinkRef};
+use crate::model::spec::Creator;
 
 /// What to change of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
 ///
@@ -21,6 +22,8 @@ pub struct LinkUpdate {
     pub master: Option<Option<LinkRef>>,
     /// How it generates link-local addresses.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// Its alias says for whom it was created; the inner `None` deletes the alias.
+    pub creator: Option<Option<Creator>>,
 }
 
 impl LinkUpdate {
@@ -31,6 +34,7 @@ impl LinkUpdate {
         down: true,
         master: None,
         addr_gen_mode: None,
+        creator: None,
     };
 
     /// Whether the interface is down afterwards.

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{BridgeInfo, BridgePortInfo};
 use crate::model::if_name::IfName;
-use crate::model::spec::TapAccess;
+use crate::model::spec::{Creator, TapAccess};
 
 /// The kernel's ifindex. It stays when the interface is renamed, which is why every change is addressed by it and never
 /// by name.
@@ -130,6 +130,10 @@ pub struct Link {
     pub master: Option<IfIndex>,
     /// How it gets link-local addresses; None where it has no IPv6.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// Its alias, which takes CAP_NET_ADMIN to set.
+    pub alias: Option<String>,
+    /// It was never up: its queueing discipline is the "noop" that it was created with.
+    pub never_up: bool,
     /// What it is as a port, if it is one of a bridge.
     pub port: Option<BridgePortInfo>,
 }
@@ -142,6 +146,11 @@ impl Link {
             LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
             LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
         }
+    }
+
+    /// The unprivileged user for whom this program created the tap, see [`Creator`].
+    pub fn creator(&self) -> Option<Creator> {
+        self.alias.as_deref().and_then(Creator::from_alias)
     }
 
     /// The interface by ifindex and name.

@@ -34,6 +34,38 @@ impl Display for TapAccess<u32> {
     }
 }
 
+/// The unprivileged user for whom this program created a tap. It stands in the tap's alias: whoever has a tap open can give
+/// it to another owner, but not change its alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Creator(pub u32);
+
+const CREATOR_PREFIX: &str = "created by qemu-ifup for uid ";
+
+impl Creator {
+    /// Whom an alias names, if it is one of ours.
+    pub fn from_alias(alias: &str) -> Option<Self> {
+        alias.strip_prefix(CREATOR_PREFIX)?.parse().ok().map(Self)
+    }
+}
+
+impl Display for Creator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{CREATOR_PREFIX}{}", self.0)
+    }
+}
+
+/// How many taps an unprivileged user may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Who.
+    pub user: Creator,
+    /// How many.
+    pub max: u32,
+    /// It is for a tap with several queues. Until such a tap has an owner, anybody can open it, and keep it even if this program
+    /// is killed; so those that were never up and are nobody's count as well.
+    pub multi_queue: bool,
+}
+
 /// What is wanted of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapSpec {
@@ -93,6 +125,20 @@ impl VlanSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alias_names_a_creator_only_where_it_is_ours() {
+        let creator = Creator(4_294_967_294);
+        assert_eq!(Creator::from_alias(&creator.to_string()), Some(creator));
+        for other in [
+            "",
+            "web server",
+            "created by qemu-ifup for uid ",
+            "created by qemu-ifup for uid x",
+        ] {
+            assert_eq!(Creator::from_alias(other), None);
+        }
+    }
 
     #[test]
     fn a_port_gets_what_was_asked_for_and_nothing_else() {

@@ -3,7 +3,7 @@
 use crate::escape::ShellQuoted;
 use crate::model::change::NewBridge;
 use crate::model::if_name::IfName;
-use crate::model::spec::TapAccess;
+use crate::model::spec::{Quota, TapAccess};
 use crate::model::vlan::{PortVlan, difference, group_ranges};
 use crate::plan::step::Step;
 
@@ -17,13 +17,8 @@ impl Step {
                 let bridge = ShellQuoted(bridge.link.name.as_bytes());
                 format!("ip link delete dev {bridge}")
             }
-            Self::CheckQuota {
-                access,
-                max,
-                created,
-            } => {
-                let more = if *created { "more than " } else { "" };
-                format!("# refused where {access} has {more}{max} taps")
+            Self::CheckQuota(Quota { user, max, .. }) => {
+                format!("# refused where uid {} has {max} taps besides", user.0)
             }
             Self::CreateTap {
                 access,

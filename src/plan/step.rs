@@ -4,7 +4,7 @@ use crate::escape::ShellQuoted;
 use crate::model::change::{LinkUpdate, NewBridge, PortUpdate};
 use crate::model::if_name::IfName;
 use crate::model::link::LinkRef;
-use crate::model::spec::TapAccess;
+use crate::model::spec::{Quota, TapAccess};
 use crate::model::vlan::PortVlan;
 
 /// One thing that the kernel is asked to do.
@@ -12,17 +12,10 @@ use crate::model::vlan::PortVlan;
 pub enum Step {
     /// Create the bridge, all of it or nothing.
     CreateBridge(NewBridge),
-    /// Delete the bridge, unless a port is in it; the undo of [`Step::CreateBridge`].
+    /// Delete the bridge, unless a port is in it; the undo of a [`Step::CreateBridge`] that failed.
     DeleteBridge(NewBridge),
-    /// Make sure that those who may open the tap have no more taps than they may.
-    CheckQuota {
-        /// Who.
-        access: TapAccess<u32>,
-        /// How many they may have.
-        max: u32,
-        /// The tap is created already; else there has to be room for it.
-        created: bool,
-    },
+    /// Make sure that there is room for one tap, this one, in a user's quota.
+    CheckQuota(Quota),
     /// Create the tap. Until [`Step::SetPersist`] it lives only as long as this program.
     CreateTap {
         /// Who may open it.
@@ -71,7 +64,7 @@ impl Step {
         match self {
             Self::CreateBridge(bridge) => format!("create the bridge {}", bridge.link.name),
             Self::DeleteBridge(bridge) => format!("delete the bridge {}", bridge.link.name),
-            Self::CheckQuota { access, .. } => format!("count the taps of {access}"),
+            Self::CheckQuota(quota) => format!("count the taps of uid {}", quota.user.0),
             Self::CreateTap { .. } => "create it".to_owned(),
             Self::SetLink(update) => match update.master {
                 Some(Some(bridge)) => format!("attach to {}", bridge.name),
@@ -116,6 +109,10 @@ impl LinkUpdate {
         }
         if self.down {
             args += " down";
+        }
+        if let Some(creator) = self.creator {
+            let alias = creator.map(|creator| creator.to_string());
+            args += &format!(" alias '{}'", alias.unwrap_or_default());
         }
         args
     }

@@ -3,6 +3,7 @@
 use crate::model::addr::MacAddr;
 use crate::model::change::{LinkUpdate, PortUpdate};
 use crate::model::link::{AddrGenMode, Link, LinkRef};
+use crate::model::spec::Creator;
 use crate::plan::PlannedStep;
 use crate::plan::step::Step;
 use crate::policy::tap::ExistingTap;
@@ -15,6 +16,7 @@ struct LinkState {
     up: bool,
     master: Option<LinkRef>,
     addr_gen_mode: Option<AddrGenMode>,
+    creator: Option<Creator>,
 }
 
 impl LinkState {
@@ -32,6 +34,7 @@ impl LinkState {
             up,
             master: tap.master,
             addr_gen_mode,
+            creator: tap.link.creator(),
         }
     }
 
@@ -43,6 +46,7 @@ impl LinkState {
                 up: self.up && !update.takes_down(),
                 master: update.master.unwrap_or(self.master),
                 addr_gen_mode: update.addr_gen_mode.or(self.addr_gen_mode),
+                creator: update.creator.unwrap_or(self.creator),
             }
         } else {
             Self {
@@ -61,6 +65,7 @@ impl LinkState {
             down: false,
             master: update.master.and(Some(self.master)),
             addr_gen_mode: update.addr_gen_mode.and(self.addr_gen_mode),
+            creator: update.creator.and(Some(self.creator)),
         };
         let inverse = Some(inverse).filter(|inverse| !inverse.is_empty());
         let up = self.master.filter(|_| self.up && update.takes_down());
@@ -87,7 +92,7 @@ impl Step {
             }],
             (Self::Up(_), Some(_)) => vec![Self::SetLink(LinkUpdate::DOWN)],
             (
-                Self::CheckQuota { .. }
+                Self::CheckQuota(_)
                 | Self::CreateTap { .. }
                 | Self::SetAccess { .. }
                 | Self::WaitForwarding { .. }
@@ -98,8 +103,12 @@ impl Step {
         }
     }
 
-    /// What no undo takes back, on a tap that was `before`.
-    fn remains(&self, before: LinkState) -> Option<&'static str> {
+    /// What no undo takes back once the step is done, on a tap that was `before`.
+    fn remains(&self, before: Option<LinkState>) -> Option<&'static str> {
+        if let Self::CreateBridge(_) = self {
+            return Some("the new bridge is left as it is");
+        }
+        let before = before?;
         if let Self::SetAccess { .. } = self {
             return Some("whom it was given to stays so");
         }
@@ -118,7 +127,7 @@ impl Step {
 pub(super) fn of_created_tap(steps: impl IntoIterator<Item = Step>) -> Vec<PlannedStep> {
     let planned = steps.into_iter().map(|step| PlannedStep {
         undo: step.undo(None),
-        remains: None,
+        remains: step.remains(None),
         step,
     });
     planned.collect()
@@ -135,7 +144,7 @@ pub(super) fn of_existing_tap(
         state = before.after(&step);
         PlannedStep {
             undo: step.undo(Some(before)),
-            remains: step.remains(before),
+            remains: step.remains(Some(before)),
             step,
         }
     });

@@ -39,11 +39,12 @@ impl Plan {
         };
         // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
         // since others may be created at the same moment.
+        let check_quota = auth.quota.map(Step::CheckQuota);
         // The bridge comes as late as it can: what was done before goes with this program in any case.
-        let steps = check_quota(auth, false)
+        let steps = check_quota
             .into_iter()
             .chain([create])
-            .chain(check_quota(auth, true))
+            .chain(count(auth))
             .chain(create_bridge_step(auth))
             .chain([Step::SetLink(join)])
             .chain(port_steps(auth, None))
@@ -85,9 +86,11 @@ impl Plan {
             bridge: bridge.name,
             seconds,
         });
+        let is_new = link.never_up && link.alias.is_none();
         // If the bridge cannot be created, a guest that uses the tap has not noticed.
         let steps = first
             .into_iter()
+            .chain(is_new.then(|| count(auth)).into_iter().flatten())
             .chain(create_bridge_step(auth))
             .chain(updates.into_iter().map(Step::SetLink))
             .chain(port_steps(auth, Some(tap).filter(|_| !joins)))
@@ -125,9 +128,7 @@ impl Plan {
     pub fn hand_over(auth: &AuthorizedUp) -> Self {
         let mut plan = Self::up(auth);
         let up = plan.steps.into_iter().map(|planned| planned.step);
-        let check_quota = check_quota(auth, true).into_iter();
-        let steps = check_quota.chain(up).chain([Step::PassFd]);
-        plan.steps = of_created_tap(steps);
+        plan.steps = of_created_tap(up.chain([Step::PassFd]));
         plan
     }
 }
@@ -164,6 +165,7 @@ fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
         down: goes_down && !down.down && !widen.down,
         master: joins.then_some(Some(bridge)),
         addr_gen_mode: generates_addresses.then_some(AddrGenMode::None),
+        creator: None,
     };
     let updates = [down, widen, join].into_iter();
     updates.filter(|update| !update.is_empty()).collect()
@@ -174,12 +176,16 @@ fn target_mtu(auth: &AuthorizedUp) -> u32 {
     auth.spec.mtu.unwrap_or(auth.bridge.mtu.min(MAX_MTU))
 }
 
-fn check_quota(auth: &AuthorizedUp, created: bool) -> Option<Step> {
-    auth.max_taps.map(|max| Step::CheckQuota {
-        access: auth.access,
-        max,
-        created,
-    })
+/// Makes a tap count as the caller's, where theirs are counted, and counts.
+fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
+    let steps = auth.quota.map(|quota| {
+        let mark = LinkUpdate {
+            creator: Some(Some(quota.user)),
+            ..LinkUpdate::default()
+        };
+        [Step::SetLink(mark), Step::CheckQuota(quota)]
+    });
+    steps.into_iter().flatten()
 }
 
 fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {

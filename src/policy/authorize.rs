@@ -3,7 +3,7 @@
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::model::if_name::IfName;
-use crate::model::spec::{TapAccess, TapSpec};
+use crate::model::spec::{Quota, TapAccess, TapSpec};
 use crate::model::state::{CurrentState, NewIds};
 use crate::policy::bridge::{TargetBridge, resolve_bridge};
 use crate::policy::rules::Policy;
@@ -22,8 +22,8 @@ pub struct AuthorizedUp {
     pub ipv6: bool,
     /// Who may open the tap if it is created, or if everybody may so far.
     pub access: TapAccess<u32>,
-    /// How many taps those may have, if that is limited.
-    pub max_taps: Option<u32>,
+    /// How many taps the caller may have, if that is limited.
+    pub quota: Option<Quota>,
     /// For the MAC of a tap that is created.
     pub ids: NewIds,
     _sealed: Sealed,
@@ -107,7 +107,7 @@ impl Policy<'_> {
             None => TapAccess::Owner(self.caller.invoking_uid()?),
         };
         Ok(AuthorizedUp {
-            max_taps: self.max_taps(&spec),
+            quota: self.quota(&spec, tap.as_ref()),
             spec,
             tap,
             bridge,

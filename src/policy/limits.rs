@@ -3,17 +3,21 @@
 use crate::config::conf::CONF_FILE;
 use crate::error::Error;
 use crate::escape::ShellQuoted;
-use crate::model::spec::TapSpec;
+use crate::model::spec::{Creator, Quota, TapSpec};
 use crate::policy::rules::{Policy, only_root};
+use crate::policy::tap::ExistingTap;
 
 /// How many taps a user may have if root does not say: each costs the kernel memory, and the bridge a port.
 const DEFAULT_MAX_TAPS: u32 = 64;
 
 impl Policy<'_> {
     /// How many taps the caller may have, if that is limited.
-    pub(super) fn max_taps(&self, spec: &TapSpec) -> Option<u32> {
-        let max = spec.max_taps.unwrap_or(DEFAULT_MAX_TAPS);
-        self.is_unprivileged().then_some(max)
+    pub(super) fn quota(&self, spec: &TapSpec, tap: Option<&ExistingTap>) -> Option<Quota> {
+        self.is_unprivileged().then(|| Quota {
+            user: Creator(self.caller.real_uid()),
+            max: spec.max_taps.unwrap_or(DEFAULT_MAX_TAPS),
+            multi_queue: tap.map_or(spec.multi_queue, |tap| tap.info.multi_queue),
+        })
     }
 
     /// One port with a small MTU pulls the bridge, and everybody on it, down to it; a large one pulls up a bridge without

@@ -62,6 +62,8 @@ pub fn link(index: u32, text: &str, kind: LinkKind) -> Link {
         carrier: true,
         master: None,
         addr_gen_mode: Some(AddrGenMode::None),
+        alias: None,
+        never_up: false,
         port: None,
     }
 }

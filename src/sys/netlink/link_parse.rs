@@ -79,6 +79,8 @@ pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
         carrier: link.carrier,
         master: link.master,
         addr_gen_mode: link.addr_gen_mode,
+        alias: link.alias,
+        never_up: link.never_up,
         port: link.port,
     })
 }
@@ -93,6 +95,8 @@ struct PartialLink {
     carrier: bool,
     master: Option<IfIndex>,
     addr_gen_mode: Option<AddrGenMode>,
+    alias: Option<String>,
+    never_up: bool,
     port: Option<BridgePortInfo>,
 }
 
@@ -109,6 +113,10 @@ impl PartialLink {
             libc::IFLA_ADDRESS => self.address = value.try_into().ok().map(MacAddr),
             libc::IFLA_CARRIER => self.carrier = get_bool(value)?,
             libc::IFLA_MASTER => self.master = Some(get_u32(value)?).filter(|&index| index != 0),
+            libc::IFLA_IFALIAS => {
+                self.alias = Some(String::from_utf8_lossy(get_str(value)).into_owned());
+            }
+            libc::IFLA_QDISC => self.never_up = get_str(value) == b"noop",
             libc::IFLA_LINKINFO => {
                 self.kind = parse_kind(value)?;
                 self.port = parse_port(value)?;

@@ -9,7 +9,7 @@
 
 mod acts;
 mod invariants;
-mod net;
+pub mod net;
 mod player;
 mod scenario;
 mod tracer;

@@ -266,37 +266,38 @@ impl Trial {
     /// since it goes with the program. One that was there may be in the one bridge or in the other or in none; but up it is
     /// in a bridge only.
     fn is_between(&self, now: &Value) -> bool {
-        let entry = |all: &Value, part: &str, name: &str| {
-            let found = all[part].as_array().unwrap().iter();
-            found
-                .into_iter()
-                .find(|entry| entry["ifname"] == name)
-                .cloned()
-        };
-        let is_whole = ["links", "addresses"].iter().all(|part| {
-            let bridge = entry(now, part, "br0");
-            bridge.is_none() || bridge == entry(&self.done, part, "br0")
-        });
         let tap = entry(now, "links", "tap0");
         let was_there = entry(&self.before, "links", "tap0").is_some();
         let tap_is_as_it_may_be = match &tap {
             None => !was_there,
             Some(tap) => was_there && (!is_up(tap) || tap.get("master").is_some()),
         };
-        self.mode.between && is_whole && tap_is_as_it_may_be
+        self.mode.between && self.is_bridge_whole(now) && tap_is_as_it_may_be
     }
 
-    /// What cannot be put back is told: whom a tap was given to. Everything else is as before.
-    fn is_as_before_but_for_its_owner(&self) -> bool {
+    /// The bridge is as it is to be, or there is none.
+    fn is_bridge_whole(&self, now: &Value) -> bool {
+        ["links", "addresses"].iter().all(|part| {
+            let bridge = entry(now, part, "br0");
+            bridge.is_none() || bridge == entry(&self.done, part, "br0")
+        })
+    }
+
+    /// What is not put back is told: whom a tap was given to, and a new bridge, which is whole. Everything else is as
+    /// before.
+    fn is_as_before_but_for_what_stays(&self) -> bool {
+        let had_bridge = entry(&self.before, "links", "br0").is_some();
         let without = |mut all: Value| {
-            prune(&mut all, &mut |key, _| matches!(key, "user" | "group"));
+            prune(&mut all, &mut |key, value| {
+                matches!(key, "user" | "group") || !had_bridge && value["ifname"] == "br0"
+            });
             all
         };
         let before = without(self.before.clone());
         let same = || {
-            changes(&before, &without(self.sandbox.settled()))
-                .is_empty()
-                .then_some(())
+            let now = self.sandbox.settled();
+            let is_whole = had_bridge || self.is_bridge_whole(&comparable(now.clone()));
+            (is_whole && changes(&before, &without(now)).is_empty()).then_some(())
         };
         eventually(same).is_some()
     }
@@ -344,9 +345,9 @@ impl Trial {
             };
         }
         if matches!(blow, Blow::Once(_)) && run.stderr.contains("; not undone: ") {
-            return match self.is_as_before_but_for_its_owner() {
+            return match self.is_as_before_but_for_what_stays() {
                 true => Ok((run, Left::NotUndone)),
-                false => Err(at("more is left than an owner")),
+                false => Err(at("more is left than an owner or a whole bridge")),
             };
         }
         let state = self.state(&allowed).map_err(|error| at(&error))?;
@@ -364,6 +365,12 @@ impl Trial {
         }
         Ok((run, Left::State(state)))
     }
+}
+
+/// An interface by name, in one part of a snapshot.
+fn entry<'a>(all: &'a Value, part: &str, name: &str) -> Option<&'a Value> {
+    let mut entries = all[part].as_array().into_iter().flatten();
+    entries.find(|entry| entry["ifname"] == name)
 }
 
 /// What is done to a system call.
@@ -445,7 +452,7 @@ fn whatever_happens_it_is_done_or_as_before(mode: Mode) {
     let Mode { name, least, .. } = trial.mode;
     let [before, done, between] = killed_as;
     tell(&format!(
-        "faults: {name}: {} calls, {tried} calls x errnos, {failed} made it fail, {given} after it was given; {lasting} failed for good, {not_undone} \
+        "faults: {name}: {} calls, {tried} calls x errnos, {failed} made it fail, {given} after what stays; {lasting} failed for good, {not_undone} \
          said what was not undone; {kills} kills left {before} as before, {done} done, {between} between; {:.1} s",
         calls.len(),
         start.elapsed().as_secs_f64()

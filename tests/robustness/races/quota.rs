@@ -1,19 +1,21 @@
 //! Many taps.
 
+use crate::adversary::net::{set_owner, set_persistent};
 use crate::alone;
-use crate::common::fds::received;
+use crate::common::fds::{open_tun, received, set_interface};
 use crate::common::json::is_up;
-use crate::common::users::{ALICE, MALLORY};
+use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as, this_thread_becomes};
 use crate::common::{eventually, run, run_with_input};
 use crate::races::lent::Lent;
-use crate::races::{assert_done, assert_refused, tell};
+use crate::races::{ROUNDS, assert_done, assert_refused, tell};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Calls at once, all that end well or are refused for their number. How many did.
 fn rush(host: &Lent, calls: Vec<Command>) -> usize {
@@ -168,4 +170,129 @@ fn helpers_at_once_hand_over_no_more_taps_than_a_user_may_have() {
         drop(held);
         eventually(|| taps(&host).is_empty().then_some(())).expect("taps without a holder");
     }
+}
+
+#[test]
+fn a_tap_counts_for_its_creator_whoever_owns_it() {
+    let _alone = alone();
+    let Some(host) = Lent::new() else { return };
+    let s = &host.sandbox;
+    let conf = format!("* --max-taps 3\ntap1 --owner {BOB}\ntap2 --group {BOB}\n");
+    s.etc("qemu-ifup.conf", &conf);
+    for tap in ["tap0", "tap1", "tap2"] {
+        assert_done(&host.ifup(ALICE, &[tap]));
+    }
+    // Whoever has a tap open may give it away.
+    let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
+    set_owner(&tap, MALLORY).unwrap();
+    for args in [&["tap3"][..], &["--multi-queue", "tap3"]] {
+        assert_refused(&host.ifup(ALICE, args), 3, "has 3 taps; a user may have 3");
+    }
+    // They who got it have made none.
+    for tap in ["tap3", "tap4", "tap5"] {
+        assert_done(&host.ifup(MALLORY, &[tap]));
+    }
+    assert_refused(&host.ifup(MALLORY, &["tap6"]), 3, "has 3 taps");
+    // What root makes for a user counts where it says so itself.
+    s.sh(&format!(
+        "ip tuntap add tap7 mode tap user {BOB}; ip link set tap7 up"
+    ));
+    for tap in ["tap8", "tap9"] {
+        assert_done(&host.ifup(BOB, &[tap]));
+    }
+    assert_refused(&host.ifup(BOB, &["vnet0"]), 3, "has 3 taps");
+    s.sh("ip link set tap7 alias 'web server'");
+    assert_refused(&host.ifup(BOB, &["vnet0"]), 3, "has 3 taps");
+}
+
+#[test]
+fn taps_that_were_left_half_made_count_for_all_who_make_such_taps() {
+    let _alone = alone();
+    let Some(host) = Lent::new() else { return };
+    let s = &host.sandbox;
+    s.etc("qemu-ifup.conf", "* --max-taps 3\n");
+    assert_done(&host.ifup(ALICE, &["tap0"]));
+    s.sh(&format!(
+        "ip tuntap add tap1 mode tap multi_queue; ip tuntap add tap2 mode tap multi_queue user {ALICE}"
+    ));
+    let refused = host.ifup(ALICE, &["--multi-queue", "tap3"]);
+    let reason = format!(
+        "cannot create it: uid {ALICE} has 1 tap, and 2 with several queues were left behind half made"
+    );
+    assert_refused(&refused, 3, &reason);
+    assert!(
+        refused.stderr.contains("ip -d link show type tun"),
+        "{refused:?}"
+    );
+    // A kill leaves no other kind behind.
+    assert_done(&host.ifup(ALICE, &["tap3"]));
+    // What was half made counts as its user's once they bring it up.
+    let refused = host.ifup(ALICE, &["tap2"]);
+    assert_refused(&refused, 3, "has 2 taps, and 1 with several queues");
+    assert_eq!(s.link("tap2").unwrap().get("ifalias"), None);
+    s.sh("ip link del tap1");
+    assert_done(&host.ifup(ALICE, &["tap2"]));
+    let alias = format!("created by qemu-ifup for uid {ALICE}");
+    assert_eq!(s.link("tap2").unwrap()["ifalias"], *alias);
+    assert_refused(&host.ifup(ALICE, &["vnet0"]), 3, "has 3 taps");
+    // A name that root has given it stays.
+    s.sh(&format!(
+        "ip link del tap0; ip tuntap add tap4 mode tap user {ALICE}; ip link set tap4 alias 'web server'"
+    ));
+    assert_done(&host.ifup(ALICE, &["tap4"]));
+    assert_eq!(s.link("tap4").unwrap()["ifalias"], "web server");
+}
+
+/// Joins every tap of these that is there, keeps it, and gives it away.
+fn keep_all(names: &[String], stop: &AtomicBool) -> usize {
+    this_thread_becomes(ALICE).unwrap();
+    let mut kept = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for name in names {
+            let tun = open_tun().unwrap();
+            if set_interface(&tun, name, libc::IFF_MULTI_QUEUE).is_ok()
+                && set_persistent(&tun, true).is_ok()
+                && set_owner(&tun, MALLORY).is_ok()
+            {
+                kept += 1;
+            }
+        }
+    }
+    kept
+}
+
+#[test]
+fn a_user_who_joins_their_taps_and_kills_the_run_has_no_more_of_them() {
+    const MOST: usize = 5;
+
+    let _alone = alone();
+    let Some(host) = Lent::new() else { return };
+    let s = &host.sandbox;
+    s.etc("qemu-ifup.conf", &format!("* --max-taps {MOST}\n"));
+    let stop = AtomicBool::new(false);
+    let mut most = 0;
+    let kept = thread::scope(|scope| {
+        // Another name for each round that fails: what is there cannot be created.
+        let names: Vec<String> = (0..4 * ROUNDS).map(|n| format!("tap{n}")).collect();
+        let of_round = |round: usize| names[round].clone();
+        let (first, stop) = (names[..].to_vec(), &stop);
+        let thief = scope.spawn(move || keep_all(&first[..8], stop));
+        for round in 0..4 * ROUNDS {
+            let name = of_round(round % 8);
+            let mut call = host.call(ALICE, "qemu-ifup", &["--multi-queue", &name]);
+            let mut child = call.stderr(std::process::Stdio::null()).spawn().unwrap();
+            thread::sleep(Duration::from_micros((round % 40 * 100) as u64));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let taps = s.links().iter().filter(|l| l.starts_with("tap")).count();
+            most = most.max(taps);
+        }
+        stop.store(true, Ordering::Relaxed);
+        thief.join().unwrap()
+    });
+    tell(&format!(
+        "{} runs killed, the user kept a tap {kept} times: {most} taps at most, {MOST} are allowed",
+        4 * ROUNDS
+    ));
+    assert!(most <= MOST, "{most} taps where {MOST} are allowed");
 }
