@@ -10,6 +10,7 @@ use std::mem::ManuallyDrop;
 use crate::apply::kernel::Kernel;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
+use crate::config::error::UsageError;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
@@ -17,12 +18,11 @@ use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
-/// Does what the request asks for.
+/// Does what the request asks for, in qemu-ifup or in qemu-ifdown.
 ///
 /// # Errors
 /// Why it was not done; then nothing is changed, or the error says what is.
-#[inline]
-pub fn dispatch(
+pub fn dispatch<const IS_IFUP: bool>(
     request: &Request,
     credentials: Credentials,
     reporter: &mut Reporter,
@@ -43,15 +43,21 @@ pub fn dispatch(
         dry_run: request.dry_run,
     });
     match &request.action {
-        Action::Up { tap, options } => up::up(&mut session, *tap, options),
+        Action::Up { tap, options } if IS_IFUP => up::up(&mut session, *tap, options),
         Action::HandOver {
             tap,
             vnet_hdr,
             options,
             ..
-        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
-        Action::Check { tap, options } => {
+        } if IS_IFUP => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
+        Action::Check { tap, options } if IS_IFUP => {
             return check::check(&mut session, credentials, *tap, options);
+        }
+        // Its parser returns none of these: said here, so that they are left out of the program.
+        Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. } => {
+            return Err(Error::Usage(UsageError::Syntax(
+                "qemu-ifdown only takes taps down".to_owned(),
+            )));
         }
         Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
     }?;

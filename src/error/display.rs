@@ -34,19 +34,14 @@ impl Display for Error {
                 taps,
                 half_made,
             } => {
+                let user = quota.user.0;
                 let plural = if *taps == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "cannot create it: uid {} has {taps} tap{plural}",
-                    quota.user.0
-                )?;
+                write!(f, "cannot create it: uid {user} has {taps} tap{plural}")?;
                 if *half_made > 0 {
-                    write!(
-                        f,
-                        ", and {half_made} with several queues were left behind half made"
-                    )?;
+                    let are = if *half_made == 1 { "is" } else { "are" };
+                    write!(f, ", and {half_made} with several queues {are} half made")?;
                 }
-                write!(f, "; a user may have {}", quota.max)
+                write!(f, "; a user may have {} taps", quota.max)
             }
             Self::Acl(AclError { location, kind }) => {
                 write!(f, "cannot tell what is allowed: {location}: {kind}")

@@ -89,12 +89,16 @@ impl Error {
                 "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
-            Self::QuotaExceeded { half_made, .. } if *half_made > 0 => {
-                "root deletes those that were never up: ip -d link show type tun shows them with qdisc noop and multi_queue on".to_owned()
+            Self::QuotaExceeded { half_made, .. } => {
+                let by_root = if *half_made > 0 {
+                    "; root deletes what stays half made: ip -d link show type tun shows it with qdisc noop and multi_queue on"
+                } else {
+                    ""
+                };
+                format!(
+                    "delete one (qemu-ifdown --delete NAME; ip link show shows for whom each was created), or let root allow more: --max-taps N in {CONF_FILE}{by_root}"
+                )
             }
-            Self::QuotaExceeded { .. } => format!(
-                "delete one (qemu-ifdown --delete NAME; ip tuntap list names them), or let root allow more: --max-taps N in {CONF_FILE}"
-            ),
             Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
             Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
             Self::UntrustedFile { path, .. } => {

@@ -280,13 +280,19 @@ impl View<'_> {
         if was.is_none() && self.tap.is_some() && !self.act.may(May::Create) {
             found.push("I7: failure, and a tap is left".to_owned());
         }
-        if self
-            .outcome
-            .after
-            .iter()
-            .any(|link| link.name == NEW_BRIDGE)
-        {
-            found.push("I7: failure, and a bridge is left".to_owned());
+        // A new bridge stays once it is there whole, and the error says so.
+        let mut after = self.outcome.after.iter();
+        if let Some(bridge) = after.find(|link| link.name == NEW_BRIDGE) {
+            let says = self
+                .outcome
+                .said
+                .contains("; not undone: the new bridge is left as it is");
+            if !says {
+                found.push("I7: failure, and a bridge is left without a word".to_owned());
+            }
+            if !bridge.up && !self.act.may(May::Create) {
+                found.push("I7: failure, and a bridge is left half made".to_owned());
+            }
         }
         if !self.outcome.handed_over.is_empty() {
             found.push("I7: failure, and a tap was handed over".to_owned());

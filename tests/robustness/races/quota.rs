@@ -186,7 +186,11 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
     let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
     set_owner(&tap, MALLORY).unwrap();
     for args in [&["tap3"][..], &["--multi-queue", "tap3"]] {
-        assert_refused(&host.ifup(ALICE, args), 3, "has 3 taps; a user may have 3");
+        assert_refused(
+            &host.ifup(ALICE, args),
+            3,
+            "has 3 taps; a user may have 3 taps",
+        );
     }
     // They who got it have made none.
     for tap in ["tap3", "tap4", "tap5"] {
@@ -216,9 +220,8 @@ fn taps_that_were_left_half_made_count_for_all_who_make_such_taps() {
         "ip tuntap add tap1 mode tap multi_queue; ip tuntap add tap2 mode tap multi_queue user {ALICE}"
     ));
     let refused = host.ifup(ALICE, &["--multi-queue", "tap3"]);
-    let reason = format!(
-        "cannot create it: uid {ALICE} has 1 tap, and 2 with several queues were left behind half made"
-    );
+    let reason =
+        format!("cannot create it: uid {ALICE} has 1 tap, and 2 with several queues are half made");
     assert_refused(&refused, 3, &reason);
     assert!(
         refused.stderr.contains("ip -d link show type tun"),
