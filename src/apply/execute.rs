@@ -103,7 +103,9 @@ impl TapExecutor<'_> {
             };
             match link.creator() {
                 Some(creator) => taps += u32::from(creator == quota.user),
-                None if info.multi_queue && link.never_up && link.alias.is_none() => half_made += 1,
+                None if info.multi_queue && link.was_never_up() && link.alias.is_none() => {
+                    half_made += 1
+                }
                 None => taps += u32::from(info.access() == Some(own)),
             }
         })?;

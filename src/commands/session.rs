@@ -10,6 +10,7 @@ use crate::config::files::load_acl;
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::model::if_name::IfName;
+use crate::model::link::Qdisc;
 use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
 use crate::policy::caller::{Authority, Caller, resolve_ids};
@@ -95,6 +96,7 @@ pub(super) fn tap_spec(
         create_bridge: options.create_bridge.then_some(options.addresses),
         isolated: options.isolated,
         vlans: (vlans.pvid.is_some() || !vlans.tagged.is_empty()).then_some(vlans),
+        noqueue: options.qdisc != Some(Qdisc::Default),
         wait: options.wait,
         max_taps: options.max_taps,
         name_configured: conf.names_tap,

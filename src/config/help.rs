@@ -18,6 +18,8 @@ QEMU runs it: -netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qemu-ifdow
       --isolated      the port may not talk to other isolated ports
       --pvid VID      untagged VLAN of the port
       --vlans LIST    tagged VLANs of the port, e.g. 10,20-29
+      --qdisc KIND    queueing discipline of a tap that was never up: noqueue (default), or default for the
+                      kernel's own
       --wait SECONDS  return only when the port forwards (STP), or fail after SECONDS
       --max-taps N    in /etc/qemu-ifup.conf: how many taps a user other than root may have (default: 64)
       --check         change nothing; say what is wrong with this host, the bridge or the tap (IFNAME may

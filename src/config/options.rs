@@ -9,7 +9,7 @@ use crate::config::error::UsageError;
 use crate::escape::Escaped;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
-use crate::model::link::{MAX_MTU, MIN_MTU};
+use crate::model::link::{MAX_MTU, MIN_MTU, Qdisc};
 use crate::model::parse_decimal;
 use crate::model::spec::{NameOrId, TapAccess};
 use crate::model::vlan::{parse_vid, parse_vid_list};
@@ -35,6 +35,8 @@ pub struct TapOptions {
     pub pvid: Option<u16>,
     /// --vlans, in order
     pub vlans: Vec<u16>,
+    /// --qdisc
+    pub qdisc: Option<Qdisc>,
     /// --wait, in seconds
     pub wait: Option<u32>,
     /// --max-taps
@@ -55,6 +57,7 @@ impl TapOptions {
             isolated: self.isolated || defaults.isolated,
             pvid: self.pvid.or(defaults.pvid),
             vlans: or_if_empty(self.vlans, defaults.vlans),
+            qdisc: self.qdisc.or(defaults.qdisc),
             wait: self.wait.or(defaults.wait),
             max_taps: self.max_taps.or(defaults.max_taps),
         }
@@ -98,6 +101,7 @@ pub(super) enum OptionKind {
     Isolated,
     Pvid,
     Vlans,
+    Qdisc,
     Wait,
     MaxTaps,
 }
@@ -115,6 +119,7 @@ impl OptionKind {
             Arg::Long("isolated") => Some(Self::Isolated),
             Arg::Long("pvid") => Some(Self::Pvid),
             Arg::Long("vlans") => Some(Self::Vlans),
+            Arg::Long("qdisc") => Some(Self::Qdisc),
             Arg::Long("wait") => Some(Self::Wait),
             Arg::Long("max-taps") => Some(Self::MaxTaps),
             Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => None,
@@ -167,6 +172,15 @@ impl OptionKind {
                 let expected = "numbers from 1 to 4094 and ranges, such as 10,20-29";
                 let vlans = value.to_str().and_then(parse_vid_list);
                 options.vlans = vlans.ok_or_else(|| invalid_value("--vlans", expected, &value))?;
+            }
+            Self::Qdisc => {
+                let value = parser.value()?;
+                let qdisc = match value.as_bytes() {
+                    b"noqueue" => Qdisc::Noqueue,
+                    b"default" => Qdisc::Default,
+                    _ => return Err(invalid_value("--qdisc", "noqueue or default", &value)),
+                };
+                options.qdisc = Some(qdisc);
             }
             Self::Wait => {
                 options.wait = Some(parse_u32_in("--wait", &parser.value()?, 0, MAX_WAIT)?);

@@ -1,7 +1,7 @@
 //! Changes that the kernel is asked for: to a link, to a bridge port, and a new bridge.
 
 use crate::model::addr::{IpPrefix, MacAddr};
-use crate::model::link::{AddrGenMode, LinkRef};
+use crate::model::link::{AddrGenMode, LinkRef, Qdisc};
 use crate::model::spec::Creator;
 
 /// What to change of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
@@ -22,6 +22,8 @@ pub struct LinkUpdate {
     pub master: Option<Option<LinkRef>>,
     /// How it generates link-local addresses.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// Its queueing discipline, while it is down. It is no failure where the kernel does not have it.
+    pub qdisc: Option<Qdisc>,
     /// Its alias says for whom it was created; the inner `None` deletes the alias.
     pub creator: Option<Option<Creator>>,
 }
@@ -34,6 +36,7 @@ impl LinkUpdate {
         down: true,
         master: None,
         addr_gen_mode: None,
+        qdisc: None,
         creator: None,
     };
 

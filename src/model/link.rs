@@ -43,6 +43,15 @@ impl AddrGenMode {
     }
 }
 
+/// The queueing discipline of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qdisc {
+    /// None: what is sent goes to the driver at once.
+    Noqueue,
+    /// What the kernel gives each interface that first goes up (net.core.default_qdisc).
+    Default,
+}
+
 /// An interface by ifindex, with the name it had when it was looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkRef {
@@ -132,8 +141,8 @@ pub struct Link {
     pub addr_gen_mode: Option<AddrGenMode>,
     /// Its alias, which takes CAP_NET_ADMIN to set.
     pub alias: Option<String>,
-    /// It was never up: its queueing discipline is the "noop" that it was created with.
-    pub never_up: bool,
+    /// Its queueing discipline, as tc(8) names it.
+    pub qdisc: String,
     /// What it is as a port, if it is one of a bridge.
     pub port: Option<BridgePortInfo>,
 }
@@ -146,6 +155,11 @@ impl Link {
             LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
             LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
         }
+    }
+
+    /// Whether it was never up: only until then has it the queueing discipline that it was created with.
+    pub fn was_never_up(&self) -> bool {
+        self.qdisc == "noop"
     }
 
     /// The unprivileged user for whom this program created the tap, see [`Creator`].

@@ -85,6 +85,8 @@ pub struct TapSpec {
     pub isolated: bool,
     /// The VLANs of the port, if they matter.
     pub vlans: Option<VlanSpec>,
+    /// It queues nothing, if it was never up: its guest does that.
+    pub noqueue: bool,
     /// Wait until it forwards, for this many seconds at most.
     pub wait: Option<u32>,
     /// How many taps an unprivileged caller may have, if root has said so.

@@ -1,8 +1,9 @@
 //! Each step as the ip(8) and bridge(8) commands that do the same.
 
 use crate::escape::ShellQuoted;
-use crate::model::change::NewBridge;
+use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
+use crate::model::link::Qdisc;
 use crate::model::spec::{Quota, TapAccess};
 use crate::model::vlan::{PortVlan, difference, group_ranges};
 use crate::plan::step::Step;
@@ -31,7 +32,7 @@ impl Step {
                 };
                 format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
             }
-            Self::SetLink(update) => format!("ip link set dev {dev}{}", update.ip_link_args()),
+            Self::SetLink(update) => set_link(dev, update),
             Self::SetPort(update) => {
                 let on_off = |on| if on { "on" } else { "off" };
                 let isolated = update.isolated.map(on_off);
@@ -62,6 +63,16 @@ impl Step {
             Self::DeleteTap => format!("ip link delete dev {dev}"),
         }
     }
+}
+
+fn set_link(dev: ShellQuoted<'_>, update: &LinkUpdate) -> String {
+    let qdisc = update.qdisc.map(|qdisc| match qdisc {
+        Qdisc::Noqueue => format!("tc qdisc replace dev {dev} root noqueue"),
+        Qdisc::Default => format!("tc qdisc delete dev {dev} root"),
+    });
+    let args = Some(update.ip_link_args()).filter(|args| !args.is_empty());
+    let link = args.map(|args| format!("ip link set dev {dev}{args}"));
+    qdisc.into_iter().chain(link).collect::<Vec<_>>().join("\n")
 }
 
 fn create_bridge(new: &NewBridge) -> String {

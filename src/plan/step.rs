@@ -70,7 +70,11 @@ impl Step {
                 Some(Some(bridge)) => format!("attach to {}", bridge.name),
                 Some(None) => "detach from its bridge".to_owned(),
                 None if *update == LinkUpdate::DOWN => "bring it down".to_owned(),
-                None => format!("set {}", update.ip_link_args().trim_start()),
+                None => {
+                    let args = update.ip_link_args();
+                    let qdisc = " its queueing discipline";
+                    format!("set{}", if args.is_empty() { qdisc } else { &args })
+                }
             },
             Self::SetPort(update) => match update.isolated {
                 Some(false) => "end its isolation".to_owned(),

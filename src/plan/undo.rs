@@ -2,7 +2,7 @@
 
 use crate::model::addr::MacAddr;
 use crate::model::change::{LinkUpdate, PortUpdate};
-use crate::model::link::{AddrGenMode, Link, LinkRef};
+use crate::model::link::{AddrGenMode, Link, LinkRef, Qdisc};
 use crate::model::spec::Creator;
 use crate::plan::PlannedStep;
 use crate::plan::step::Step;
@@ -65,6 +65,7 @@ impl LinkState {
             down: false,
             master: update.master.and(Some(self.master)),
             addr_gen_mode: update.addr_gen_mode.and(self.addr_gen_mode),
+            qdisc: update.qdisc.map(|_| Qdisc::Default),
             creator: update.creator.and(Some(self.creator)),
         };
         let inverse = Some(inverse).filter(|inverse| !inverse.is_empty());

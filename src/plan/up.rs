@@ -4,7 +4,7 @@
 
 use crate::model::addr::MacAddr;
 use crate::model::change::LinkUpdate;
-use crate::model::link::{AddrGenMode, MAX_MTU, MIN_IPV6_MTU};
+use crate::model::link::{AddrGenMode, MAX_MTU, MIN_IPV6_MTU, Qdisc};
 use crate::model::spec::TapAccess;
 use crate::plan::Plan;
 use crate::plan::outcome::{Notice, Outcome};
@@ -35,6 +35,7 @@ impl Plan {
             mtu: Some(mtu),
             master: Some(Some(auth.bridge.link)),
             addr_gen_mode: (auth.ipv6 && mtu >= MIN_IPV6_MTU).then_some(AddrGenMode::None),
+            qdisc: auth.spec.noqueue.then_some(Qdisc::Noqueue),
             ..LinkUpdate::default()
         };
         // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
@@ -86,7 +87,7 @@ impl Plan {
             bridge: bridge.name,
             seconds,
         });
-        let is_new = link.never_up && link.alias.is_none();
+        let is_new = link.was_never_up() && link.alias.is_none();
         // If the bridge cannot be created, a guest that uses the tap has not noticed.
         let steps = first
             .into_iter()
@@ -165,6 +166,8 @@ fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
         down: goes_down && !down.down && !widen.down,
         master: joins.then_some(Some(bridge)),
         addr_gen_mode: generates_addresses.then_some(AddrGenMode::None),
+        // One that an administrator has set stays.
+        qdisc: (auth.spec.noqueue && link.was_never_up()).then_some(Qdisc::Noqueue),
         creator: None,
     };
     let updates = [down, widen, join].into_iter();

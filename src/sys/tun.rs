@@ -64,13 +64,18 @@ impl AsFd for TunFd {
     }
 }
 
+/// The tap has no carrier until somebody else opens it: a bridge without other ports would get one with it, lose it when this
+/// program ends, and begin DHCP and duplicate address detection each time. Kernels before 6.2 ignore it
+/// (linux/if_tun.h).
+const IFF_NO_CARRIER: i32 = 0x0040;
+
 impl TunFd {
     /// Creates a tap. It lives until the descriptor is closed, or until [`TunFd::set_persist`].
     ///
     /// # Errors
     /// EBUSY if an interface of that name exists.
     pub fn create(name: IfName, multi_queue: bool) -> Result<Self, TunError> {
-        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | IFF_NO_CARRIER;
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }

@@ -36,6 +36,7 @@ pub fn spec() -> TapSpec {
         create_bridge: None,
         isolated: false,
         vlans: None,
+        noqueue: true,
         wait: None,
         max_taps: None,
         name_configured: false,
@@ -63,7 +64,7 @@ pub fn link(index: u32, text: &str, kind: LinkKind) -> Link {
         master: None,
         addr_gen_mode: Some(AddrGenMode::None),
         alias: None,
-        never_up: false,
+        qdisc: "noqueue".to_owned(),
         port: None,
     }
 }

@@ -33,6 +33,7 @@ mod refuse;
 mod rootless;
 mod stdio;
 mod tap;
+mod traffic;
 mod undo;
 mod unprivileged;
 mod wait;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::tc::{TcHandle, TcHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, IfIndex, Link};
+use crate::model::link::{AddrGenMode, IfIndex, Link, Qdisc};
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str, put_u32};
 use crate::sys::netlink::link_parse::{AF_INET6, IFLA_INET6_ADDR_GEN_MODE, parse_link};
@@ -108,7 +110,11 @@ pub fn set<T: Transport>(
         }),
     ];
     message.attributes = attributes.into_iter().flatten().collect();
-    netlink.request_ack(libc::RTM_SETLINK, 0, &message)
+    let qdisc = update.qdisc.map(|qdisc| qdisc_message(index, qdisc));
+    let qdisc = qdisc
+        .as_ref()
+        .map(|(kind, flags, body)| (*kind, *flags, body as &dyn Emitable));
+    netlink.request_ack_after(qdisc, libc::RTM_SETLINK, 0, &message)
 }
 
 /// Deletes an interface.
@@ -117,6 +123,25 @@ pub fn delete<T: Transport>(
     index: IfIndex,
 ) -> Result<(), SysError> {
     netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index))
+}
+
+/// Sets the queueing discipline at the root: to the one named, or to none, and the kernel gives it its own when it goes up.
+fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) {
+    let mut message = Message {
+        header: TcHeader {
+            index: index.cast_signed(),
+            parent: TcHandle::ROOT,
+            ..TcHeader::default()
+        },
+        attributes: Vec::new(),
+    };
+    match qdisc {
+        Qdisc::Noqueue => {
+            message.attributes = vec![put_str(libc::TCA_KIND, b"noqueue")];
+            (libc::RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, message)
+        }
+        Qdisc::Default => (libc::RTM_DELQDISC, 0, message),
+    }
 }
 
 /// A message about an interface without attributes; ifindex 0 is none in particular.

@@ -80,7 +80,7 @@ pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
         master: link.master,
         addr_gen_mode: link.addr_gen_mode,
         alias: link.alias,
-        never_up: link.never_up,
+        qdisc: link.qdisc,
         port: link.port,
     })
 }
@@ -96,7 +96,7 @@ struct PartialLink {
     master: Option<IfIndex>,
     addr_gen_mode: Option<AddrGenMode>,
     alias: Option<String>,
-    never_up: bool,
+    qdisc: String,
     port: Option<BridgePortInfo>,
 }
 
@@ -116,7 +116,7 @@ impl PartialLink {
             libc::IFLA_IFALIAS => {
                 self.alias = Some(String::from_utf8_lossy(get_str(value)).into_owned());
             }
-            libc::IFLA_QDISC => self.never_up = get_str(value) == b"noop",
+            libc::IFLA_QDISC => self.qdisc = String::from_utf8_lossy(get_str(value)).into_owned(),
             libc::IFLA_LINKINFO => {
                 self.kind = parse_kind(value)?;
                 self.port = parse_port(value)?;

@@ -145,6 +145,24 @@ impl<T: Transport> NetlinkSocket<T> {
         self.recv_ack()
     }
 
+    /// As [`Self::request_ack`], in one `sendto(2)` with a request before it whose failure is none: it is not acknowledged, and
+    /// what the kernel says of its refusal is skipped like every late reply.
+    pub fn request_ack_after(
+        &mut self,
+        before: Option<Request<'_>>,
+        kind: u16,
+        flags: u16,
+        body: &impl Emitable,
+    ) -> Result<(), SysError> {
+        let mut messages = Vec::new();
+        if let Some((kind, flags, body)) = before {
+            messages = self.message(kind, NLM_F_REQUEST | flags, body)?;
+        }
+        messages.extend(self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?);
+        self.transport.send(&messages)?;
+        self.recv_ack()
+    }
+
     fn recv_ack(&mut self) -> Result<(), SysError> {
         match self.receive()? {
             (header, _) if header.message_type == NLMSG_ERROR => Ok(()),

@@ -176,6 +176,7 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
         (&["--mtu", "1501"], 3, "it is not the bridge's"),
         (&["--mtu", "9000"], 3, "it is not the bridge's"),
         (&["--max-taps", "99"], 3, "it is the administrator's option"),
+        (&["--qdisc", "default"], 3, "it is the administrator's option"),
     ];
     both_ways(|host| {
         host.sandbox

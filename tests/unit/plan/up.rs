@@ -20,7 +20,8 @@ fn a_missing_tap_is_created_configured_attached_and_only_then_made_persistent() 
         commands(&plan),
         [
             "ip tuntap add dev tap0 mode tap user 1000",
-            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
+            "tc qdisc replace dev tap0 root noqueue\n\
+             ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
             "ip link set dev tap0 up",
             PERSIST,
         ]
@@ -84,7 +85,8 @@ fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame(
         commands(&plan),
         [
             SET_ACCESS,
-            "ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
+            "tc qdisc replace dev tap0 root noqueue\n\
+             ip link set dev tap0 address fe:01:02:03:04:05 mtu 9000 addrgenmode none master br0",
             "ip link set dev tap0 up",
         ]
     );
