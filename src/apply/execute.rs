@@ -19,7 +19,7 @@ use crate::sys::ifreq::name_to_index;
 use crate::sys::netlink::link::LinkMonitor;
 use crate::sys::netlink::{bridge, link, vlan};
 use crate::sys::qemu_fd::HelperSocket;
-use crate::sys::tun::{TunFd, set_access};
+use crate::sys::tun::{TunFd, reset_filters, set_access};
 
 /// Executes steps on one tap.
 #[derive(Debug)]
@@ -90,33 +90,27 @@ impl TapExecutor<'_> {
         Ok(())
     }
 
-    /// Counts the taps that are a user's, besides this one. The owner counts only where nobody is named by the kernel's own word.
+    /// Counts the taps that are a user's, besides this one: those created for them, whoever owns them by now, and those that
+    /// root gave them.
     fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
-        let (mut taps, mut half_made) = (0, 0);
+        let mut taps = 0;
         let own = TapAccess::Owner(quota.user.0);
         link::dump(&mut self.kernel.netlink, |link| {
-            if self.tap.index == Some(link.index) {
-                return;
-            }
-            let LinkKind::Tap(info) = link.kind else {
-                return;
-            };
-            match link.creator() {
-                Some(creator) => taps += u32::from(creator == quota.user),
-                None if info.multi_queue && link.was_never_up() && link.alias.is_none() => {
-                    half_made += 1
-                }
-                None => taps += u32::from(info.access() == Some(own)),
+            if let LinkKind::Tap(info) = &link.kind
+                && self.tap.index != Some(link.index)
+                && link
+                    .creator()
+                    .map_or(info.access() == Some(own), |creator| creator == quota.user)
+            {
+                taps += 1;
             }
         })?;
-        let half_made = if quota.multi_queue { half_made } else { 0 };
-        if taps + half_made < quota.max {
+        if taps < quota.max {
             return Ok(());
         }
         Err(StepError::QuotaExceeded {
             quota: *quota,
             taps,
-            half_made,
         })
     }
 
@@ -131,6 +125,9 @@ impl TapExecutor<'_> {
         let link = link::get_by_index(&mut self.kernel.netlink, index);
         let link = link.map_err(StepError::Unverified)?;
         let verified = verify_access(&link, access);
+        if verified.is_ok() && link.queues().is_some() {
+            reset_filters(fd)?;
+        }
         if let LinkKind::Tap(info) = &link.kind
             && verified.is_err()
             && info.access() == Some(access)

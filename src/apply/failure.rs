@@ -30,8 +30,6 @@ pub enum StepError {
         quota: Quota,
         /// How many they have.
         taps: u32,
-        /// How many with several queues were never up, and count for everybody.
-        half_made: u32,
     },
     /// A port is in the bridge that was to be deleted.
     BridgeInUse,
@@ -127,15 +125,7 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         }
         StepError::Sys(reason) | StepError::Unverified(reason) => Error::failed(action, reason),
         StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
-        StepError::QuotaExceeded {
-            quota,
-            taps,
-            half_made,
-        } => Error::QuotaExceeded {
-            quota,
-            taps,
-            half_made,
-        },
+        StepError::QuotaExceeded { quota, taps } => Error::QuotaExceeded { quota, taps },
         StepError::BridgeInUse => {
             Error::failed(action, SysError::Invalid("a port is in it by now"))
         }

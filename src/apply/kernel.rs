@@ -15,7 +15,7 @@ use crate::sys::error::SysError;
 use crate::sys::netlink::link;
 use crate::sys::netlink::socket::NetlinkSocket;
 use crate::sys::qemu_fd::InheritedFd;
-use crate::sys::tun::{TunFd, set_access};
+use crate::sys::tun::{TunFd, reset_filters, set_access};
 
 /// The netlink socket of a call.
 #[derive(Debug)]
@@ -138,7 +138,12 @@ impl Kernel {
             return Err(RENAMED.into());
         }
         tap.index = Some(link.index);
-        verify_access(&link, access)
+        verify_access(&link, access)?;
+        // Whoever was in it may have left something behind.
+        if link.queues().is_some() {
+            reset_filters(created.as_fd())?;
+        }
+        Ok(())
     }
 
     /// Looks an interface up by name.
@@ -157,7 +162,7 @@ impl Kernel {
 /// we know of: this one, or QEMU.
 pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), StepError> {
     match &link.kind {
-        LinkKind::Tap(info) if info.access() != Some(access) => Err(StepError::Contested(
+        LinkKind::Tap(info) if !info.is_for(access) => Err(StepError::Contested(
             "the kernel says that it is not; the descriptor that was passed on may be another tap's",
         )),
         LinkKind::Tap(info) if info.queues.is_some_and(|queues| queues != 1) => Err(

@@ -29,20 +29,11 @@ impl Display for Error {
                 f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN)")
             }
             Self::Denied { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
-            Self::QuotaExceeded {
-                quota,
-                taps,
-                half_made,
-            } => {
-                let user = quota.user.0;
-                let plural = if *taps == 1 { "" } else { "s" };
-                write!(f, "cannot create it: uid {user} has {taps} tap{plural}")?;
-                if *half_made > 0 {
-                    let are = if *half_made == 1 { "is" } else { "are" };
-                    write!(f, ", and {half_made} with several queues {are} half made")?;
-                }
-                write!(f, "; a user may have {} taps", quota.max)
-            }
+            Self::QuotaExceeded { quota, taps } => write!(
+                f,
+                "cannot create it: uid {} has {taps} taps; a user may have {} taps",
+                quota.user.0, quota.max
+            ),
             Self::Acl(AclError { location, kind }) => {
                 write!(f, "cannot tell what is allowed: {location}: {kind}")
             }

@@ -89,16 +89,9 @@ impl Error {
                 "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
-            Self::QuotaExceeded { half_made, .. } => {
-                let by_root = if *half_made > 0 {
-                    "; root deletes what stays half made: ip -d link show type tun shows it with qdisc noop and multi_queue on"
-                } else {
-                    ""
-                };
-                format!(
-                    "delete one (qemu-ifdown --delete NAME; ip link show shows for whom each was created), or let root allow more: --max-taps N in {CONF_FILE}{by_root}"
-                )
-            }
+            Self::QuotaExceeded { quota, .. } => format!(
+                "delete one (qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
+            ),
             Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
             Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
             Self::UntrustedFile { path, .. } => {

@@ -61,8 +61,6 @@ pub enum Error {
         quota: Quota,
         /// How many they have.
         taps: u32,
-        /// How many with several queues were never up, and count for everybody.
-        half_made: u32,
     },
     /// The ACL cannot be relied on.
     Acl(AclError),

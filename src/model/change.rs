@@ -24,8 +24,8 @@ pub struct LinkUpdate {
     pub addr_gen_mode: Option<AddrGenMode>,
     /// Its queueing discipline, while it is down. It is no failure where the kernel does not have it.
     pub qdisc: Option<Qdisc>,
-    /// Its alias says for whom it was created; the inner `None` deletes the alias.
-    pub creator: Option<Option<Creator>>,
+    /// Its alias says for whom it was created.
+    pub creator: Option<Creator>,
 }
 
 impl LinkUpdate {

@@ -81,6 +81,11 @@ pub struct TapInfo {
 }
 
 impl TapInfo {
+    /// Whether these may open it, and nobody else.
+    pub fn is_for(&self, access: TapAccess<u32>) -> bool {
+        self.access() == Some(access) && (self.owner.is_none() || self.group.is_none())
+    }
+
     /// Who may open it; None where everybody may.
     pub fn access(&self) -> Option<TapAccess<u32>> {
         match (self.owner, self.group) {
@@ -152,8 +157,16 @@ impl Link {
     /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
     pub fn is_open(&self) -> bool {
         match &self.kind {
-            LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
+            LinkKind::Tap(_) => self.queues().map_or(self.carrier, |queues| queues > 0),
             LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
+        }
+    }
+
+    /// How many queues of it are open; None if it has but one.
+    pub fn queues(&self) -> Option<u32> {
+        match &self.kind {
+            LinkKind::Tap(info) => info.queues,
+            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => None,
         }
     }
 

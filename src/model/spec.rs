@@ -61,9 +61,6 @@ pub struct Quota {
     pub user: Creator,
     /// How many.
     pub max: u32,
-    /// It is for a tap with several queues. Until such a tap has an owner, anybody can open it, and keep it even if this program
-    /// is killed; so those that were never up and are nobody's count as well.
-    pub multi_queue: bool,
 }
 
 /// What is wanted of a tap that is to be brought up.

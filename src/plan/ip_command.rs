@@ -18,7 +18,7 @@ impl Step {
                 let bridge = ShellQuoted(bridge.link.name.as_bytes());
                 format!("ip link delete dev {bridge}")
             }
-            Self::CheckQuota(Quota { user, max, .. }) => {
+            Self::CheckQuota(Quota { user, max }) => {
                 format!("# refused where uid {} has {max} taps besides", user.0)
             }
             Self::CreateTap {

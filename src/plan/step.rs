@@ -115,8 +115,7 @@ impl LinkUpdate {
             args += " down";
         }
         if let Some(creator) = self.creator {
-            let alias = creator.map(|creator| creator.to_string());
-            args += &format!(" alias '{}'", alias.unwrap_or_default());
+            args += &format!(" alias '{creator}'");
         }
         args
     }

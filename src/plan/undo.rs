@@ -3,7 +3,6 @@
 use crate::model::addr::MacAddr;
 use crate::model::change::{LinkUpdate, PortUpdate};
 use crate::model::link::{AddrGenMode, Link, LinkRef, Qdisc};
-use crate::model::spec::Creator;
 use crate::plan::PlannedStep;
 use crate::plan::step::Step;
 use crate::policy::tap::ExistingTap;
@@ -16,7 +15,6 @@ struct LinkState {
     up: bool,
     master: Option<LinkRef>,
     addr_gen_mode: Option<AddrGenMode>,
-    creator: Option<Creator>,
 }
 
 impl LinkState {
@@ -34,7 +32,6 @@ impl LinkState {
             up,
             master: tap.master,
             addr_gen_mode,
-            creator: tap.link.creator(),
         }
     }
 
@@ -46,7 +43,6 @@ impl LinkState {
                 up: self.up && !update.takes_down(),
                 master: update.master.unwrap_or(self.master),
                 addr_gen_mode: update.addr_gen_mode.or(self.addr_gen_mode),
-                creator: update.creator.unwrap_or(self.creator),
             }
         } else {
             Self {
@@ -66,7 +62,7 @@ impl LinkState {
             master: update.master.and(Some(self.master)),
             addr_gen_mode: update.addr_gen_mode.and(self.addr_gen_mode),
             qdisc: update.qdisc.map(|_| Qdisc::Default),
-            creator: update.creator.and(Some(self.creator)),
+            creator: None,
         };
         let inverse = Some(inverse).filter(|inverse| !inverse.is_empty());
         let up = self.master.filter(|_| self.up && update.takes_down());

@@ -38,8 +38,7 @@ impl Plan {
             qdisc: auth.spec.noqueue.then_some(Qdisc::Noqueue),
             ..LinkUpdate::default()
         };
-        // Counted before, since a kill and a queue of the caller's own could make each tap outlast its own count; and after,
-        // since others may be created at the same moment.
+        // Counted before, so that nothing is created in vain, and after, since others may be created at the same moment.
         let check_quota = auth.quota.map(Step::CheckQuota);
         // The bridge comes as late as it can: what was done before goes with this program in any case.
         let steps = check_quota
@@ -87,11 +86,9 @@ impl Plan {
             bridge: bridge.name,
             seconds,
         });
-        let is_new = link.was_never_up() && link.alias.is_none();
         // If the bridge cannot be created, a guest that uses the tap has not noticed.
         let steps = first
             .into_iter()
-            .chain(is_new.then(|| count(auth)).into_iter().flatten())
             .chain(create_bridge_step(auth))
             .chain(updates.into_iter().map(Step::SetLink))
             .chain(port_steps(auth, Some(tap).filter(|_| !joins)))
@@ -129,7 +126,7 @@ impl Plan {
     pub fn hand_over(auth: &AuthorizedUp) -> Self {
         let mut plan = Self::up(auth);
         let up = plan.steps.into_iter().map(|planned| planned.step);
-        plan.steps = of_created_tap(up.chain([Step::PassFd]));
+        plan.steps = of_created_tap(count(auth).chain(up).chain([Step::PassFd]));
         plan
     }
 }
@@ -183,7 +180,7 @@ fn target_mtu(auth: &AuthorizedUp) -> u32 {
 fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
     let steps = auth.quota.map(|quota| {
         let mark = LinkUpdate {
-            creator: Some(Some(quota.user)),
+            creator: Some(quota.user),
             ..LinkUpdate::default()
         };
         [Step::SetLink(mark), Step::CheckQuota(quota)]

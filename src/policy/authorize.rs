@@ -107,7 +107,7 @@ impl Policy<'_> {
             None => TapAccess::Owner(self.caller.invoking_uid()?),
         };
         Ok(AuthorizedUp {
-            quota: self.quota(&spec, tap.as_ref()),
+            quota: self.quota(&spec),
             spec,
             tap,
             bridge,

@@ -5,18 +5,16 @@ use crate::error::Error;
 use crate::escape::ShellQuoted;
 use crate::model::spec::{Creator, Quota, TapSpec};
 use crate::policy::rules::{Policy, only_root};
-use crate::policy::tap::ExistingTap;
 
 /// How many taps a user may have if root does not say: each costs the kernel memory, and the bridge a port.
 const DEFAULT_MAX_TAPS: u32 = 64;
 
 impl Policy<'_> {
     /// How many taps the caller may have, if that is limited.
-    pub(super) fn quota(&self, spec: &TapSpec, tap: Option<&ExistingTap>) -> Option<Quota> {
+    pub(super) fn quota(&self, spec: &TapSpec) -> Option<Quota> {
         self.is_unprivileged().then(|| Quota {
             user: Creator(self.caller.real_uid()),
             max: spec.max_taps.unwrap_or(DEFAULT_MAX_TAPS),
-            multi_queue: tap.map_or(spec.multi_queue, |tap| tap.info.multi_queue),
         })
     }
 

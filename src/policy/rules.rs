@@ -52,6 +52,7 @@ impl Policy<'_> {
             (!asked.addresses.is_empty(), "--address"),
             (asked.pvid.is_some(), "--pvid"),
             (!asked.vlans.is_empty(), "--vlans"),
+            (asked.multi_queue, "--multi-queue"),
             (asked.qdisc.is_some(), "--qdisc"),
             (asked.max_taps.is_some(), "--max-taps"),
         ];

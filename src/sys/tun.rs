@@ -28,6 +28,8 @@ mod ioctl {
     nix::ioctl_write_int_bad!(tunsetpersist, libc::TUNSETPERSIST);
     nix::ioctl_write_int_bad!(tunsetowner, libc::TUNSETOWNER);
     nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
+    nix::ioctl_write_ptr_bad!(tunsettxfilter, libc::TUNSETTXFILTER, [u16; 2]);
+    nix::ioctl_write_int_bad!(tundetachfilter, libc::TUNDETACHFILTER);
 }
 
 /// Why a tap could not be opened.
@@ -182,6 +184,17 @@ pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), Sys
         }),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Takes away the filters of a tap, which stay when whoever set them is gone: an owner would not get the frames.
+pub fn reset_filters(tap: BorrowedFd<'_>) -> Result<(), SysError> {
+    // struct tun_filter: no flags, and no addresses, which lets everything through.
+    let everything = [0, 0];
+    // SAFETY: TUNSETTXFILTER reads the two numbers, and as many addresses after them as the second says.
+    unsafe { ioctl::tunsettxfilter(tap.as_raw_fd(), &raw const everything) }?;
+    // SAFETY: TUNDETACHFILTER touches no memory of ours.
+    unsafe { ioctl::tundetachfilter(tap.as_raw_fd(), 0) }?;
+    Ok(())
 }
 
 /// The name of the tap that a descriptor has open.

@@ -84,6 +84,7 @@ pub fn tap(info: TapInfo) -> Link {
         address: Some(MacAddr([0x5a, 1, 2, 3, 4, 5])),
         up: false,
         addr_gen_mode: Some(AddrGenMode::Eui64),
+        qdisc: "noop".to_owned(),
         ..link(7, "tap0", LinkKind::Tap(info))
     }
 }

@@ -7,8 +7,11 @@ use crate::common::strace::{calls, calls_in, interrupted, place_of};
 use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as};
 use crate::common::{bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_refused, assert_silent_success, ifup_with, sandbox};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 #[test]
@@ -270,3 +273,47 @@ fn a_tap_that_another_program_holds_stays_without_an_owner_and_a_warning_says_wh
         );
     }
 }
+
+/// Whoever opens a queue of a new tap before it has an owner can leave something behind and be gone when the kernel is asked
+/// who is in it.
+#[test]
+fn what_a_stranger_leaves_in_a_new_tap_is_found_or_taken_away() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    s.open_tun_to_all();
+    let args = ["--multi-queue", "--owner", "54321", "tap0"];
+    let calls = calls(&s, "qemu-ifup", &args);
+    let created = &calls[place_of(&calls, "TUNSETIFF")];
+    let meanwhile = |act: fn(&File) -> nix::Result<i32>| {
+        s.sh("ip link del tap0");
+        interrupted(&s, created, "", ("qemu-ifup", &args), || {
+            let stranger = open_tap_as(MALLORY, "tap0", libc::IFF_MULTI_QUEUE).unwrap();
+            act(&stranger).unwrap();
+        })
+    };
+    let for_a_group = meanwhile(|tap| {
+        // SAFETY: TUNSETGROUP takes a number and touches no memory.
+        unsafe { tunsetgroup(tap.as_raw_fd(), MALLORY.cast_signed()) }
+    });
+    assert_eq!(for_a_group.code, 5, "{for_a_group:?}");
+    assert!(s.link("tap0").is_none());
+
+    s.sh("ip tuntap add tap0 mode tap");
+    let deaf = meanwhile(|tap| {
+        // struct tun_filter: one address, and no frame but to that.
+        let only: [u16; 5] = [0, 1, 0x0202, 0x0202, 0x0202];
+        // SAFETY: TUNSETTXFILTER reads the two numbers and the one address after them.
+        unsafe { tunsettxfilter(tap.as_raw_fd(), (&raw const only).cast()) }
+    });
+    assert_silent_success(&deaf);
+    let mut tap = open_tap_as(ALICE, "tap0", libc::IFF_MULTI_QUEUE).unwrap();
+    fcntl(&tap, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    // The host's own IPv6 sends to groups as soon as the bridge has a carrier.
+    let mut frame = [0; 1600];
+    eventually(|| tap.read(&mut frame).ok()).expect("no frame reaches the owner");
+}
+
+nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
+nix::ioctl_write_ptr_bad!(tunsettxfilter, libc::TUNSETTXFILTER, u16);

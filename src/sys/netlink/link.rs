@@ -100,10 +100,9 @@ pub fn set<T: Transport>(
         update
             .master
             .map(|master| put_u32(libc::IFLA_MASTER, master.map_or(0, |link| link.index))),
-        update.creator.map(|creator| {
-            let alias = creator.map(|creator| creator.to_string());
-            put_bytes(libc::IFLA_IFALIAS, alias.unwrap_or_default().as_bytes())
-        }),
+        update
+            .creator
+            .map(|creator| put_bytes(libc::IFLA_IFALIAS, creator.to_string().as_bytes())),
         update.addr_gen_mode.map(|mode| {
             let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode_number(mode)]);
             put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])

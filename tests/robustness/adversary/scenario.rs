@@ -84,7 +84,7 @@ impl Scenario {
     }
 
     pub fn wants_queues(&self) -> bool {
-        self.args.contains(&"--multi-queue")
+        self.args.contains(&"--multi-queue") || self.conf.contains("--multi-queue")
     }
 }
 
@@ -183,7 +183,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "fresh, lent", ..PLAIN },
     Scenario { name: "fresh, root", ..ROOTS },
     Scenario { name: "fresh, root for Alice", ..ROOTS_FOR_ALICE },
-    Scenario { name: "fresh with queues, lent", args: &["--multi-queue", "tap7"], ..PLAIN },
+    Scenario { name: "fresh with queues, lent", args: &["tap7"], conf: "* --multi-queue\n", ..PLAIN },
     Scenario { name: "fresh with queues, root", args: &["--multi-queue", "tap7"], ..ROOTS },
     Scenario { name: "fresh with queues, root for Alice", args: &["--multi-queue", "--owner", FOR_ALICE, "tap7"], ..ROOTS_FOR_ALICE },
     Scenario { name: "fresh and isolated, lent", args: &["--isolated", "tap7"], isolated: true, ..PLAIN },

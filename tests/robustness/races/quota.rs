@@ -121,7 +121,9 @@ fn the_administrator_says_how_many_taps_a_user_has() {
     never_more_than(3, &host, &[]);
     host.sandbox
         .sh("for n in 0 1 2 3 4 5; do ip link del tap$n || true; done 2>&-");
-    never_more_than(3, &host, &["--multi-queue"]);
+    host.sandbox
+        .etc("qemu-ifup.conf", "* --max-taps 3 --multi-queue\n");
+    never_more_than(3, &host, &[]);
     let asks = host.ifup(ALICE, &["--max-taps", "9", "tap9"]);
     assert_refused(&asks, 3, "cannot use --max-taps");
     assert_eq!(host.sandbox.link("tap9"), None);
@@ -185,13 +187,8 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
     // Whoever has a tap open may give it away.
     let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
     set_owner(&tap, MALLORY).unwrap();
-    for args in [&["tap3"][..], &["--multi-queue", "tap3"]] {
-        assert_refused(
-            &host.ifup(ALICE, args),
-            3,
-            "has 3 taps; a user may have 3 taps",
-        );
-    }
+    let refused = host.ifup(ALICE, &["tap3"]);
+    assert_refused(&refused, 3, "has 3 taps; a user may have 3 taps");
     // They who got it have made none.
     for tap in ["tap3", "tap4", "tap5"] {
         assert_done(&host.ifup(MALLORY, &[tap]));
@@ -209,43 +206,6 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
     assert_refused(&host.ifup(BOB, &["vnet0"]), 3, "has 3 taps");
 }
 
-#[test]
-fn taps_that_were_left_half_made_count_for_all_who_make_such_taps() {
-    let _alone = alone();
-    let Some(host) = Lent::new() else { return };
-    let s = &host.sandbox;
-    s.etc("qemu-ifup.conf", "* --max-taps 3\n");
-    assert_done(&host.ifup(ALICE, &["tap0"]));
-    s.sh(&format!(
-        "ip tuntap add tap1 mode tap multi_queue; ip tuntap add tap2 mode tap multi_queue user {ALICE}"
-    ));
-    let refused = host.ifup(ALICE, &["--multi-queue", "tap3"]);
-    let reason =
-        format!("cannot create it: uid {ALICE} has 1 tap, and 2 with several queues are half made");
-    assert_refused(&refused, 3, &reason);
-    assert!(
-        refused.stderr.contains("ip -d link show type tun"),
-        "{refused:?}"
-    );
-    // A kill leaves no other kind behind.
-    assert_done(&host.ifup(ALICE, &["tap3"]));
-    // What was half made counts as its user's once they bring it up.
-    let refused = host.ifup(ALICE, &["tap2"]);
-    assert_refused(&refused, 3, "has 2 taps, and 1 with several queues");
-    assert_eq!(s.link("tap2").unwrap().get("ifalias"), None);
-    s.sh("ip link del tap1");
-    assert_done(&host.ifup(ALICE, &["tap2"]));
-    let alias = format!("created by qemu-ifup for uid {ALICE}");
-    assert_eq!(s.link("tap2").unwrap()["ifalias"], *alias);
-    assert_refused(&host.ifup(ALICE, &["vnet0"]), 3, "has 3 taps");
-    // A name that root has given it stays.
-    s.sh(&format!(
-        "ip link del tap0; ip tuntap add tap4 mode tap user {ALICE}; ip link set tap4 alias 'web server'"
-    ));
-    assert_done(&host.ifup(ALICE, &["tap4"]));
-    assert_eq!(s.link("tap4").unwrap()["ifalias"], "web server");
-}
-
 /// Joins every tap of these that is there, keeps it, and gives it away.
 fn keep_all(names: &[String], stop: &AtomicBool) -> usize {
     this_thread_becomes(ALICE).unwrap();
@@ -253,7 +213,7 @@ fn keep_all(names: &[String], stop: &AtomicBool) -> usize {
     while !stop.load(Ordering::Relaxed) {
         for name in names {
             let tun = open_tun().unwrap();
-            if set_interface(&tun, name, libc::IFF_MULTI_QUEUE).is_ok()
+            if set_interface(&tun, name, 0).is_ok()
                 && set_persistent(&tun, true).is_ok()
                 && set_owner(&tun, MALLORY).is_ok()
             {
@@ -282,7 +242,7 @@ fn a_user_who_joins_their_taps_and_kills_the_run_has_no_more_of_them() {
         let thief = scope.spawn(move || keep_all(&first[..8], stop));
         for round in 0..4 * ROUNDS {
             let name = of_round(round % 8);
-            let mut call = host.call(ALICE, "qemu-ifup", &["--multi-queue", &name]);
+            let mut call = host.call(ALICE, "qemu-ifup", &[&name]);
             let mut child = call.stderr(std::process::Stdio::null()).spawn().unwrap();
             thread::sleep(Duration::from_micros((round % 40 * 100) as u64));
             child.kill().unwrap();

@@ -26,6 +26,7 @@ fn finished(info: TapInfo) -> Link {
         carrier: false,
         master: Some(2),
         addr_gen_mode: Some(AddrGenMode::None),
+        qdisc: "noqueue".to_owned(),
         ..tap(info)
     }
 }

@@ -94,7 +94,8 @@ fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame(
         undos(&plan),
         [
             "",
-            "ip link set dev tap0 address 5a:01:02:03:04:05 mtu 1500 addrgenmode eui64 nomaster",
+            "tc qdisc delete dev tap0 root\n\
+             ip link set dev tap0 address 5a:01:02:03:04:05 mtu 1500 addrgenmode eui64 nomaster",
             "ip link set dev tap0 down",
         ]
     );
