@@ -126,26 +126,67 @@ copy_aside() { # FULL-PATH SUFFIX UNDO-VERB
 
 # --- Build ----------------------------------------------------------------------------------------------------------
 
-build() { # prints the directory with the programs
-    PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
-    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS # they would override .cargo/config.toml: not static
-    triple=$(uname -m)-unknown-linux-musl
-    if ! command -v cargo >/dev/null; then
-        for dir in "$target/$triple/release" "$target"/*/release; do
-            have_programs "$dir" || continue
+get_rust='get Rust from https://rustup.rs (Debian 13 or newer: apt install rustup && rustup default stable)'
+
+is_static() { # DIR
+    for name in qemu-ifup qemu-ifdown; do
+        if ldd "$1/$name" 2>/dev/null | grep -q '=>'; then return 1; fi
+    done
+}
+
+already_built() { # prints the directory with the programs
+    for dir in "$target"/*-musl*/release "$target"/*/release; do
+        if have_programs "$dir" && is_static "$dir"; then
             warn "cargo is not there: taking what is already built in $dir"
             say "$dir"
             return
-        done
-        fail "cargo is not there, and nothing is built yet: get Rust (https://rustup.rs), or use --from DIR"
-    fi
+        fi
+    done
+    fail "cargo is not there, and nothing is built yet: $get_rust, or use --from DIR"
+}
+
+build() { # prints the directory with the programs
+    PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    command -v cargo >/dev/null || { already_built; return; }
     cd -- "$top"
-    [ -d "$(rustc --print target-libdir --target "$triple" 2>/dev/null)" ] ||
-        rustup target add "$triple" >/dev/null 2>&1 ||
-        triple=$(rustc -vV | sed -n 's/^host: //p') # static as well, only larger
-    cargo build --release --locked --bins --target "$triple" --target-dir "$target" >&2 ||
-        fail "the build failed (Rust 1.88 or newer is needed: https://rustup.rs); nothing was changed"
+    rust=$(rustc -vV) || fail "rustc does not run; if it is rustup's: rustup default stable; nothing was changed"
+    version=$(say "$rust" | sed -n 's/^release: \([0-9.]*\).*/\1/p')
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    [ "$(printf '%s\n' "$needed" "$version" | sort -V | head -n 1)" = "$needed" ] ||
+        fail "Rust $needed or newer is needed, and this is $version: rustup update; without rustup, $get_rust, or a newer one from backports (Debian 13: apt install -t trixie-backports cargo); nothing was changed"
+
+    host=$(say "$rust" | sed -n 's/^host: //p')
+    musl=$(say "$host" | sed 's/-gnu/-musl/')
+    triple=$musl
+    [ -d "$(rustc --print target-libdir --target "$musl" 2>/dev/null)" ] ||
+        rustup target add "$musl" >/dev/null 2>&1 ||
+        triple=$host # static as well, only larger
+    unset CARGO_ENCODED_RUSTFLAGS               # RUSTFLAGS would not count
+    export RUSTFLAGS='-C target-feature=+crt-static' # with --target, not for what runs during the build
+    work=$(mktemp -d)
+    {
+        cargo build --release --locked --bins --target "$triple" --target-dir "$target" 2>&1 || : >"$work/failed"
+    } | tee "$work/log" >&2
+    cause=$(if exists "$work/failed"; then explain "$work/log"; fi)
+    rm -rf -- "$work"
+    [ -z "$cause" ] || fail "the build failed: $cause; nothing was changed"
+    is_static "$target/$triple/release" ||
+        fail "the programs in $target/$triple/release are not static; nothing was changed"
     say "$target/$triple/release"
+}
+
+explain() { # LOG: what failed, and what to do
+    if grep -q 'linker .* not found' "$1"; then
+        say "there is no linker: install a C compiler (Debian: apt install gcc libc6-dev; Fedora: dnf install gcc)"
+    elif grep -qE 'cannot find -l|unable to find library -l|cannot open [^ ]*crt[^ ]*\.o|cannot find [^ ]*crt[^ ]*\.o' "$1"; then
+        say "there is no static C library: rustup target add $musl; without rustup, install it (Debian: apt install libc6-dev; Fedora: dnf install glibc-static)"
+    elif grep -qE 'undefined (reference|symbol)|GLIBC_[0-9.]+. not found' "$1"; then
+        say "the C library (glibc) is too old for this Rust: rustup target add $musl, which brings its own"
+    elif grep -qE 'failed to download|[Cc]ould not resolve|[Cc]ould ?n.t connect|network failure|unable to update registry' "$1"; then
+        say "cannot download the crates: check the network and the proxy (cargo fetch --locked gets them beforehand)"
+    else
+        say "see above"
+    fi
 }
 
 build_as_invoker() { # under sudo cargo is the caller's, and what it writes must stay his
