@@ -8,6 +8,7 @@ mod diversions;
 mod faults;
 mod files;
 mod layout;
+mod orders;
 mod setcap;
 mod upgrade;
 
