@@ -168,7 +168,7 @@ build() { # prints the directory with the programs
     work=$(mktemp -d)
     {
         cargo build --release --locked --bins --target "$triple" --target-dir "$target" 2>&1 || : >"$work/failed"
-    } | tee "$work/log" >&2
+    } | { tee "$work/log" >&2 || :; } # its reader may go away
     cause=$(if exists "$work/failed"; then explain "$work/log"; fi)
     rm -rf -- "$work"
     [ -z "$cause" ] || fail "the build failed: $cause; nothing was changed"

@@ -157,6 +157,21 @@ END
     }
 }
 
+/// POSIX has tee(1) fail where it cannot write, and BusyBox's does.
+#[test]
+fn a_reader_of_its_output_that_goes_away_does_not_end_the_build() {
+    run(
+        "",
+        &format!(
+            r#"{FAKE_CARGO}
+            rm "$SCRATCH/bin/tee"
+            fake tee 'cat >"$1"; exit 1'
+            [ "$(build)" = "$SCRATCH/tree/target/i686-unknown-linux-musl/release" ]
+            "#
+        ),
+    );
+}
+
 #[test]
 fn a_result_that_is_not_static_is_refused() {
     run(
