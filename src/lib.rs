@@ -31,9 +31,6 @@ pub mod policy;
 pub mod report;
 pub mod sys;
 
-#[cfg(all(not(debug_assertions), not(target_feature = "crt-static")))]
-compile_error!("release builds are static: unset RUSTFLAGS, which overrides .cargo/config.toml");
-
 use std::ffi::OsString;
 
 use crate::config::args::{Command, parse};

@@ -99,19 +99,15 @@ impl Kernel {
         };
         create().map_err(|error| match error {
             StepError::TunDevice(errno) => Error::TunDevice(errno),
-            StepError::Sys(reason)
-                if reason.errno() == Some(Errno::EBUSY)
-                    && let Some(name) = auth.name =>
-            {
-                Error::TapImmutable {
+            StepError::Sys(reason) => match auth.name {
+                Some(name) if reason.errno() == Some(Errno::EBUSY) => Error::TapImmutable {
                     name,
                     action: "create it".to_owned(),
                     reason: "it exists already, and QEMU's helper hands over a new tap",
-                }
-            }
-            StepError::Sys(reason) | StepError::Unverified(reason) => {
-                Error::failed("create a tap", reason)
-            }
+                },
+                Some(_) | None => Error::failed("create a tap", reason),
+            },
+            StepError::Unverified(reason) => Error::failed("create a tap", reason),
             StepError::Contested(reason) => {
                 Error::failed("create a tap", SysError::Invalid(reason))
             }

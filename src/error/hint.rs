@@ -148,6 +148,9 @@ impl Error {
                 SysError::Errno { errno: Errno::EPERM, .. } => {
                     "this takes CAP_NET_ADMIN in the network namespace; a container often goes without"
                 }
+                SysError::Errno { errno: Errno::EACCES, .. } => {
+                    "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
+                }
                 SysError::NotApplied => "the running kernel is too old for this option: leave it out",
                 SysError::Errno { .. } | SysError::Protocol(_) | SysError::Invalid(_) => return None,
             }

@@ -62,6 +62,25 @@ pub fn needs(program: &str) -> bool {
     have(program)
 }
 
+/// Are the programs under test static, as they are shipped? Others need descriptors and files before they start.
+pub fn needs_static() -> bool {
+    let is_static = is_static(&bin("qemu-ifup"));
+    if !is_static {
+        let why = "needs static programs: QEMU_IFUP_BIN_DIR=$(./install.sh --build)";
+        skip(&test_name(), why);
+    }
+    is_static
+}
+
+/// What ldd says.
+pub fn is_static(program: &Path) -> bool {
+    let said = run(command("ldd").arg(program));
+    let said = said.stdout + &said.stderr;
+    let is_static = said.contains("statically linked") || said.contains("not a dynamic executable");
+    assert_ne!(is_static, said.contains("=>"), "{said}");
+    is_static
+}
+
 /// How a program ended and what it said.
 #[derive(Debug)]
 pub struct Run {

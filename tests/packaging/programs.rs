@@ -1,21 +1,7 @@
 //! The two programs as files.
 
-use crate::common::{bin, command, needs, run};
+use crate::common::{command, needs, run};
 use std::collections::BTreeSet;
-use std::process::Command;
-
-#[test]
-fn both_binaries_are_static() {
-    for name in ["qemu-ifup", "qemu-ifdown"] {
-        let output = Command::new("ldd").arg(bin(name)).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(
-            said.contains("statically linked") || said.contains("not a dynamic executable"),
-            "{name}: {said}"
-        );
-    }
-}
 
 #[test]
 fn no_program_asks_the_systems_name_services() {

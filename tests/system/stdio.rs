@@ -1,7 +1,7 @@
 //! Odd descriptors, limits and surroundings.
 
 use crate::common::sandbox::Sandbox;
-use crate::common::{bin, command, run};
+use crate::common::{bin, command, needs_static, run};
 use crate::expect::{assert_attached, assert_refused, sandbox};
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -66,6 +66,9 @@ fn odd_surroundings_do_not_stop_the_work() {
 
 #[test]
 fn without_room_for_descriptors_there_is_an_error_and_no_tap() {
+    if !needs_static() {
+        return;
+    }
     let Some(s) = sandbox() else { return };
     let before = s.snapshot();
     for (limit, error) in [

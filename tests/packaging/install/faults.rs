@@ -7,14 +7,14 @@ fn directories_that_cannot_be_written_are_found_before_anything_is_changed() {
     sandbox(
         r#"
         before=$(state)
-        mount --bind /usr/local/sbin /usr/local/sbin
-        mount -o remount,bind,ro /usr/local/sbin
+        mount --bind /usr/local/bin /usr/local/bin
+        mount -o remount,bind,ro /usr/local/bin
         refused "$INSTALL" --from "$SCRATCH/v1"
-        says "cannot write to /usr/local/sbin; nothing was changed"
+        says "cannot write to /usr/local/bin; nothing was changed"
         same "$before" "$(state)"
-        umount /usr/local/sbin
+        umount /usr/local/bin
         touch /etc/a-file
-        refused "$INSTALL" --from "$SCRATCH/v1" --etc /etc/a-file
+        PREFIX=/etc/a-file refused "$INSTALL" --from "$SCRATCH/v1"
         says "/etc/a-file is not a directory; nothing was changed"
         same "$before" "$(state)"
         "#,
@@ -25,11 +25,12 @@ fn directories_that_cannot_be_written_are_found_before_anything_is_changed() {
 fn a_failure_at_the_last_name_puts_everything_back() {
     sandbox(
         r#"
-        touch "$SCRATCH/pinned" /usr/local/sbin/qemu-ifdown
-        mount --bind "$SCRATCH/pinned" /usr/local/sbin/qemu-ifdown # rename(2) to a mount point: EBUSY
+        mkdir -p /usr/libexec/qemu
+        touch "$SCRATCH/pinned" /usr/libexec/qemu/qemu-bridge-helper
+        mount --bind "$SCRATCH/pinned" /usr/libexec/qemu/qemu-bridge-helper # rename(2) to a mount point: EBUSY
         before=$(state)
-        refused "$INSTALL" --from "$SCRATCH/v1"
-        says "installing /etc/qemu-ifdown"
+        refused "$INSTALL" --from "$SCRATCH/v1" --bridge-helper
+        says "linking /usr/libexec/qemu/qemu-bridge-helper"
         says "putting everything back"
         same "$before" "$(state)"
         "#,
@@ -71,12 +72,14 @@ at_every_step() {
 fn an_install_that_fails_at_any_step_leaves_everything_as_it_was() {
     sandbox(&format!(
         r#"{FAULTS}
-        echo foreign >/usr/local/sbin/qemu-ifup
+        echo foreign >/usr/local/bin/qemu-ifup
         make_group guests 54331
         at_every_step fail "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
         [ "$steps" -gt 12 ]
         [ "$(cat /etc/qemu-ifup)" = "qemu-ifup one" ]
-        at_every_step fail "$INSTALL" --from "$SCRATCH/v2"
+        at_every_step fail env PREFIX=/usr/local/moved "$INSTALL" --from "$SCRATCH/v2"
+        [ "$(readlink /etc/qemu-ifup)" = /usr/local/moved/bin/qemu-ifup ]
+        [ "$(cat /usr/local/bin/qemu-ifup)" = foreign ]
         "#
     ));
 }
@@ -85,11 +88,11 @@ fn an_install_that_fails_at_any_step_leaves_everything_as_it_was() {
 fn an_install_that_is_ended_by_a_signal_leaves_everything_as_it_was() {
     sandbox(&format!(
         r#"{FAULTS}
-        echo foreign >/usr/local/sbin/qemu-ifup
+        echo foreign >/usr/local/bin/qemu-ifup
         make_group guests 54331
         at_every_step term "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
         [ "$steps" -gt 12 ]
-        at_every_step term "$INSTALL" --from "$SCRATCH/v2"
+        at_every_step term env PREFIX=/usr/local/moved "$INSTALL" --from "$SCRATCH/v2"
         "#
     ));
 }
@@ -98,7 +101,7 @@ fn an_install_that_is_ended_by_a_signal_leaves_everything_as_it_was() {
 fn an_uninstall_that_fails_at_any_step_leaves_everything_as_it_was() {
     sandbox(&format!(
         r#"{FAULTS}
-        echo foreign >/usr/local/sbin/qemu-ifup
+        echo foreign >/usr/local/bin/qemu-ifup
         clean=$(state)
         "$INSTALL" --from "$SCRATCH/v1" --setcap
         at_every_step fail "$INSTALL" --uninstall
@@ -129,10 +132,11 @@ fn without_root_it_says_so_or_goes_on_with_sudo() {
         printf '#!/bin/sh\nprintf "<%%s>" "$@"\n' >"$SCRATCH/bin/sudo"
         chmod +x "$SCRATCH/bin/sudo"
         export PATH=$SCRATCH/bin:$PATH
-        nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --etc "/etc/a b" --setcap | tail -n 1 >"$SCRATCH/said"
-        same "$(cat "$SCRATCH/said")" "<sh><$SCRATCH/install.sh><--etc></etc/a b><--from><$SCRATCH/v1><--setcap>"
-        nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --setcap="the guests" | tail -n 1 >"$SCRATCH/said"
-        same "$(cat "$SCRATCH/said")" "<sh><$SCRATCH/install.sh><--etc></etc><--from><$SCRATCH/v1><--setcap=the guests>"
+        PREFIX="/opt/a b" nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --setcap | tail -n 1 >"$SCRATCH/said"
+        same "$(cat "$SCRATCH/said")" "<env><PREFIX=/opt/a b><sh><$SCRATCH/install.sh><--from><$SCRATCH/v1><--setcap>"
+        nobody "$SCRATCH/install.sh" --from "$SCRATCH/v1" --setcap="the guests" --bridge-helper | tail -n 1 >"$SCRATCH/said"
+        same "$(cat "$SCRATCH/said")" \
+            "<env><PREFIX=/usr/local><sh><$SCRATCH/install.sh><--from><$SCRATCH/v1><--setcap=the guests><--bridge-helper>"
         "#,
     );
 }
@@ -142,14 +146,16 @@ fn without_root_it_says_so_or_goes_on_with_sudo() {
 fn a_reader_that_goes_away_does_not_leave_half_an_installation() {
     sandbox(
         r#"
-        "$INSTALL" --from "$BIN" >"$SCRATCH/said"
+        mkdir -p /usr/libexec/qemu
+        echo "QEMU's own" >/usr/libexec/qemu/qemu-bridge-helper
+        "$INSTALL" --from "$SCRATCH/v1" --bridge-helper >"$SCRATCH/said"
         whole=$(state)
         lines=$(wc -l <"$SCRATCH/said")
         "$INSTALL" --uninstall
         bare=$(state)
         [ "$lines" -gt 4 ]
         for n in $(seq 0 "$lines"); do
-            "$INSTALL" --from "$BIN" 2>&1 | head -n "$n" >/dev/null
+            "$INSTALL" --from "$SCRATCH/v1" --bridge-helper 2>&1 | head -n "$n" >/dev/null
             same "$whole" "$(state)"
             "$INSTALL" --uninstall 2>&1 | head -n "$n" >/dev/null
             same "$bare" "$(state)"

@@ -2,11 +2,15 @@
 //!
 //! Each test is a bash script in which any command that fails fails the test.
 
+mod bridge_helper;
 mod build;
 mod diversions;
 mod faults;
 mod files;
+mod layout;
+mod orders;
 mod setcap;
+mod upgrade;
 
 use crate::common::{bin, skip, test_name};
 use std::fs;
@@ -41,7 +45,7 @@ stand_ins "$SCRATCH/v2" two
 const COVER: &str = r#"
 set -eu
 mount -t tmpfs -o mode=755 sandbox "$SCRATCH"
-for dir in etc usr/local var/lib/dpkg; do
+for dir in etc usr var/lib/dpkg; do
     [ -d "/$dir" ] || continue
     mkdir -p "$SCRATCH/$dir/upper" "$SCRATCH/$dir/work"
     mount -t overlay overlay -o "lowerdir=/$dir,upperdir=$SCRATCH/$dir/upper,workdir=$SCRATCH/$dir/work" "/$dir"
@@ -51,8 +55,10 @@ make_group() { echo "$1:x:$2:" >>/etc/group; }
 state() {
     {
         find /etc -maxdepth 1 -name 'qemu-if*' -printf '%p %M %u %g %l\n'
-        find /usr/local/sbin /usr/local/share -printf '%p %M %u %g %l\n'
-        find /etc /usr/local/sbin /usr/local/share -maxdepth 2 -type f -name '*qemu-if*' -exec sha256sum {} + -exec getcap {} +
+        find /usr/local/bin /usr/local/sbin /usr/local/share -printf '%p %M %u %g %l\n'
+        find /etc /usr/local/bin /usr/local/sbin /usr/local/share -maxdepth 2 -type f -name '*qemu-if*' \
+            -exec sha256sum {} + -exec getcap {} +
+        find /usr/lib/qemu /usr/libexec -name '*qemu-bridge-helper*' -printf '%p %M %u %g %l\n' 2>/dev/null || :
         if command -v dpkg-divert >/dev/null; then dpkg-divert --list; fi
     } | sort
 }
@@ -81,6 +87,7 @@ fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
         )
         .env("BIN", bin("qemu-ifup").parent().unwrap())
         .env_remove("DESTDIR")
+        .env_remove("PREFIX")
         .env_remove("SUDO_USER")
         .env_remove("CARGO_TARGET_DIR")
         .output()
@@ -95,7 +102,7 @@ fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
     );
 }
 
-/// Runs the script where it may write anywhere in /etc and /usr/local, in a network of its own.
+/// Runs the script where it may write anywhere in /etc and /usr, in a network of its own.
 fn sandbox(script: &str) {
     let unshare = Command::new("unshare")
         .args(["--mount", "--net", "true"])

@@ -9,10 +9,10 @@ fn setcap_gives_both_programs_the_one_capability() {
         r#"
         "$INSTALL" --from "$BIN" --setcap
         for name in qemu-ifup qemu-ifdown; do
-            [ "$(getcap "/etc/$name")" = "/etc/$name cap_net_admin=ep" ]
+            [ "$(getcap "/usr/local/bin/$name")" = "/usr/local/bin/$name cap_net_admin=ep" ]
         done
         "$INSTALL" --from "$BIN" | grep -q "no longer have it"
-        [ -z "$(getcap /etc/qemu-ifup /etc/qemu-ifdown)" ]
+        [ -z "$(getcap /usr/local/bin/qemu-ifup /usr/local/bin/qemu-ifdown)" ]
         "$INSTALL" --from "$BIN" >"$SCRATCH/said"
         [ "$(grep -c "no longer" "$SCRATCH/said")" = 0 ]
         "#,
@@ -27,8 +27,8 @@ fn setcap_with_a_group_lets_nobody_else_run_the_programs() {
         "$INSTALL" --from "$BIN" --setcap="the guests" >"$SCRATCH/said"
         grep -q "only root and members of 'the guests' can run them" "$SCRATCH/said"
         for name in qemu-ifup qemu-ifdown; do
-            [ "$(stat -c "%a %u %G" "/etc/$name")" = "750 0 the guests" ]
-            [ "$(getcap "/etc/$name")" = "/etc/$name cap_net_admin=ep" ]
+            [ "$(stat -L -c "%a %u %G" "/etc/$name")" = "750 0 the guests" ]
+            [ "$(getcap "/usr/local/bin/$name")" = "/usr/local/bin/$name cap_net_admin=ep" ]
         done
         "#,
     );
@@ -48,7 +48,7 @@ fn the_group_that_falls_away_is_said() {
             said=$("$INSTALL" --from "$SCRATCH/v2" $lost)
             says "only root and members of 'guests' could run the programs, and now everybody can; --setcap='guests' restricts them again"
             if [ -z "$lost" ]; then says "no longer have it; --setcap='guests' gives it back"; fi
-            [ "$(stat -c "%a %U %G" /etc/qemu-ifup)" = "755 root root" ]
+            [ "$(stat -L -c "%a %U %G" /etc/qemu-ifup)" = "755 root root" ]
             said=$("$INSTALL" --from "$SCRATCH/v2" $lost)
             [[ $said != *note:* ]]
         done

@@ -90,8 +90,8 @@ fn build_image(sandbox: &Sandbox) {
         mkdir bin dev etc lib proc sbin sys
         cp -L "$(command -v busybox)" bin
         cp -r '{image}/modules' .
-        set -- /bin/sh "$(command -v ip)" "$(command -v bridge)"
-        cp -L "$@" '{ifup}' '{ifdown}' sbin
+        set -- /bin/sh "$(command -v ip)" "$(command -v bridge)" '{ifup}' '{ifdown}'
+        cp -L "$@" sbin
         ldd "$@" | grep -o '/[^ :]*[.]so[^ :]*' | sort -u | xargs -I@ cp -L --parents @ .
         echo root:x:0:0::/:/bin/sh >etc/passwd
         cat >init <<'END'

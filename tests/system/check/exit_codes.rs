@@ -138,6 +138,16 @@ fn a_device_that_a_cgroup_keeps_away_has_a_hint_of_its_own() {
     assert_eq!(checked.code, 6);
 }
 
+/// As libvirtd's AppArmor profile does where the program stands in the place of qemu-bridge-helper.
+#[test]
+fn a_netlink_socket_that_is_refused_has_a_hint_of_its_own() {
+    let Some(s) = host_with("strace") else { return };
+    let strace = "strace -qq -o /dev/null -e inject=socket:error=EACCES:when=1";
+    let run = sh(&s, &format!("{strace} qemu-ifup tap0"));
+    let error = "cannot open a netlink socket: Permission denied";
+    assert_failed(&run, 3, error, "bridge_helper = \"/etc/qemu-ifup\"");
+}
+
 #[test]
 fn a_wait_in_vain_ends_with_9_and_the_command_that_helps() {
     #[rustfmt::skip]

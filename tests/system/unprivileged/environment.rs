@@ -2,7 +2,7 @@
 
 use crate::common::sandbox::lines;
 use crate::common::users::{ALICE, BOB};
-use crate::common::{Run, command, run};
+use crate::common::{Run, command, needs_static, run};
 use crate::unprivileged::{as_alice, assert_done, assert_says, both_ways};
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
@@ -80,6 +80,9 @@ fn closed_standard_descriptors_change_nothing() {
 /// With each of these limits the program does all of it or nothing, and a signal does not end it.
 #[test]
 fn tight_limits_stop_it_before_it_starts_or_not_at_all() {
+    if !needs_static() {
+        return;
+    }
     // With less than three, libc itself ends a privileged program before it starts.
     let descriptors = (3..9).map(|n| format!("--nofile={n}"));
     let others = [

@@ -1,0 +1,131 @@
+//! PREFIX, DESTDIR, and the links in /etc.
+
+use crate::common::needs;
+use crate::install::{run, sandbox};
+
+#[test]
+fn with_destdir_the_programs_and_pages_are_copied_and_nothing_else_is_done() {
+    run(
+        "",
+        r#"
+        export DESTDIR="$SCRATCH/not there yet/a b"
+        PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1"
+        same "usr/bin/qemu-ifdown 755
+usr/bin/qemu-ifup 755
+usr/share/man/man5/qemu-ifup.conf.5 644
+usr/share/man/man8/qemu-ifdown.8 644
+usr/share/man/man8/qemu-ifup.8 644" "$(find "$DESTDIR" ! -type d -printf '%P %m\n' | sort)"
+        PREFIX=/usr "$INSTALL" --from "$SCRATCH/v2"
+        [ "$(cat "$DESTDIR/usr/bin/qemu-ifup")" = "qemu-ifup two" ]
+        cd "$SCRATCH"
+        DESTDIR=stage/ "$INSTALL" --from v1
+        cmp v1/qemu-ifup stage/usr/local/bin/qemu-ifup
+        "#,
+    );
+}
+
+#[test]
+fn the_programs_are_in_prefix_with_absolute_links_in_etc() {
+    sandbox(
+        r#"
+        rm -rf /usr/local/share/man
+        before=$(state)
+        for prefix in /usr/local "/usr/local/a b" /usr; do
+            PREFIX=$prefix/ "$INSTALL" --from "$SCRATCH/v1"
+            for name in qemu-ifup qemu-ifdown; do
+                cmp "$SCRATCH/v1/$name" "$prefix/bin/$name"
+                [ "$(readlink "/etc/$name")" = "$prefix/bin/$name" ]
+            done
+            [ -f "$prefix/share/man/man8/qemu-ifup.8" ]
+            # What is moved leaves nothing behind.
+            [ "$(find /usr/bin /usr/share/man /usr/local /etc -name 'qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
+                grep -v '^/usr/local/share/qemu-ifup$' | wc -l)" = 7 ]
+        done
+        PREFIX=/opt/ignored "$INSTALL" --uninstall
+        same "$before" "$(state)"
+        "#,
+    );
+}
+
+#[test]
+fn everything_works_through_the_links() {
+    if !needs("qemu-system-x86_64") {
+        return;
+    }
+    sandbox(
+        r#"
+        mkdir -p "$SCRATCH/dev/upper" "$SCRATCH/dev/work" /etc/qemu
+        mount -t overlay overlay -o "lowerdir=/dev,upperdir=$SCRATCH/dev/upper,workdir=$SCRATCH/dev/work" /dev
+        chmod 0666 /dev/net/tun
+        rm -rf /etc/qemu-ifup.conf
+        printf 'allow br0\nallow br1\n' >/etc/qemu/bridge.conf
+        for bridge in br0 br1; do
+            ip link add "$bridge" type bridge
+            ip link set "$bridge" up
+        done
+        "$INSTALL" --from "$BIN" --setcap
+        ln -s qemu-ifup /etc/qemu-ifup.br1
+        user() { setpriv --reuid 54321 --regid 54321 --clear-groups "$@"; }
+
+        # qemu BRIDGE COMMAND...: this QEMU has a port in the bridge while it runs, and none afterwards.
+        qemu() {
+            local bridge=$1
+            shift
+            {
+                for _ in $(seq 200); do
+                    [ -z "$(ip link show up master "$bridge")" ] || break
+                    sleep 0.05
+                done
+                ip link show up master "$bridge" >"$SCRATCH/ports"
+                echo quit
+            } | "$@" >/dev/null
+            [ -s "$SCRATCH/ports" ]
+            [ -z "$(ip link show master "$bridge")" ]
+        }
+        machine="timeout 20 qemu-system-x86_64 -accel tcg -machine none -nodefaults -display none -monitor stdio"
+        qemu br0 $machine -netdev tap,id=n1 # the default scripts
+        qemu br1 $machine -netdev tap,id=n1,script=/etc/qemu-ifup.br1
+        qemu br1 user $machine -netdev bridge,id=n1,br=br1,helper=/etc/qemu-ifup.br1
+        qemu br0 user $machine -netdev tap,id=n1,br=br0,helper=/etc/qemu-ifup
+        "#,
+    );
+}
+
+#[test]
+fn the_line_that_apparmor_needs_is_printed_where_its_profile_is() {
+    sandbox(
+        r#"
+        rm -rf /etc/apparmor.d
+        said=$("$INSTALL" --from "$SCRATCH/v1")
+        [[ $said != *AppArmor* ]]
+        mkdir -p /etc/apparmor.d/local
+        touch /etc/apparmor.d/usr.sbin.libvirtd
+        said=$("$INSTALL" --from "$SCRATCH/v1")
+        says "/etc/apparmor.d/local/usr.sbin.libvirtd"
+        says "
+  /usr/local/bin/qemu-ifup PUx,
+  /usr/local/bin/qemu-ifdown PUx,
+"
+        grep PUx <<<"$said" >/etc/apparmor.d/local/usr.sbin.libvirtd
+        said=$("$INSTALL" --from "$SCRATCH/v1")
+        [[ $said != *AppArmor* ]]
+        said=$(PREFIX=/usr/local/other "$INSTALL" --from "$SCRATCH/v1")
+        says "/usr/local/other/bin/qemu-ifup PUx,"
+        said=$(PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1")
+        [[ $said != *AppArmor* ]]
+        "#,
+    );
+}
+
+#[test]
+fn the_next_step_is_named_as_it_can_be_typed() {
+    sandbox(
+        r#"
+        export PATH=/usr/local/bin:$PATH
+        said=$("$INSTALL" --from "$BIN" | tail -n 1)
+        same "next: sudo qemu-ifup --check" "$said"
+        said=$(PREFIX=/usr/local/other "$INSTALL" --from "$BIN" | tail -n 1)
+        same "next: sudo /usr/local/other/bin/qemu-ifup --check" "$said"
+        "#,
+    );
+}
