@@ -25,7 +25,8 @@ fn every_file_that_the_documents_name_exists() {
                 named.insert(word.to_owned());
             } else if word.ends_with(".rs") && word != "rustup.rs" {
                 // Of the source, by the name within its directory.
-                let sources = run(command("find").arg(path("src")).args(["-name", word]));
+                let pattern = format!("*/{word}");
+                let sources = run(command("find").arg(path("src")).args(["-path", &pattern]));
                 assert!(!sources.stdout.is_empty(), "{document}: {word}");
                 named.insert(word.to_owned());
             }

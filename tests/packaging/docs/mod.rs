@@ -1,10 +1,14 @@
 //! The documents: they say the same as the help and the source, what they name exists, and their commands work.
 
 mod codes;
+mod commands;
 mod links;
 mod manual;
+mod networks;
 mod options;
+mod readme;
 mod samples;
+mod uplink;
 
 use crate::common::{bin, command, run};
 use std::fs;
