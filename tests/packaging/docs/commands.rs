@@ -48,7 +48,7 @@ fn is_command(text: &str) -> bool {
     let mut words = text.split_whitespace().peekable();
     let sudo = words.next_if_eq(&"sudo").is_some();
     let program = words.next().unwrap_or_default();
-    sudo || PROGRAMS.contains(&program) && words.next().is_some()
+    sudo || program == "./install.sh" || PROGRAMS.contains(&program) && words.next().is_some()
 }
 
 /// All commands of a document in its order: the lines of `sh` blocks, and what stands in backquotes. Of a manual page, the
@@ -165,7 +165,9 @@ impl Host {
         let mut line = line
             .replace(" ... ", " -nodefaults ")
             .replace("GROUP", "netusers")
-            .replace("USER", "alice");
+            .replace("USER", "alice")
+            .replace("NAME", "enp1s0")
+            .replace("MAC", "02:00:00:00:00:01");
         if line.contains("qemu-system-x86_64") {
             line = line.replace("-device virtio-net,", "-device virtio-net,romfile=,");
             line = format!("echo quit | {line} -accel tcg -display none -monitor stdio -S");

@@ -5,7 +5,7 @@ use crate::docs::{file, path};
 use std::collections::BTreeSet;
 use std::fs;
 
-const PAGES: [&str; 3] = ["qemu-ifup.8", "qemu-ifdown.8", "qemu-ifup.conf.5"];
+pub const PAGES: [&str; 3] = ["qemu-ifup.8", "qemu-ifdown.8", "qemu-ifup.conf.5"];
 
 /// A manual page as it is read, each paragraph in one line; None, and the test counts as skipped, without mandoc.
 pub fn page(name: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 
 mod codes;
 mod commands;
+mod follow;
 mod links;
 mod manual;
 mod networks;

@@ -1,7 +1,8 @@
-//! docs/troubleshooting.md: its sample of --check, and its table.
+//! What the documents show of the programs' output, and the table of symptoms.
 
 use crate::common::sandbox::Sandbox;
-use crate::docs::{between, file};
+use crate::common::{command, run};
+use crate::docs::{between, file, path};
 
 const DOCUMENT: &str = "docs/troubleshooting.md";
 
@@ -40,5 +41,41 @@ fn the_sample_of_check_is_what_check_says() {
             "no {line:?} in\n{}",
             said.stdout
         );
+    }
+}
+
+#[test]
+fn the_bars_of_the_speed_are_those_of_its_tables() {
+    let document = file("docs/speed.md");
+    let drawn = run(command("awk")
+        .arg("-f")
+        .arg(path("tests/bench.d/chart.awk"))
+        .arg(path("docs/speed.md")));
+    assert_eq!(drawn.code, 0, "{drawn:?}");
+    assert!(drawn.stdout.lines().count() > 20, "{}", drawn.stdout);
+    assert!(document.contains(&drawn.stdout), "{}", drawn.stdout);
+}
+
+#[test]
+fn each_line_of_the_example_of_the_configuration_applies() {
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    let example = file("docs/qemu-ifup.conf.example");
+    // As it is installed, it changes nothing.
+    sandbox.etc("qemu-ifup.conf", &example);
+    let said = sandbox.ifup(&["--check", "tap0"]).stdout;
+    assert!(said.contains("the bridge is br0 (default)"), "{said}");
+
+    let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#";
+    let lines: Vec<&str> = example.lines().filter(is_option).collect();
+    assert!(lines.len() > 6, "{lines:?}");
+    let taps = ["tap0", "web1", "lab0", "fast0"];
+    for line in lines {
+        let line = line.trim_start_matches('#');
+        sandbox.etc("qemu-ifup.conf", &format!("{line}\n"));
+        let applies = "/etc/qemu-ifup.conf:1 applies";
+        let said = taps.map(|tap| sandbox.ifup(&["--check", tap]).stdout);
+        assert!(said.iter().any(|s| s.contains(applies)), "{line}\n{said:?}");
     }
 }

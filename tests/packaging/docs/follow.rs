@@ -1,0 +1,143 @@
+//! The other documents, followed from top to bottom; and no document is forgotten.
+
+use crate::common::{skip, test_name};
+use crate::docs::commands::{Host, Step, commands};
+use crate::docs::documents;
+use crate::docs::manual::PAGES;
+use std::path::Path;
+
+const TROUBLESHOOTING: [Step; 14] = [
+    Step {
+        command: "mkdir -p /dev/net && mknod /dev/net/tun c 10 200",
+        before: "rm -r /dev/net",
+        after: "/etc/qemu-ifup --check | grep 'ok .* /dev/net/tun'",
+    },
+    Step {
+        command: "qemu-ifup --owner USER tap0",
+        before: "",
+        after: "ip -j -d link show dev tap0 | grep -qF '\"user\":\"alice\"'",
+    },
+    Step {
+        command: "usermod -aG GROUP USER",
+        before: "groupadd netusers",
+        after: "id -nG alice | grep -qw netusers",
+    },
+    Step {
+        command: "echo '* --create-bridge --address 192.168.10.1/24' >> /etc/qemu-ifup.conf",
+        before: "ip link delete br0",
+        after: "/etc/qemu-ifup tap0; ip -br address show dev br0 | grep -qF 192.168.10.1/24",
+    },
+    Step {
+        command: "qemu-ifdown --delete tap0 && qemu-ifup --multi-queue tap0",
+        before: "",
+        after: "ip -j -d link show dev tap0 | grep -qF '\"multi_queue\":true'",
+    },
+    Step {
+        command: "ip link set dev br0 type bridge stp_state 0",
+        before: "ip link set dev br0 type bridge stp_state 1",
+        after: "/etc/qemu-ifup --check | grep 'STP is off'",
+    },
+    Step {
+        command: "sysctl net.bridge.bridge-nf-call-iptables=0",
+        before: "sysctl net.bridge.bridge-nf-call-iptables=1",
+        after: "/etc/qemu-ifup --check | grep 'ok .* br_netfilter'",
+    },
+    Step {
+        command: "ip link set dev br0 mtu 9000 && qemu-ifup tap0",
+        before: "ip link set dev br0 mtu 1500",
+        after: "ip -j link show dev tap0 | grep -qF '\"mtu\":9000'",
+    },
+    Step {
+        command: "ip link set dev br0 address MAC",
+        before: "",
+        after: "",
+    },
+    Step {
+        command: "ip link set dev NAME nomaster",
+        before: "ip link add enp1s0 type veth peer name lan0; ip link set enp1s0 master br0",
+        after: "! ip -j link show dev enp1s0 | grep master",
+    },
+    Step {
+        command: "sudo /etc/qemu-ifup tap0",
+        before: "",
+        after: "",
+    },
+    Step {
+        command: "qemu-ifdown --delete tap0",
+        before: "",
+        after: "! ip link show dev tap0",
+    },
+    Step {
+        command: "./install.sh --setcap",
+        before: "",
+        after: "getcap \"$(readlink -f /etc/qemu-ifup)\" | grep -q cap_net_admin",
+    },
+    Step {
+        command: "./install.sh",
+        before: "",
+        after: "",
+    },
+];
+
+#[test]
+fn the_fixes_for_the_symptoms_work() {
+    if !Path::new("/proc/sys/net/bridge").exists() {
+        return skip(&test_name(), "needs a kernel with br_netfilter");
+    }
+    let Some(host) = Host::installed() else {
+        return;
+    };
+    host.follow(
+        "docs/troubleshooting.md",
+        "root",
+        &TROUBLESHOOTING,
+        &[
+            ("bridge helper failed", "a message of QEMU's"),
+            ("modprobe tun", "it is for this machine's kernel"),
+            (
+                "kill PID",
+                "tests/system/check/symptoms.rs kills what --check names",
+            ),
+            (
+                "journalctl -t qemu-ifup -t qemu-ifdown",
+                "it needs systemd's journal; tests/system/log.rs reads what would be in it",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_examples_of_the_manual_pages_work() {
+    let Some(host) = Host::installed() else {
+        return;
+    };
+    host.sandbox
+        .sh("ip link add br1 type bridge; ip link set br1 up; groupadd netusers");
+    for page in PAGES {
+        let name = format!("man/{page}");
+        if !commands(&name).is_empty() {
+            host.follow(&name, "root", &[], &[]);
+        }
+    }
+}
+
+const FOR_DEVELOPERS: &str = "for who works on the source; tests/run runs them or their like";
+
+/// Documents in which no command is for a user of the programs.
+const NOT_FOLLOWED: [(&str, &str); 5] = [
+    ("CHANGELOG.md", "it tells of changes"),
+    ("CONTRIBUTING.md", FOR_DEVELOPERS),
+    ("SECURITY.md", FOR_DEVELOPERS),
+    ("docs/speed.md", FOR_DEVELOPERS),
+    ("docs/clients.md", "it has tests of its own"),
+];
+
+#[test]
+fn no_document_is_forgotten() {
+    let followed = ["README.md", "docs/networks.md", "docs/troubleshooting.md"];
+    for document in documents() {
+        let known = followed.contains(&document.as_str())
+            || NOT_FOLLOWED.iter().any(|(name, _)| *name == document);
+        assert!(known || commands(&document).is_empty(), "{document}");
+    }
+}
