@@ -107,6 +107,14 @@ fn the_fixes_for_the_symptoms_work() {
 }
 
 #[test]
+fn the_commands_of_the_command_line_document_work() {
+    let Some(host) = Host::installed() else {
+        return;
+    };
+    host.follow("docs/command-line.md", "alice", &[], &[]);
+}
+
+#[test]
 fn the_examples_of_the_manual_pages_work() {
     let Some(host) = Host::installed() else {
         return;
@@ -134,7 +142,12 @@ const NOT_FOLLOWED: [(&str, &str); 5] = [
 
 #[test]
 fn no_document_is_forgotten() {
-    let followed = ["README.md", "docs/networks.md", "docs/troubleshooting.md"];
+    let followed = [
+        "README.md",
+        "docs/command-line.md",
+        "docs/networks.md",
+        "docs/troubleshooting.md",
+    ];
     for document in documents() {
         let known = followed.contains(&document.as_str())
             || NOT_FOLLOWED.iter().any(|(name, _)| *name == document);

@@ -1,4 +1,4 @@
-//! The help, the manual pages, the README and the source have the same options.
+//! The help, the manual pages, docs/command-line.md and the source have the same options.
 
 use crate::docs::manual::{page, section};
 use crate::docs::{between, file, help};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// An option as it is written (`-b, --bridge NAME`), and what it is for.
 type Described = (String, String);
 
-/// Where the texts begin in the help and in the README.
+/// Where the texts begin in the help and in docs/command-line.md.
 const TEXT_COLUMN: usize = 22;
 
 /// The options of a block in the help's layout.
@@ -31,10 +31,10 @@ fn options_in(block: &str) -> Vec<Described> {
     options
 }
 
-/// The README's command-line block for a program.
-fn readme_options(program: &str) -> Vec<Described> {
-    let readme = file("README.md");
-    let block = between(&readme, "## Command line\n\n```\n", "```");
+/// The block of docs/command-line.md for a program.
+fn document_options(program: &str) -> Vec<Described> {
+    let document = file("docs/command-line.md");
+    let block = between(&document, "# Command line\n\n```\n", "```");
     let (ifup, rest) = block.split_once("qemu-ifdown [OPTIONS] IFNAME\n").unwrap();
     let (ifdown, both) = rest.split_once("both\n").unwrap();
     let own = match program {
@@ -64,11 +64,11 @@ fn specs(options: &[Described]) -> Vec<&str> {
 }
 
 #[test]
-fn the_readme_has_the_options_of_the_help_word_for_word() {
+fn the_document_has_the_options_of_the_help_word_for_word() {
     for program in ["qemu-ifup", "qemu-ifdown"] {
         let options = options_in(&help(program));
         assert!(options.len() > 5, "{options:?}");
-        assert_eq!(readme_options(program), options, "{program}");
+        assert_eq!(document_options(program), options, "{program}");
     }
 }
 
