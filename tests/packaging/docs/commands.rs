@@ -123,6 +123,7 @@ cp "$IFUP" "$IFDOWN" "$release"
 truncate -s 1M "$DIR/source/guest.qcow2"
 "$DIR/source/install.sh" --uninstall >/dev/null # it may be installed here
 echo "127.0.0.1 $(uname -n)" >>/etc/hosts # for sudo, which looks itself up
+userdel alice 2>/dev/null || : # whoever that is here
 useradd --uid 54321 --create-home --home-dir "$DIR/alice" --shell /bin/sh alice
 chown -R alice: "$DIR/source"
 echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice

@@ -52,8 +52,11 @@ fn mandoc_has_nothing_to_say_about_the_manual_pages() {
         let complaints: Vec<&str> = run
             .stdout
             .lines()
-            // Which other pages there are is the host's business.
+            // Which other pages there are is the host's business; and a convention for pages of a BSD's base system.
             .filter(|line| !line.contains("referenced manual not found"))
+            .filter(|line| {
+                !line.ends_with(": operating system explicitly specified: Os Linux (NetBSD)")
+            })
             .collect();
         assert!(complaints.is_empty(), "{complaints:#?}");
     }
