@@ -6,7 +6,27 @@ use crate::docs::documents;
 use crate::docs::manual::PAGES;
 use std::path::Path;
 
-const TROUBLESHOOTING: [Step; 14] = [
+const TROUBLESHOOTING: [Step; 18] = [
+    Step {
+        command: "ip address add 192.168.10.1/24 dev br0",
+        before: "ip address flush dev br0",
+        after: "",
+    },
+    Step {
+        command: "sysctl net.ipv6.conf.default.disable_ipv6=0",
+        before: "sysctl net.ipv6.conf.default.disable_ipv6=1",
+        after: "/etc/qemu-ifup --create-bridge --bridge br6 --address fd00::1/64 tap6",
+    },
+    Step {
+        command: "chown root /etc/qemu-ifup.conf && chmod 0644 /etc/qemu-ifup.conf",
+        before: "chown alice /etc/qemu-ifup.conf; ! /etc/qemu-ifup tap0",
+        after: "/etc/qemu-ifup tap0",
+    },
+    Step {
+        command: "rm /etc/qemu-ifup.conf",
+        before: "ln -sf /nowhere /etc/qemu-ifup.conf",
+        after: "/etc/qemu-ifup tap0",
+    },
     Step {
         command: "mkdir -p /dev/net && mknod /dev/net/tun c 10 200",
         before: "rm -r /dev/net",
@@ -94,6 +114,11 @@ fn the_fixes_for_the_symptoms_work() {
         &[
             ("bridge helper failed", "a message of QEMU's"),
             ("modprobe tun", "it is for this machine's kernel"),
+            ("modprobe bridge", "it is for this machine's kernel"),
+            (
+                "qemu-ifup --create-bridge --bridge brvlan --pvid 10 tap0",
+                "this machine's kernel need not have VLANs; tests/qemu/guest/second_kernel.rs",
+            ),
             (
                 "kill PID",
                 "tests/system/check/symptoms.rs kills what --check names",
