@@ -103,7 +103,8 @@ pub struct Host {
     pub sandbox: Sandbox,
 }
 
-/// What install.sh writes to is covered. Cargo has nothing to do: the programs have been built.
+/// What install.sh writes to is covered. Cargo has nothing to do: the programs have been built, by whatever Rust, and need not
+/// be the static ones that are shipped.
 const SET_UP: &str = r#"
 mount -t tmpfs tmpfs /run
 for d in usr/local var/lib/dpkg usr/lib/qemu; do
@@ -112,11 +113,12 @@ for d in usr/local var/lib/dpkg usr/lib/qemu; do
     mount -t overlay -o "lowerdir=/$d,upperdir=$DIR/$d,workdir=$DIR/$d.work" overlay "/$d"
 done
 mkdir "$DIR/source" "$DIR/bin"
-cp -r "$TOP/install.sh" "$TOP/man" "$TOP/docs" "$DIR/source"
-for program in cargo rustc rustup; do
-    printf '#!/bin/sh\n' >"$DIR/bin/$program"
-    chmod 755 "$DIR/bin/$program"
+cp -r "$TOP/install.sh" "$TOP/Cargo.toml" "$TOP/man" "$TOP/docs" "$DIR/source"
+for program in cargo ldd rustup; do
+    echo '#!/bin/sh' >"$DIR/bin/$program"
 done
+printf '#!/bin/sh\necho "release: 9.9.9"\necho "host: %s-unknown-linux-gnu"\n' "$(uname -m)" >"$DIR/bin/rustc"
+chmod 755 "$DIR"/bin/*
 release=$DIR/source/target/$(uname -m)-unknown-linux-musl/release
 mkdir -p "$release"
 cp "$IFUP" "$IFDOWN" "$release"
