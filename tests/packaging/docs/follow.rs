@@ -154,21 +154,74 @@ fn the_examples_of_the_manual_pages_work() {
     }
 }
 
+const APPARMOR: &str = "it needs a kernel with AppArmor";
+
+const OTHER_PROGRAM: &str =
+    "that program need not be here; tests/system/vmm.rs does with a tap what it does";
+
+#[test]
+fn the_commands_for_clients_work() {
+    let Some(host) = Host::installed() else {
+        return;
+    };
+    host.must_as("alice", "./install.sh --setcap");
+    host.sandbox.etc("qemu/bridge.conf", "allow br0\n");
+    host.sandbox.open_tun_to_all();
+    host.follow(
+        "docs/clients.md",
+        "alice",
+        &[
+            Step {
+                command: "sudo ip link add br0 type bridge && sudo ip link set br0 up",
+                before: "ip link delete br0",
+                after: "",
+            },
+            Step {
+                command: "qemu-system-x86_64 ... -netdev tap,id=n1,ifname=tap0,script=no,downscript=no -device virtio-net,netdev=n1",
+                before: "ip link delete tap0; /etc/qemu-ifup --owner alice tap0",
+                after: "ip link delete tap0",
+            },
+            Step {
+                command: "sudo qemu-ifup --multi-queue tap0",
+                before: "ip link delete tap0",
+                after: "",
+            },
+        ],
+        &[
+            (
+                "sudo qemu-system-x86_64 ... -nic tap,model=virtio",
+                "it needs a boot ROM, which need not be here",
+            ),
+            ("journalctl -t qemu-ifup", "it needs systemd's journal"),
+            ("ip netns exec", "it is not the whole command"),
+            ("sudo apparmor_parser -r /etc/apparmor.d/usr.sbin.libvirtd", APPARMOR),
+            ("sudo lkvm run ... --network mode=tap,script=/etc/qemu-ifup", OTHER_PROGRAM),
+            (
+                "vng --qemu-opts='-netdev bridge,id=n9,br=br0,helper=/etc/qemu-ifup -device virtio-net-pci,netdev=n9'",
+                OTHER_PROGRAM,
+            ),
+            ("cloud-hypervisor ... --net tap=tap0", OTHER_PROGRAM),
+            ("cloud-hypervisor ... --net tap=tap1,num_queues=4", OTHER_PROGRAM),
+            ("sudo systemctl enable --now qemu-tap@tap0", "it needs systemd as the first process"),
+        ],
+    );
+}
+
 const FOR_DEVELOPERS: &str = "for who works on the source; tests/run runs them or their like";
 
 /// Documents in which no command is for a user of the programs.
-const NOT_FOLLOWED: [(&str, &str); 5] = [
+const NOT_FOLLOWED: [(&str, &str); 4] = [
     ("CHANGELOG.md", "it tells of changes"),
     ("CONTRIBUTING.md", FOR_DEVELOPERS),
     ("SECURITY.md", FOR_DEVELOPERS),
     ("docs/speed.md", FOR_DEVELOPERS),
-    ("docs/clients.md", "it has tests of its own"),
 ];
 
 #[test]
 fn no_document_is_forgotten() {
     let followed = [
         "README.md",
+        "docs/clients.md",
         "docs/command-line.md",
         "docs/networks.md",
         "docs/troubleshooting.md",
