@@ -21,6 +21,9 @@ mount -t overlay -o "lowerdir=$ROOT/usr:/usr,upperdir=$DIR/usr,workdir=$DIR/usr.
 mount -t overlay -o "lowerdir=/var,upperdir=$DIR/var,workdir=$DIR/var.work" overlay /var
 mount -t tmpfs tmpfs /run
 mount -t sysfs -o ro sysfs /sys # without it they wait for udev
+for program in systemctl udevadm; do # by which netplan tells systemd, which is not there
+    ln -sf /bin/true "/usr/bin/$program"
+done
 cp -a "$ROOT/etc/." /etc
 ldconfig
 mkdir -p /run/dbus /run/network /run/netns /run/systemd /etc/network /etc/netplan /etc/systemd/network
@@ -52,9 +55,11 @@ ip netns exec lan busybox udhcpd /run/udhcpd.conf
 # Waits until the bridge is as the document says.
 is_there() {
     for _ in $(seq 150); do
-        if ip route show default | grep -q 'via 192.168.1.1 dev br0'; then break; fi
+        if ip route show default | grep -q 'via 192.168.1.1 dev br0' &&
+            ip -o -4 address show dev br0 | grep -q "inet $ADDRESS"; then break; fi
         sleep 0.1
     done
+    ip route show default | grep -q 'via 192.168.1.1 dev br0'
     [ "$(ip -o link show master br0 | grep -c enp1s0)" = 1 ]
     [ -z "$(ip -o -4 address show dev enp1s0)" ]
     ip -o -4 address show dev br0 | grep -q "inet $ADDRESS"
