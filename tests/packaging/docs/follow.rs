@@ -137,6 +137,25 @@ fn the_commands_of_the_command_line_document_work() {
 }
 
 #[test]
+fn the_commands_for_security_work() {
+    let Some(host) = Host::installed() else {
+        return;
+    };
+    host.follow(
+        "SECURITY.md",
+        "alice",
+        &[],
+        &[
+            (
+                "git log -1 --format=%ce",
+                "it needs the repository, which an archive of the source is not",
+            ),
+            ("sudo tests/run", "this is one of its tests"),
+        ],
+    );
+}
+
+#[test]
 fn the_examples_of_the_manual_pages_work() {
     let Some(host) = Host::installed() else {
         return;
@@ -207,10 +226,9 @@ fn the_commands_for_clients_work() {
 const FOR_DEVELOPERS: &str = "for who works on the source; tests/run runs them or their like";
 
 /// Documents in which no command is for a user of the programs.
-const NOT_FOLLOWED: [(&str, &str); 4] = [
+const NOT_FOLLOWED: [(&str, &str); 3] = [
     ("CHANGELOG.md", "it tells of changes"),
     ("CONTRIBUTING.md", FOR_DEVELOPERS),
-    ("SECURITY.md", FOR_DEVELOPERS),
     ("docs/speed.md", FOR_DEVELOPERS),
 ];
 
@@ -218,6 +236,7 @@ const NOT_FOLLOWED: [(&str, &str); 4] = [
 fn no_document_is_forgotten() {
     let followed = [
         "README.md",
+        "SECURITY.md",
         "docs/clients.md",
         "docs/command-line.md",
         "docs/networks.md",
