@@ -163,6 +163,41 @@ fn a_trunk_of_all_vlans_is_possible_and_in_nobodys_way() {
 }
 
 #[test]
+fn the_commands_for_vlans_in_docs_networks_md_work() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "");
+    guest.sh("ip tuntap add enp1s0 mode tap; ip link set enp1s0 master br0");
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/networks.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let (_, section) = document.split_once("\n## VLANs\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let commands: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("sudo "))
+        .collect();
+    assert_eq!(commands.len(), 7, "{commands:#?}");
+    for command in commands {
+        guest.sh(command);
+    }
+    let vlans = guest.vlans();
+    assert_eq!(
+        (vlans[0].as_str(), vlans[1].as_str(), vlans.len()),
+        ("10pu", "20", 11)
+    );
+    for port in ["enp1s0", "br0"] {
+        let show = guest.json(&format!("bridge -j vlan show dev {port}"));
+        let vlans = show[0]["vlans"].as_array().unwrap();
+        assert!(vlans.iter().any(|vlan| vlan["vlan"] == 10), "{show:#}");
+    }
+    let inside = &guest.json("ip -j addr show dev br0.10")[0];
+    assert!(has_flag(inside, "UP"), "{inside:#}");
+    assert_eq!(
+        inside["addr_info"][0]["local"], "192.168.20.1",
+        "{inside:#}"
+    );
+}
+
+#[test]
 fn vlans_are_refused_by_a_bridge_that_does_not_filter() {
     let Some(sandbox) = sandbox() else { return };
     let mut guest = second_kernel(&sandbox, "vlan_filtering 0");
