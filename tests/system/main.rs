@@ -35,5 +35,6 @@ mod stdio;
 mod tap;
 mod undo;
 mod unprivileged;
+mod vmm;
 mod wait;
 mod watch;
