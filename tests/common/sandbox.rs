@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io, thread};
 
 /// Namespaces of its own for the test's thread, with `lo` up and private copies (overlays) of /etc and /dev. In them
-/// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no /dev/log, whatever the host has.
+/// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no /dev/log, no user `alice`, whatever the host has.
 ///
 /// A test fails where one of our programs brings a tap up that is a port of no bridge, even for a moment: whoever holds
 /// its descriptor would then reach the host's own network. What the test itself does by [`Sandbox::sh`] is its own affair.
@@ -55,6 +55,7 @@ impl Sandbox {
                  mount -t overlay -o \"lowerdir=/$d,upperdir=$DIR/$d,workdir=$DIR/$d.work\" overlay /$d
              done
              rm -rf /dev/log /etc/qemu-ifup* /etc/qemu-ifdown* /etc/qemu
+             sed -i '/^\\(alice\\|ann\\|annes\\):/d' /etc/passwd /etc/group
              ip link set lo up",
         );
         if made.code != 0 {

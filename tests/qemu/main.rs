@@ -16,5 +16,6 @@
 mod common;
 mod conf;
 mod guest;
+mod libvirt;
 mod monitor;
 mod qemu;

@@ -281,7 +281,14 @@ fn the_downscript_detaches_the_tap_while_qemu_still_holds_it() {
 fn a_downscript_without_the_privilege_costs_a_message_only() {
     let Some(sandbox) = sandbox() else { return };
     let before = sandbox.snapshot();
-    let quit = Qemu::start(&sandbox, &format!("{TAP} -runas nobody"))
+    // -runas is gone since QEMU 10.
+    let help = run(command("qemu-system-x86_64").arg("-help")).stdout;
+    let option = if help.contains("\n-runas ") {
+        "-runas nobody"
+    } else {
+        "-run-with user=nobody"
+    };
+    let quit = Qemu::start(&sandbox, &format!("{TAP} {option}"))
         .unwrap()
         .quit();
     assert_eq!(quit.code, 0, "{quit:?}");

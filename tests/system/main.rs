@@ -36,5 +36,6 @@ mod tap;
 mod traffic;
 mod undo;
 mod unprivileged;
+mod vmm;
 mod wait;
 mod watch;

@@ -25,7 +25,8 @@ fn no_descriptor_of_ours_gets_the_number_of_a_closed_standard_one() {
         ("<&- >&- 2>&-", 3),
     ] {
         let log = s.dir().join("log");
-        let script = format!("exec strace -o \"$LOG\" \"$IFUP\" tap0 {closed}");
+        // Without what the tests were started with, such as the lock of a flock(1).
+        let script = format!("exec 3>&-; exec strace -o \"$LOG\" \"$IFUP\" tap0 {closed}");
         let run = run(command("sh")
             .args(["-euc", &script])
             .env("LOG", &log)
@@ -77,7 +78,7 @@ fn without_room_for_descriptors_there_is_an_error_and_no_tap() {
     ] {
         let program = bin("qemu-ifup");
         let run = s.try_sh(&format!(
-            "ulimit -n {limit}; exec '{}' tap0",
+            "exec 3>&-; ulimit -n {limit}; exec '{}' tap0",
             program.display()
         ));
         assert_refused(&run, 7, &format!("qemu-ifup: tap0: {error}"), "");

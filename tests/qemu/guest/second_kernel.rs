@@ -254,6 +254,10 @@ fn a_machine_without_a_bridge_gets_one_by_one_command() {
     let port = guest.json("bridge -j link show dev tap0");
     assert_eq!(port[0]["master"], "br0", "{port:#}");
     guest.delete();
+
+    guest.sh("ip link del br0");
+    guest.ifup("--create-bridge --pvid 10 tap0");
+    assert_eq!(guest.vlans(), ["10pu"]);
 }
 
 #[test]
