@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::plan::step::Step;
-use crate::sys::error::SysError;
+use crate::sys::error::{SysError, strerror};
 use crate::sys::tun::TunError;
 
 /// Why a step failed.
@@ -39,6 +39,11 @@ impl StepError {
     /// Whether the step was done all the same.
     pub(super) fn took_effect(&self) -> bool {
         matches!(self, Self::Unverified(_))
+    }
+
+    /// Whether the tap is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.errno() == Some(Errno::ENODEV)
     }
 
     fn errno(&self) -> Option<Errno> {
@@ -72,7 +77,7 @@ impl Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
-            Self::TunDevice(errno) => f.write_str(errno.desc()),
+            Self::TunDevice(errno) => f.write_str(strerror(*errno)),
             Self::Contested(reason) => f.write_str(reason),
             Self::QuotaExceeded => f.write_str("there are too many"),
             Self::BridgeInUse => f.write_str("a port is in it by now"),
