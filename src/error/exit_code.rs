@@ -40,7 +40,7 @@ impl Error {
             | Self::InvalidEnv { .. }
             | Self::InvalidHelperFd { .. } => ExitCode::Usage,
             Self::ReadFile { .. } | Self::WriteOutput(_) => ExitCode::Unexpected,
-            Self::MissingCapNetAdmin | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
+            Self::MissingCapNetAdmin(_) | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
                 ExitCode::NotPermitted
             }
             Self::Acl(_) | Self::Conf(_) | Self::UntrustedFile { .. } => ExitCode::Configuration,

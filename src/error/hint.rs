@@ -10,6 +10,7 @@ use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::sys::error::SysError;
+use crate::sys::privilege::Withheld;
 
 /// Why /dev/net/tun cannot be used, and what to do. Other reasons speak for themselves.
 pub const TUN_HINTS: [(Errno, &str); 6] = [
@@ -85,8 +86,14 @@ impl Error {
                 format!("run it without {variable}, or through sudo, pkexec or doas")
             }
             Self::ReadFile { .. } | Self::WriteOutput(_) => return None,
-            Self::MissingCapNetAdmin => {
-                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
+            Self::MissingCapNetAdmin(Some(Withheld::NoNewPrivs)) => {
+                "QEMU's -sandbox on, systemd's NoNewPrivileges= and containers set it, and it keeps every program from getting a privilege: run the caller without it, or let root prepare the tap before (for QEMU: script=no,downscript=no)".to_owned()
+            }
+            Self::MissingCapNetAdmin(Some(Withheld::Nosuid)) => {
+                "a file there lends no privilege: run it as root (with sudo), or install it on a file system that is mounted without nosuid".to_owned()
+            }
+            Self::MissingCapNetAdmin(None) => {
+                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
             Self::QuotaExceeded { .. } => format!(

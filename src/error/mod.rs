@@ -13,6 +13,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::model::spec::TapAccess;
 use crate::sys::error::SysError;
+use crate::sys::privilege::Withheld;
 
 /// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub enum Error {
     },
     /// Standard output cannot be written.
     WriteOutput(SysError),
-    /// The caller is not root, and the program has no privilege to lend.
-    MissingCapNetAdmin,
+    /// The caller is not root, and the program has no privilege to lend, or something keeps it from them.
+    MissingCapNetAdmin(Option<Withheld>),
     /// Root's rules do not let this caller do it.
     Denied {
         /// What was refused.

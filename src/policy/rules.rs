@@ -35,7 +35,7 @@ impl Policy<'_> {
         match self.caller.authority() {
             Authority::Root | Authority::Delegated => Ok(()),
             Authority::None if self.dry_run => Ok(()),
-            Authority::None => Err(Error::MissingCapNetAdmin),
+            Authority::None => Err(Error::MissingCapNetAdmin(self.caller.withheld())),
         }
     }
 
