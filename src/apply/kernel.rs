@@ -107,6 +107,7 @@ impl Kernel {
                     name,
                     action: "create it".to_owned(),
                     reason: "it exists already, and QEMU's helper hands over a new tap",
+                    in_use: true,
                 }
             }
             StepError::Sys(reason) | StepError::Unverified(reason) => {

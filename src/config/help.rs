@@ -45,8 +45,8 @@ as above. Users other than root may attach taps of their own to the bridges that
 
 Exit codes: 0 done, 1 unexpected, 2 usage, 3 not permitted, 4 bridge missing,
 not a bridge, or full, 5 not a usable tap, 6 /dev/net/tun unusable, 7 refused by
-the kernel, 8 configuration or ACL file, 9 timed out waiting. QEMU prints 256
-times the code.
+the kernel, 8 configuration or ACL file, 9 timed out waiting.
+QEMU prints 256 times the code.
 ";
 
 /// Of qemu-ifdown.

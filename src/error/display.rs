@@ -46,6 +46,7 @@ impl Display for Error {
             Self::Conf(ConfError { line, reason }) => {
                 write!(f, "cannot rely on {CONF_FILE}:{line}: {reason}")
             }
+            Self::InConf { line, error } => write!(f, "{CONF_FILE}:{line}: {error}"),
             Self::UntrustedFile { path, reason } => write!(f, "cannot rely on {path}: {reason}"),
             Self::InvalidHelperFd { fd, reason } => {
                 write!(f, "cannot hand a tap over descriptor {fd}: {reason}")

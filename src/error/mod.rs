@@ -67,6 +67,13 @@ pub enum Error {
     Acl(AclError),
     /// The configuration cannot be relied on.
     Conf(ConfError),
+    /// What a line of the configuration asks for cannot be done.
+    InConf {
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        error: Box<Error>,
+    },
     /// One of root's files cannot be read, or others than root may write to it.
     UntrustedFile {
         /// The file.
@@ -116,6 +123,8 @@ pub enum Error {
         action: String,
         /// Why not.
         reason: &'static str,
+        /// A program has it open.
+        in_use: bool,
     },
     /// Another program has the tap open, and only that one could do this.
     TapBusy {
