@@ -237,9 +237,12 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
                         "cannot create it: a user's tap has",
                     );
                 }
-                let hint = host.ifup(&["--", name]).stderr;
-                assert!(hint.contains(": hint: "), "{hint}");
-                assert!(hint.contains("/etc/qemu-ifup.conf"), "{hint}");
+                let run = host.ifup(&["--", name]);
+                assert!(run.stderr.contains(": hint: "), "{name}: {run:?}");
+                assert!(
+                    run.stderr.contains("/etc/qemu-ifup.conf"),
+                    "{name}: {run:?}"
+                );
             }
         };
         let make = |names: &[&str]| {
