@@ -77,7 +77,7 @@ fn run_inner(
         Command::Run(mut request) => {
             reporter.configure(request.verbosity, request.tap());
             request.set_bridge_from_argv0(program, &argv0)?;
-            return commands::dispatch(&request, credentials, reporter);
+            return commands::dispatch(program, &request, credentials, reporter);
         }
     }
     Ok(ExitCode::Success)

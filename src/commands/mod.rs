@@ -7,9 +7,12 @@ mod up;
 
 use std::mem::ManuallyDrop;
 
+use nix::errno::Errno;
+
 use crate::apply::kernel::Kernel;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
+use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
@@ -23,6 +26,7 @@ use crate::sys::qemu_fd::HelperSocket;
 /// Why it was not done; then nothing is changed, or the error says what is.
 #[inline]
 pub fn dispatch(
+    program: Program,
     request: &Request,
     credentials: Credentials,
     reporter: &mut Reporter,
@@ -43,6 +47,12 @@ pub fn dispatch(
         dry_run: request.dry_run,
     });
     match &request.action {
+        // parse() makes no such request; without these lines, qemu-ifdown would hold all of qemu-ifup's code.
+        Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. }
+            if program == Program::Ifdown =>
+        {
+            return Err(Error::failed("do this", Errno::ENOSYS));
+        }
         Action::Up { tap, options } => up::up(&mut session, *tap, options),
         Action::HandOver {
             tap,
