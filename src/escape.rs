@@ -37,7 +37,7 @@ pub struct ShellQuoted<'a>(pub &'a [u8]);
 
 impl Display for ShellQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_.,+@=-".contains(b);
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_.,+@=-/".contains(b);
         if !self.0.is_empty() && self.0.iter().all(plain) {
             return write!(f, "{}", Escaped(self.0));
         }

@@ -41,20 +41,18 @@ use crate::report::Reporter;
 use crate::sys::{privilege, process};
 
 /// Runs one of the two programs; `args` are the name it was run under, and the words after it.
-pub fn run<const IS_IFUP: bool>(args: Vec<OsString>) -> ExitCode {
-    let program = if IS_IFUP {
-        Program::Ifup
-    } else {
-        Program::Ifdown
-    };
+// Inlined, as run_inner() is, so that each program is compiled for itself: qemu-ifdown needs little of what qemu-ifup does.
+#[inline]
+pub fn run(program: Program, args: Vec<OsString>) -> ExitCode {
     let mut reporter = Reporter::new(program);
-    run_inner::<IS_IFUP>(program, args, &mut reporter).unwrap_or_else(|error| {
+    run_inner(program, args, &mut reporter).unwrap_or_else(|error| {
         reporter.error(&error);
         error.exit_code()
     })
 }
 
-fn run_inner<const IS_IFUP: bool>(
+#[inline]
+fn run_inner(
     program: Program,
     args: Vec<OsString>,
     reporter: &mut Reporter,
@@ -76,7 +74,7 @@ fn run_inner<const IS_IFUP: bool>(
         Command::Run(mut request) => {
             reporter.configure(request.verbosity, request.tap());
             request.set_bridge_from_argv0(program, &argv0)?;
-            return commands::dispatch::<IS_IFUP>(&request, credentials, reporter);
+            return commands::dispatch(program, &request, credentials, reporter);
         }
     }
     Ok(ExitCode::Success)

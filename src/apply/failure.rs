@@ -10,7 +10,7 @@ use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
 use crate::model::spec::Quota;
 use crate::plan::step::Step;
-use crate::sys::error::SysError;
+use crate::sys::error::{SysError, strerror};
 use crate::sys::tun::TunError;
 
 /// Why a step failed.
@@ -48,6 +48,11 @@ impl StepError {
         matches!(self, Self::Unverified(_))
     }
 
+    /// Whether the tap is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.errno() == Some(Errno::ENODEV)
+    }
+
     fn errno(&self) -> Option<Errno> {
         match self {
             Self::Sys(error) => error.errno(),
@@ -79,7 +84,7 @@ impl Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
-            Self::TunDevice(errno) => f.write_str(errno.desc()),
+            Self::TunDevice(errno) => f.write_str(strerror(*errno)),
             Self::Contested(reason) => f.write_str(reason),
             Self::QuotaExceeded { .. } => f.write_str("there are too many"),
             Self::BridgeInUse => f.write_str("a port is in it by now"),

@@ -104,6 +104,7 @@ impl Kernel {
                     name,
                     action: "create it".to_owned(),
                     reason: "it exists already, and QEMU's helper hands over a new tap",
+                    in_use: true,
                 },
                 Some(_) | None => Error::failed("create a tap", reason),
             },

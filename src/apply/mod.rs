@@ -53,9 +53,10 @@ pub fn apply(
 fn rollback(executor: &mut impl Executor, plan: &Plan, failed: usize, done: usize) -> Vec<String> {
     let mut errors = Vec::new();
     let mut as_before = true;
+    let mut is_gone = false;
     let tried = plan.steps().iter().enumerate().take(failed + 1).rev();
     for (position, planned) in tried {
-        if position < done {
+        if position < done && !is_gone {
             errors.extend(planned.remains.map(str::to_owned));
             // It is there whole, and others may have begun to use it.
             if matches!(planned.step, Step::CreateBridge(_)) {
@@ -67,6 +68,11 @@ fn rollback(executor: &mut impl Executor, plan: &Plan, failed: usize, done: usiz
             if matches!(step, Step::Up(_)) && !as_before {
                 errors.push(format!("{} (not tried)", step.description()));
             } else if let Err(error) = executor.execute(step) {
+                // Then nothing is left of the tap.
+                if error.is_gone() {
+                    is_gone = true;
+                    continue;
+                }
                 as_before = false;
                 errors.push(format!("{} ({error})", step.description()));
             }

@@ -7,10 +7,12 @@ mod up;
 
 use std::mem::ManuallyDrop;
 
+use nix::errno::Errno;
+
 use crate::apply::kernel::Kernel;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
-use crate::config::error::UsageError;
+use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
@@ -18,11 +20,13 @@ use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
-/// Does what the request asks for, in qemu-ifup or in qemu-ifdown.
+/// Does what the request asks for.
 ///
 /// # Errors
 /// Why it was not done; then nothing is changed, or the error says what is.
-pub fn dispatch<const IS_IFUP: bool>(
+#[inline]
+pub fn dispatch(
+    program: Program,
     request: &Request,
     credentials: Credentials,
     reporter: &mut Reporter,
@@ -43,21 +47,21 @@ pub fn dispatch<const IS_IFUP: bool>(
         dry_run: request.dry_run,
     });
     match &request.action {
-        Action::Up { tap, options } if IS_IFUP => up::up(&mut session, *tap, options),
+        // parse() makes no such request; without these lines, qemu-ifdown would hold all of qemu-ifup's code.
+        Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. }
+            if program == Program::Ifdown =>
+        {
+            return Err(Error::failed("do this", Errno::ENOSYS));
+        }
+        Action::Up { tap, options } => up::up(&mut session, *tap, options),
         Action::HandOver {
             tap,
             vnet_hdr,
             options,
             ..
-        } if IS_IFUP => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
-        Action::Check { tap, options } if IS_IFUP => {
+        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
+        Action::Check { tap, options } => {
             return check::check(&mut session, credentials, *tap, options);
-        }
-        // Its parser returns none of these: said here, so that they are left out of the program.
-        Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. } => {
-            return Err(Error::Usage(UsageError::Syntax(
-                "qemu-ifdown only takes taps down".to_owned(),
-            )));
         }
         Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
     }?;

@@ -14,8 +14,11 @@ use crate::model::link::Qdisc;
 use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
 use crate::policy::caller::{Authority, Caller, resolve_ids};
+use crate::policy::tap::ONE_QUEUE;
 use crate::report::{Reporter, to_stdout};
+use crate::sys::netlink::bridge::{IPV6_OFF, NO_VLAN_FILTERING, SAME_ADDRESS};
 use crate::sys::qemu_fd::HelperSocket;
+use crate::sys::tun::NOT_MAPPED;
 
 /// What all actions share.
 #[derive(Debug)]
@@ -58,7 +61,9 @@ impl Session<'_> {
             apply(&mut executor, plan, |step| reporter.step(plan.tap(), step))?;
             self.reporter.done(plan.outcome());
         }
-        if let Some(notice) = plan.notice() {
+        if let Some(notice) = plan.notice()
+            && !(self.dry_run && notice.is_of_act())
+        {
             self.reporter.notice(&notice);
             if notice.is_security() && !self.dry_run {
                 self.reporter.security(&notice);
@@ -68,6 +73,44 @@ impl Session<'_> {
     }
 }
 
+/// The error with the last line of the configuration that gives the option which it is about, unless the caller gives it.
+pub(super) fn in_conf(error: Error, asked: &TapOptions, conf: &MatchedConf) -> Error {
+    let mut lines = conf.by_line.iter().rev();
+    match lines.find(|(_, options)| is_about(&error, options)) {
+        Some((line, _)) if !is_about(&error, asked) => Error::InConf {
+            line: *line,
+            error: Box::new(error),
+        },
+        Some(_) | None => error,
+    }
+}
+
+/// Whether one of these options asks for what failed.
+fn is_about(error: &Error, options: &TapOptions) -> bool {
+    let has_addresses = !options.addresses.is_empty();
+    let has_vlans = options.pvid.is_some() || !options.vlans.is_empty();
+    let has_access = options.access.is_some();
+    if let Error::StepFailed { reason, .. } = error
+        && let Some(text) = reason.ext_ack()
+    {
+        return has_addresses && (text == IPV6_OFF || text == SAME_ADDRESS)
+            || has_vlans && text == NO_VLAN_FILTERING
+            || has_access && text.starts_with(NOT_MAPPED);
+    }
+    let is_about_bridge = matches!(error, Error::NoSuchBridge { .. } | Error::NotABridge { .. });
+    let is_about_queues =
+        matches!(error, Error::TapImmutable { reason, .. } if *reason == ONE_QUEUE);
+    let is_about_access = matches!(
+        error,
+        Error::UnknownName { .. } | Error::TapImmutable { .. } | Error::TapBusy { .. }
+    );
+    options.bridge.is_some() && is_about_bridge
+        || options.multi_queue && is_about_queues
+        || has_access && is_about_access && !is_about_queues
+        || has_vlans && matches!(error, Error::VlanFilteringOff(_))
+        || has_addresses && matches!(error, Error::Usage(_))
+}
+
 /// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled
 /// in.
 pub(super) fn tap_spec(
@@ -75,14 +118,17 @@ pub(super) fn tap_spec(
     asked: &TapOptions,
     conf: MatchedConf,
 ) -> Result<TapSpec, Error> {
-    let usage = |reason: String| Err(Error::Usage(UsageError::Syntax(reason)));
-    let options = asked.clone().with_defaults(conf.options);
+    let usage = |reason: String| Error::Usage(UsageError::Syntax(reason));
+    let options = asked.clone().with_defaults(conf.options.clone());
     if !options.addresses.is_empty() && !options.create_bridge {
-        return usage("--address goes with --create-bridge".to_owned());
+        let error = usage("--address goes with --create-bridge".to_owned());
+        return Err(in_conf(error, asked, &conf));
     }
     if options.create_bridge && options.bridge == Some(tap) {
-        return usage(format!("{tap} cannot be the tap and its bridge"));
+        return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
+    let access = options.access.map(resolve_ids).transpose();
+    let access = access.map_err(|error| in_conf(error, asked, &conf))?;
     let vlans = VlanSpec {
         pvid: options.pvid,
         tagged: options.vlans,
@@ -90,7 +136,7 @@ pub(super) fn tap_spec(
     Ok(TapSpec {
         tap,
         bridge: options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
-        access: options.access.map(resolve_ids).transpose()?,
+        access,
         multi_queue: options.multi_queue,
         mtu: options.mtu,
         create_bridge: options.create_bridge.then_some(options.addresses),

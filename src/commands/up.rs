@@ -1,18 +1,26 @@
 //! `qemu-ifup IFNAME`, and `qemu-ifup --fd=N` as QEMU's bridge helper.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::apply::kernel::Tap;
 use crate::check::advice;
 use crate::check::collect::docker_drops;
-use crate::commands::session::{Session, tap_spec};
+use crate::commands::session::{Session, in_conf, tap_spec};
 use crate::config::acl::Acl;
+use crate::config::conf::MatchedConf;
 use crate::config::files::load_conf;
 use crate::config::options::TapOptions;
 use crate::error::Error;
+use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::spec::TapSpec;
 use crate::plan::Plan;
+use crate::plan::outcome::Notice;
 use crate::policy::authorize::AuthorizedUp;
+use crate::policy::bridge::TargetBridge;
 use crate::policy::rules::Policy;
+use crate::sys::netlink::addr::get_addresses;
 use crate::sys::qemu_fd::HelperSocket;
 
 /// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
@@ -26,10 +34,12 @@ pub(super) fn up(
     options: &TapOptions,
 ) -> Result<(), Error> {
     let acl = session.load_acl()?;
-    let spec = tap_spec(name, options, load_conf(name)?)?;
+    let conf = load_conf(name)?;
+    let spec = tap_spec(name, options, conf.clone())?;
     BringUp {
         spec: &spec,
         asked: options,
+        conf: &conf,
         acl: acl.as_ref(),
         helper: None,
         plan: Plan::up,
@@ -47,20 +57,28 @@ pub(super) fn hand_over(
     options: &TapOptions,
 ) -> Result<(), Error> {
     let acl = session.load_acl()?;
-    let spec_of = |name| tap_spec(name, options, load_conf(name)?);
+    let spec_of = |name| {
+        let conf = load_conf(name)?;
+        Ok::<_, Error>((tap_spec(name, options, conf.clone())?, conf))
+    };
     let named = name.map(spec_of).transpose()?;
-    let bridge = named.as_ref().map(|spec| spec.bridge).or(options.bridge);
+    let bridge = named.as_ref().map(|(spec, _)| spec.bridge);
+    let bridge = bridge.or(options.bridge);
     let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
-    let auth = policy.authorize_create(bridge.unwrap_or(IfName::DEFAULT_BRIDGE), named.as_ref())?;
+    let auth = policy.authorize_create(
+        bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
+        named.as_ref().map(|(spec, _)| spec),
+    )?;
     let tap = session.kernel.create_for_qemu(vnet_hdr, &auth)?;
     session.reporter.set_tap(tap.name());
-    let mut spec = named.map_or_else(|| spec_of(tap.name()), Ok)?;
+    let (mut spec, conf) = named.map_or_else(|| spec_of(tap.name()), Ok)?;
     // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
     spec.access = None;
     spec.multi_queue = false;
     BringUp {
         spec: &spec,
         asked: options,
+        conf: &conf,
         acl: acl.as_ref(),
         helper,
         plan: Plan::hand_over,
@@ -73,6 +91,7 @@ struct BringUp<'a> {
     spec: &'a TapSpec,
     /// The caller's own options, of which the spec is made with those of the configuration.
     asked: &'a TapOptions,
+    conf: &'a MatchedConf,
     acl: Option<&'a Acl>,
     helper: Option<&'a HelperSocket>,
     plan: fn(&AuthorizedUp) -> Plan,
@@ -80,7 +99,13 @@ struct BringUp<'a> {
 
 impl BringUp<'_> {
     #[inline]
-    fn run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
+    fn run(&self, session: &mut Session<'_>, tap: Tap) -> Result<(), Error> {
+        let result = self.try_run(session, tap);
+        result.map_err(|error| in_conf(error, self.asked, self.conf))
+    }
+
+    #[inline]
+    fn try_run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
         let mut races = 0;
         let auth = loop {
             let state = session.kernel.observe(&mut tap, Some(self.spec))?;
@@ -92,6 +117,12 @@ impl BringUp<'_> {
                 result => break result.map(|()| auth)?,
             }
         };
+        if let Some(address) = self.missing_address(session, &auth.bridge) {
+            session.reporter.notice(&Notice::NoAddress {
+                bridge: auth.bridge.link.name,
+                address,
+            });
+        }
         // Closed when the program ends, which is now.
         std::mem::forget(tap);
         if !session.dry_run
@@ -100,5 +131,26 @@ impl BringUp<'_> {
             session.reporter.notice(&warning);
         }
         Ok(())
+    }
+
+    /// An address that was asked for, and that a bridge does not have which was there already.
+    fn missing_address(
+        &self,
+        session: &mut Session<'_>,
+        bridge: &TargetBridge,
+    ) -> Option<IpPrefix> {
+        let wanted = self.spec.create_bridge.as_ref()?;
+        if wanted.is_empty() || bridge.new.is_some() {
+            return None;
+        }
+        let mut look = || {
+            let has = get_addresses(session.kernel.netlink(), bridge.link.index).ok()?;
+            let mut missing = wanted.iter().filter(|address| !has.contains(address));
+            missing.next().copied()
+        };
+        look()?;
+        // A new bridge is there a moment before its addresses, which another qemu-ifup may be about to give it.
+        thread::sleep(Duration::from_millis(100));
+        look()
     }
 }

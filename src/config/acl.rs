@@ -57,9 +57,9 @@ pub enum AclErrorKind {
     /// A path that means another file in every directory; the caller chooses the directory.
     RelativeInclude,
     /// An include that cannot be read. QEMU's helper ignores it, and the denials in it.
-    IncludeUnreadable(SysError),
+    IncludeUnreadable(PathBuf, SysError),
     /// An include that is not root's, or that others may write to. QEMU's helper accepts it.
-    IncludeUntrusted,
+    IncludeUntrusted(PathBuf),
     /// A file that includes itself. QEMU's helper crashes.
     IncludeLoop,
     /// More files are included than anybody needs.
@@ -87,10 +87,12 @@ impl Display for AclErrorKind {
             Self::LineTooLong => write!(f, "the line is longer than {MAX_LINE} bytes"),
             Self::NulByte => f.write_str("there is a NUL byte in the line"),
             Self::RelativeInclude => f.write_str("the path of an include must begin with /"),
-            Self::IncludeUnreadable(cause) => write!(f, "cannot read the included file: {cause}"),
-            Self::IncludeUntrusted => {
-                f.write_str("the included file must be root's, and nobody else may write to it")
+            Self::IncludeUnreadable(_, cause) => {
+                write!(f, "cannot read the included file: {cause}")
             }
+            Self::IncludeUntrusted(_) => f.write_str(
+                "the included file must be owned by root, and nobody else may write to it",
+            ),
             Self::IncludeLoop => f.write_str("the included file includes this one"),
             Self::TooManyFiles => write!(f, "more than {MAX_FILES} files are included"),
         }
@@ -211,10 +213,11 @@ impl<R: Fn(&Path) -> Result<Contents, SysError>> Loader<R> {
                     if self.files > MAX_FILES {
                         return Err(fail(AclErrorKind::TooManyFiles));
                     }
-                    let included = (self.read)(&path)
-                        .map_err(|cause| fail(AclErrorKind::IncludeUnreadable(cause)))?;
+                    let included = (self.read)(&path).map_err(|cause| {
+                        fail(AclErrorKind::IncludeUnreadable(path.clone(), cause))
+                    })?;
                     if !included.root_owned {
-                        return Err(fail(AclErrorKind::IncludeUntrusted));
+                        return Err(fail(AclErrorKind::IncludeUntrusted(path)));
                     }
                     if self.include_stack.contains(&included.dev_ino) {
                         return Err(fail(AclErrorKind::IncludeLoop));

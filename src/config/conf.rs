@@ -18,6 +18,8 @@ pub struct MatchedConf {
     pub options: TapOptions,
     /// The lines that they come from: number, from 1, and text, escaped.
     pub lines: Vec<(usize, String)>,
+    /// The options of each of these lines.
+    pub by_line: Vec<(usize, TapOptions)>,
     /// One of them is for such names only: its pattern is more than `*` and `?`.
     pub names_tap: bool,
 }
@@ -49,6 +51,7 @@ pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfErro
         let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
         let found = parse_options(options).map_err(|error| fail(error.to_string()))?;
         if glob_match(pattern, tap.as_bytes()) {
+            matched.by_line.push((number + 1, found.clone()));
             matched.options = found.with_defaults(matched.options);
             let text = Escaped::truncated(line.trim_ascii()).to_string();
             matched.lines.push((number + 1, text));

@@ -1,5 +1,6 @@
 //! Opens /etc/qemu-ifup.conf and /etc/qemu/bridge.conf. What they say is root's word, so nobody else may have written them.
 
+use std::fs;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -34,14 +35,22 @@ pub fn load_acl() -> Result<Option<Acl>, ConfigError> {
     acl.map(Some).map_err(ConfigError::Acl)
 }
 
+/// Why a file is no word of root's.
+pub const NOT_ROOTS: SysError =
+    SysError::Invalid("it must be owned by root, and nobody else may write to it");
+
 fn read_trusted(path: &'static str) -> Result<Option<Contents>, ConfigError> {
     match file::read(Path::new(path)) {
         Ok(contents) if contents.root_owned => Ok(Some(contents)),
         Ok(_) => Err(ConfigError::Untrusted {
             path,
-            reason: SysError::Invalid("it must be root's, and nobody else may write to it"),
+            reason: NOT_ROOTS,
         }),
         Err(error) => match error.errno() {
+            Some(Errno::ENOENT) if fs::read_link(path).is_ok() => Err(ConfigError::Untrusted {
+                path,
+                reason: SysError::Invalid("it is a link to a file that does not exist"),
+            }),
             Some(Errno::ENOENT) => Ok(None),
             // Of the process and the machine, not of the file.
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(ConfigError::Read {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use lexopt::Arg;
 
 use crate::config::error::UsageError;
+use crate::config::help::IFUP_HELP;
 use crate::escape::Escaped;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
@@ -82,7 +83,7 @@ where
     let mut parser = lexopt::Parser::from_args(words);
     let mut options = TapOptions::default();
     while let Some(arg) = parser.next()? {
-        let option = OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg))?;
+        let option = OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg, IFUP_HELP))?;
         option.parse_value(&mut parser, &mut options)?;
     }
     Ok(options)
@@ -232,13 +233,53 @@ fn invalid_value(option: &str, expected: &str, word: &OsStr) -> UsageError {
     UsageError::Syntax(format!("{option} takes {expected}, not '{given}'"))
 }
 
-/// An option that does not exist, or not here.
-pub(super) fn unknown_option(arg: &Arg<'_>) -> UsageError {
+/// An option that does not exist, or not here; `help` has those that do.
+pub(super) fn unknown_option(arg: &Arg<'_>, help: &str) -> UsageError {
     UsageError::Syntax(match arg {
         Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
-        Arg::Long(word) => format!("unknown option --{}", Escaped::truncated(word.as_bytes())),
+        Arg::Long(word) => {
+            let meant = nearest(word, help);
+            let meant = meant.map(|meant| format!(", did you mean --{meant}?"));
+            let given = Escaped::truncated(word.as_bytes());
+            format!("unknown option --{given}{}", meant.unwrap_or_default())
+        }
         Arg::Value(word) => format!("unexpected '{}'", Escaped::truncated(word.as_bytes())),
     })
+}
+
+/// The long option that somebody may have meant: it begins like this, or takes two edits at most.
+fn nearest<'a>(word: &str, help: &'a str) -> Option<&'a str> {
+    let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let mut options = words.filter_map(|word| word.strip_prefix("--"));
+    let is_long = word.len() > 2;
+    options
+        .clone()
+        .find(|option| option.starts_with(word))
+        .or_else(|| {
+            options
+                .clone()
+                .find(|o| is_long && is_within(1, word.as_bytes(), o.as_bytes()))
+        })
+        .or_else(|| options.find(|o| is_long && is_within(2, word.as_bytes(), o.as_bytes())))
+}
+
+/// Whether this many insertions, deletions and substitutions make one of the other.
+fn is_within(edits: u8, a: &[u8], b: &[u8]) -> bool {
+    let (rest_a, rest_b) = (
+        a.get(1..).unwrap_or_default(),
+        b.get(1..).unwrap_or_default(),
+    );
+    if !a.is_empty() && a.first() == b.first() {
+        return is_within(edits, rest_a, rest_b);
+    }
+    match edits.checked_sub(1) {
+        None => a.is_empty() && b.is_empty(),
+        Some(left) => {
+            is_within(left, rest_a, b)
+                || is_within(left, a, rest_b)
+                || is_within(left, rest_a, rest_b)
+        }
+    }
 }
 
 /// Any other mistake.

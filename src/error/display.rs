@@ -8,6 +8,8 @@ use crate::config::error::ConfError;
 use crate::error::Error;
 use crate::escape::Escaped;
 use crate::model::if_name::IfName;
+use crate::sys::error::strerror;
+use crate::sys::privilege::Withheld;
 
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,8 +27,13 @@ impl Display for Error {
             ),
             Self::ReadFile { path, reason } => write!(f, "cannot read {path}: {reason}"),
             Self::WriteOutput(reason) => write!(f, "cannot write the output: {reason}"),
-            Self::MissingCapNetAdmin => {
-                f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN)")
+            Self::MissingCapNetAdmin(withheld) => {
+                f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN")?;
+                f.write_str(match withheld {
+                    Some(Withheld::NoNewPrivs) => ": the caller has no_new_privs set)",
+                    Some(Withheld::Nosuid) => ": the program's file system is mounted nosuid)",
+                    None => ")",
+                })
             }
             Self::Denied { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
             Self::QuotaExceeded { quota, taps } => write!(
@@ -40,6 +47,7 @@ impl Display for Error {
             Self::Conf(ConfError { line, reason }) => {
                 write!(f, "cannot rely on {CONF_FILE}:{line}: {reason}")
             }
+            Self::InConf { line, error } => write!(f, "{CONF_FILE}:{line}: {error}"),
             Self::UntrustedFile { path, reason } => write!(f, "cannot rely on {path}: {reason}"),
             Self::InvalidHelperFd { fd, reason } => {
                 write!(f, "cannot hand a tap over descriptor {fd}: {reason}")
@@ -73,7 +81,7 @@ impl Display for Error {
                 "cannot create {name}: somebody else created it at the same moment"
             ),
             Self::TapContested { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
-            Self::TunDevice(errno) => write!(f, "cannot use /dev/net/tun: {}", errno.desc()),
+            Self::TunDevice(errno) => write!(f, "cannot use /dev/net/tun: {}", strerror(*errno)),
             Self::ForwardingTimeout { state, .. } => {
                 write!(f, "cannot wait until it forwards: it is still {state}")
             }

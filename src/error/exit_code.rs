@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::sys::error::SysError;
+use crate::sys::netlink::bridge::IPV6_OFF;
 
 /// The exit codes. They are stable: QEMU prints 256 times the code and nothing else, and people search for that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Error {
             | Self::InvalidEnv { .. }
             | Self::InvalidHelperFd { .. } => ExitCode::Usage,
             Self::ReadFile { .. } | Self::WriteOutput(_) => ExitCode::Unexpected,
-            Self::MissingCapNetAdmin | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
+            Self::MissingCapNetAdmin(_) | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
                 ExitCode::NotPermitted
             }
             Self::Acl(_) | Self::Conf(_) | Self::UntrustedFile { .. } => ExitCode::Configuration,
@@ -55,7 +56,12 @@ impl Error {
             | Self::TapExists(_)
             | Self::TapContested { .. } => ExitCode::Tap,
             Self::TunDevice(_) => ExitCode::Tun,
+            Self::InConf { error, .. } if error.exit_code() == ExitCode::Usage => {
+                ExitCode::Configuration
+            }
+            Self::InConf { error, .. } => error.exit_code(),
             Self::StepFailed { reason, .. } => match reason {
+                reason if reason.ext_ack() == Some(IPV6_OFF) => ExitCode::Kernel,
                 SysError::Errno {
                     errno: Errno::EPERM | Errno::EACCES,
                     ..

@@ -1,76 +1,103 @@
 //! What to do about an error, where we know.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use nix::errno::Errno;
 
+use crate::config::acl::{AclError, AclErrorKind};
 use crate::config::conf::CONF_FILE;
 use crate::config::error::UsageError;
+use crate::config::files::NOT_ROOTS;
 use crate::error::Error;
 use crate::escape::ShellQuoted;
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::sys::error::SysError;
+use crate::sys::netlink::bridge::{IPV6_OFF, NO_BRIDGE_DRIVER, NO_VLAN_FILTERING};
+use crate::sys::privilege::Withheld;
+use crate::sys::tun::NOT_MAPPED;
 
 /// Why /dev/net/tun cannot be used, and what to do. Other reasons speak for themselves.
 pub const TUN_HINTS: [(Errno, &str); 6] = [
     (
         Errno::ENOTTY,
-        "something else stands in its place: rm /dev/net/tun && mknod /dev/net/tun c 10 200",
+        "something else stands in its place: sudo mv /dev/net/tun /dev/net/tun.orig && sudo mknod -m 0666 /dev/net/tun c 10 200",
     ),
     (
         Errno::ENOENT,
-        "create it: mkdir -p /dev/net && mknod /dev/net/tun c 10 200; or give it to the container: --device /dev/net/tun",
+        "create it: sudo mkdir -p /dev/net && sudo mknod -m 0666 /dev/net/tun c 10 200; in a container, or where /dev is read-only, it has to come from outside: docker run --device /dev/net/tun, or a bind mount of /dev",
     ),
     (
         Errno::ENODEV,
-        "the kernel has no tun driver loaded: modprobe tun",
+        "the kernel has no tun driver loaded: sudo modprobe tun; for a container, on its host",
     ),
     (
         Errno::ENXIO,
-        "the kernel has no tun driver loaded: modprobe tun",
+        "the kernel has no tun driver loaded: sudo modprobe tun; for a container, on its host",
     ),
     (
         Errno::EACCES,
-        "its permissions do not let this user in: chmod 0666 /dev/net/tun",
+        "its permissions do not let this user in: sudo chmod 0666 /dev/net/tun; that is the default almost everywhere, and lets users open only what is theirs",
     ),
     (
         Errno::EPERM,
-        "a container or cgroup keeps this device from its processes: allow it the device c 10:200 rwm",
+        "a container or cgroup keeps this device from its processes: allow it the device c 10:200 rwm (docker run --device /dev/net/tun; in a systemd unit DeviceAllow=/dev/net/tun rwm)",
     ),
 ];
 
-/// What to do where this was named as the bridge; NAME stands for it.
+/// What to do where this was named as the bridge; NAME stands for it. No command puts it into a bridge: the host would lose
+/// the network that it has through it.
 fn instead_of_a_bridge(name: IfName, kind: &LinkKind) -> &'static str {
     match kind {
         LinkKind::Other(kind) => match kind.as_str() {
             "openvswitch" => {
                 "Open vSwitch has ports of its own: give QEMU script=no, and then ovs-vsctl add-port NAME TAP"
             }
-            "bond" => {
-                "put the bond into a bridge: ip link add br0 type bridge && ip link set NAME master br0; then name the bridge"
-            }
-            "team" => {
-                "put the team into a bridge: ip link add br0 type bridge && ip link set NAME master br0; then name the bridge"
-            }
+            "bond" | "team" => UPLINK,
             "macvtap" => {
                 "a macvtap needs no bridge, QEMU opens it by itself (-netdev tap,fd=N); or name a bridge with --bridge"
             }
             "macvlan" => {
-                "a macvlan takes no ports: name a bridge with --bridge; ip link show type bridge lists them"
+                "a macvlan takes no ports: name a bridge with --bridge (ip link show type bridge)"
             }
             _ => ANY_BRIDGE,
         },
-        LinkKind::Unset if name != IfName::LOOPBACK => {
-            "a network card is put into a bridge (ip link add br0 type bridge && ip link set NAME master br0; its address moves to br0), and that is what --bridge names"
-        }
+        LinkKind::Unset if name != IfName::LOOPBACK => UPLINK,
         LinkKind::Unset | LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Bridge(_) => ANY_BRIDGE,
     }
 }
 
-const ANY_BRIDGE: &str = "name a bridge with --bridge; ip link show type bridge lists them";
+const UPLINK: &str = "name a bridge with --bridge (ip link show type bridge); to have NAME in one is for the program that manages the host's network, which also moves the address there: docs/networks.md; a Wi-Fi card can be in none";
+
+const ANY_BRIDGE: &str = "name a bridge with --bridge (ip link show type bridge)";
+
+/// Where no cause is known.
+const REPORT: &str = "run it again; if this comes back it is a bug: please report it where you got the program from, with what these print: qemu-ifup --version; qemu-ifup --check";
+
+/// Makes a file root's that somebody else may have written. Only a copy, since it may be a link into somebody's home.
+fn make_roots(path: &Path) -> String {
+    let path = ShellQuoted(path.as_os_str().as_bytes());
+    format!(
+        "look at what is in it; if it is what root wants: sudo cp {path} {path}.new && sudo chmod go-w {path}.new && sudo mv {path}.new {path}"
+    )
+}
+
+/// A file of root's that cannot be read.
+fn unreadable(path: &Path, reason: &SysError) -> String {
+    if reason.errno() == Some(Errno::EACCES) {
+        let path = ShellQuoted(path.as_os_str().as_bytes());
+        return format!(
+            "root lets only some users read it: either root runs this (sudo), or lets all read it: sudo chmod a+r {path}; its directories need a+x"
+        );
+    }
+    "it has to be a plain file, or a link to one".to_owned()
+}
 
 impl Error {
-    /// What to do about it, where we know.
+    /// What to do about it, where we know. What root has to do begins with `sudo `; [`crate::report`] leaves that out
+    /// for root.
     pub fn hint(&self) -> Option<String> {
         let quoted = |name: &IfName| ShellQuoted(name.as_bytes()).to_string();
         let hint = match self {
@@ -82,50 +109,57 @@ impl Error {
                 format!("a user or group that is not in that file is named by number: {instead}")
             }
             Self::InvalidEnv { variable, .. } => {
-                format!("run it without {variable}, or through sudo, pkexec or doas")
+                format!("run it without {variable} (unset {variable}), or through sudo, pkexec or doas")
             }
             Self::ReadFile { .. } | Self::WriteOutput(_) => return None,
-            Self::MissingCapNetAdmin => {
-                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap (a caller with no_new_privs set gets none)".to_owned()
+            Self::MissingCapNetAdmin(Some(Withheld::NoNewPrivs)) => {
+                "QEMU's -sandbox on, systemd's NoNewPrivileges= and containers set it, and it keeps every program from getting a privilege: run the caller without it, or let root prepare the tap before (for QEMU: script=no,downscript=no)".to_owned()
+            }
+            Self::MissingCapNetAdmin(Some(Withheld::Nosuid)) => {
+                "a file there lends no privilege: run it as root (with sudo), or install it on a file system that is mounted without nosuid".to_owned()
+            }
+            Self::MissingCapNetAdmin(None) => {
+                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
             Self::QuotaExceeded { quota, .. } => format!(
-                "delete one (qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
+                "delete one that no program has open (qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
             ),
+            Self::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. }) => make_roots(path),
+            Self::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. }) => unreadable(path, reason),
             Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
             Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
-            Self::UntrustedFile { path, .. } => {
-                format!("it must be a plain file that root can rely on: chown root {path} && chmod 0644 {path}")
-            }
+            Self::InConf { error, .. } => return error.hint(),
+            Self::UntrustedFile { path, reason } if *reason == NOT_ROOTS => make_roots(Path::new(path)),
+            Self::UntrustedFile { path, reason } => unreadable(Path::new(path), reason),
             Self::InvalidHelperFd { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }
             Self::NoSuchBridge { name, .. } => {
                 let name = quoted(name);
                 format!(
-                    "let qemu-ifup create it (--create-bridge --address 192.168.10.1/24), create it (ip link add {name} type bridge && ip link set {name} up), or name another one (--bridge)"
+                    "let qemu-ifup create it, now and after each boot (echo '* --create-bridge --address 192.168.10.1/24' | sudo tee -a {CONF_FILE}), with any network that is not in use here; or create it (sudo ip link add {name} type bridge && sudo ip link set {name} up); or name another one (--bridge)"
                 )
             }
             Self::NotABridge { name, kind } => {
                 instead_of_a_bridge(*name, kind).replace("NAME", &quoted(name))
             }
             Self::VlanFilteringOff(name) => {
-                let name = quoted(name);
-                format!("let it: ip link set dev {name} type bridge vlan_filtering 1; or leave out --pvid and --vlans")
+                format!("leave out --pvid and --vlans, or let qemu-ifup create another bridge, which does (--create-bridge --bridge brvlan); to switch it on stops the tagged frames that cross {name} now: see docs/networks.md")
             }
             Self::BridgeExists(_) | Self::TapExists(_) => "run it again".to_owned(),
             Self::BridgeFull(_) => {
                 "a bridge holds 1023 ports: delete taps that are left over, or use a second bridge".to_owned()
             }
             Self::NotATap { .. } => {
-                "name a tap, or a name that is not in use: the tap is then created".to_owned()
+                "name a tap, such as tap0 (those that exist: ip link show type tun)".to_owned()
             }
-            Self::TapImmutable { name, .. } => format!(
-                "delete it first, it is then created anew: qemu-ifdown --delete {}",
+            Self::TapImmutable { name, in_use: false, .. } => format!(
+                "delete it, and qemu-ifup creates it again: qemu-ifdown --delete {}",
                 quoted(name)
             ),
-            Self::TapBusy { name, .. } => format!(
-                "end that program first, or leave the option out; this names it: qemu-ifup --check {}",
+            Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => format!(
+                "name another tap, or leave the option out; this says which program has it open: qemu-ifup --check {}",
                 quoted(name)
             ),
             Self::TapContested { name, .. } => format!(
@@ -137,22 +171,29 @@ impl Error {
                 return known.map(|(_, hint)| (*hint).to_owned());
             }
             Self::ForwardingTimeout { bridge, state: PortState::Disabled, .. } => {
-                format!("the bridge is down (ip link set dev {} up), or QEMU has switched the link off", quoted(bridge))
+                format!("the bridge is down (sudo ip link set dev {} up), or QEMU has switched the link off", quoted(bridge))
             }
-            Self::ForwardingTimeout { bridge, .. } => {
-                let bridge = quoted(bridge);
-                format!("STP takes twice the forward delay: wait longer, shorten it (ip link set dev {bridge} type bridge forward_delay 400), or do without (ip link set dev {bridge} type bridge stp_state 0)")
+            Self::ForwardingTimeout { .. } => {
+                "STP takes twice the forward delay, which is 30 s at most: --wait 65; a bridge that can be part of no loop needs no STP (docs/networks.md)".to_owned()
             }
             Self::NotUndone { cause, .. } => return cause.hint(),
             Self::StepFailed { reason, .. } => match reason {
                 SysError::Errno { errno: Errno::EPERM, .. } => {
-                    "this takes CAP_NET_ADMIN in the network namespace; a container often goes without"
+                    "this takes CAP_NET_ADMIN in the network namespace; a container has to get it from outside: docker run --cap-add NET_ADMIN"
                 }
                 SysError::Errno { errno: Errno::EACCES, .. } => {
                     "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
                 }
+                SysError::Errno { ext_ack: Some(text), .. } => match text.as_slice() {
+                    IPV6_OFF => "leave the IPv6 address out, or switch IPv6 on for interfaces that are created from now on: sudo sysctl net.ipv6.conf.default.disable_ipv6=0",
+                    NO_BRIDGE_DRIVER => "the kernel has no bridge driver loaded: sudo modprobe bridge; for a container, on its host",
+                    NO_VLAN_FILTERING => "leave out --pvid and --vlans; it takes a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
+                    _ if text.starts_with(NOT_MAPPED) => "name an owner or a group that it maps, root for one (--owner 0); what it maps: cat /proc/self/uid_map",
+                    _ => return None,
+                },
                 SysError::NotApplied => "the running kernel is too old for this option: leave it out",
-                SysError::Errno { .. } | SysError::Protocol(_) | SysError::Invalid(_) => return None,
+                SysError::Errno { .. } => return None,
+                SysError::Protocol(_) | SysError::Invalid(_) => REPORT,
             }
             .to_owned(),
         };

@@ -13,6 +13,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::model::spec::Quota;
 use crate::sys::error::SysError;
+use crate::sys::privilege::Withheld;
 
 /// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub enum Error {
     },
     /// Standard output cannot be written.
     WriteOutput(SysError),
-    /// The caller is not root, and the program has no privilege to lend.
-    MissingCapNetAdmin,
+    /// The caller is not root, and the program has no privilege to lend, or something keeps it from them.
+    MissingCapNetAdmin(Option<Withheld>),
     /// Root's rules do not let this caller do it.
     Denied {
         /// What was refused.
@@ -66,6 +67,13 @@ pub enum Error {
     Acl(AclError),
     /// The configuration cannot be relied on.
     Conf(ConfError),
+    /// What a line of the configuration asks for cannot be done.
+    InConf {
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        error: Box<Error>,
+    },
     /// One of root's files cannot be read, or others than root may write to it.
     UntrustedFile {
         /// The file.
@@ -115,6 +123,8 @@ pub enum Error {
         action: String,
         /// Why not.
         reason: &'static str,
+        /// A program has it open.
+        in_use: bool,
     },
     /// Another program has the tap open, and only that one could do this.
     TapBusy {

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::escape::ShellQuoted;
+use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::spec::TapAccess;
 
@@ -9,6 +11,11 @@ impl Notice {
     /// Whether it is for whoever watches over users.
     pub fn is_security(self) -> bool {
         self == Self::OpenToAll
+    }
+
+    /// Whether it tells of what was done, which is not so in a dry run.
+    pub fn is_of_act(self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::NotWaited)
     }
 }
 
@@ -30,6 +37,13 @@ pub enum Notice {
     NotGiven(TapAccess<u32>),
     /// It was not waited for, since nothing forwards until a program has it open.
     NotWaited,
+    /// The bridge was there already, and does not have an address that a new one would have got.
+    NoAddress {
+        /// The bridge.
+        bridge: IfName,
+        /// The address.
+        address: IpPrefix,
+    },
     /// It is gone already.
     Gone,
     /// It is down and in no bridge already.
@@ -53,6 +67,11 @@ impl Display for Notice {
             Self::NotWaited => {
                 f.write_str("not waited for: it forwards only while a program has it open")
             }
+            Self::NoAddress { bridge, address } => write!(
+                f,
+                "{bridge} exists already, and does not have the address {address}, which only a new bridge gets: sudo ip address add {address} dev {}",
+                ShellQuoted(bridge.as_bytes())
+            ),
             Self::Gone => f.write_str("does not exist (any more), nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent => f.write_str(

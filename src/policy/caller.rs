@@ -10,7 +10,7 @@ use nix::unistd::{Gid, getgroups};
 use crate::error::Error;
 use crate::model::spec::{NameOrId, TapAccess};
 use crate::sys::file::{self, GROUP, PASSWD, find_id, parse_id};
-use crate::sys::privilege::Credentials;
+use crate::sys::privilege::{Credentials, Withheld};
 
 /// What the caller may act with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub struct Caller {
     real: u32,
     groups: Vec<Gid>,
     authority: Authority,
+    withheld: Option<Withheld>,
     /// Kept as it was found: an invalid variable matters only where the invoking user is needed.
     invoking: Result<u32, Error>,
 }
@@ -87,6 +88,7 @@ impl Caller {
             real,
             groups,
             authority,
+            withheld: credentials.withheld,
             invoking,
         }
     }
@@ -94,6 +96,11 @@ impl Caller {
     /// What they may act with.
     pub fn authority(&self) -> Authority {
         self.authority
+    }
+
+    /// What kept the program's privilege from them.
+    pub(super) fn withheld(&self) -> Option<Withheld> {
+        self.withheld
     }
 
     /// Whether they are in this group.
@@ -156,6 +163,7 @@ mod tests {
             uid: Uid::from_raw(real),
             gid: Gid::from_raw(real),
             net_admin: false,
+            withheld: None,
         };
         Caller::from_parts(nothing, Vec::new(), variable, |_| Ok(FILE.to_vec())).invoking_uid()
     }

@@ -25,6 +25,7 @@ impl Policy<'_> {
             Some(mtu) if self.is_unprivileged() && mtu != bridge => Err(only_root(
                 format!("set MTU {mtu}"),
                 "it is not the bridge's, and the bridge, with everybody on it, would follow",
+                "leave it out: the tap gets the bridge's; only root (sudo) may set another",
             )),
             Some(_) | None => Ok(()),
         }
@@ -38,14 +39,20 @@ impl Policy<'_> {
         if !self.is_unprivileged() || is_taps || spec.name_configured {
             return Ok(());
         }
-        let quoted = ShellQuoted(name);
+        let mut hint = format!(
+            "choose such a name; or root creates it (sudo qemu-ifup -- {}), or writes a line for that name into {CONF_FILE}",
+            ShellQuoted(name)
+        );
+        // As a pattern, any other name would mean something else, or nothing.
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" -._".contains(byte);
+        let line = [name, b" --bridge ", spec.bridge.as_bytes()].concat();
+        if line.iter().all(is_plain) && !name.starts_with(b"-") {
+            hint += &format!(": echo {} | sudo tee -a {CONF_FILE}", ShellQuoted(&line));
+        }
         Err(Error::Denied {
             action: "create it".to_owned(),
             reason: "a user's tap has a name such as tap0 or vnet0".to_owned(),
-            hint: format!(
-                "choose such a name; or root creates it (sudo qemu-ifup {quoted}), or writes a line for such names into {CONF_FILE}: web* --bridge {}",
-                ShellQuoted(spec.bridge.as_bytes())
-            ),
+            hint,
         })
     }
 }

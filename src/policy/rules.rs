@@ -3,7 +3,6 @@
 use crate::config::acl::{ACL_FILE, Acl, Verdict};
 use crate::config::options::TapOptions;
 use crate::error::Error;
-use crate::escape::ShellQuoted;
 use crate::model::if_name::IfName;
 use crate::model::spec::TapAccess;
 use crate::policy::caller::{Authority, Caller};
@@ -35,7 +34,7 @@ impl Policy<'_> {
         match self.caller.authority() {
             Authority::Root | Authority::Delegated => Ok(()),
             Authority::None if self.dry_run => Ok(()),
-            Authority::None => Err(Error::MissingCapNetAdmin),
+            Authority::None => Err(Error::MissingCapNetAdmin(self.caller.withheld())),
         }
     }
 
@@ -80,8 +79,7 @@ impl Policy<'_> {
         if !self.is_unprivileged() {
             return Ok(());
         }
-        let quoted = ShellQuoted(bridge.as_bytes());
-        let add = format!("to allow it, root adds this line to {ACL_FILE}: allow {quoted}");
+        let add = format!("to allow it, root adds this line to {ACL_FILE}: allow {bridge}");
         let (reason, hint) = match self.acl.map(|acl| acl.verdict(bridge)) {
             Some(Verdict::Allowed) => return Ok(()),
             Some(Verdict::Denied(location)) => (
@@ -109,6 +107,7 @@ impl Policy<'_> {
                 Err(only_root(
                     format!("give a tap to {access}"),
                     "only root gives taps to others",
+                    "leave it out: the tap is then yours; or root (sudo) creates it",
                 ))
             }
             Some(_) | None => Ok(()),
@@ -116,11 +115,11 @@ impl Policy<'_> {
     }
 }
 
-/// An error where root alone may do it.
-pub(super) fn only_root(action: String, reason: &str) -> Error {
+/// An error where root alone may do it. To others no command is given: it would be another guest's tap, or its bridge.
+pub(super) fn only_root(action: String, reason: &str, hint: &str) -> Error {
     Error::Denied {
         action,
         reason: reason.to_owned(),
-        hint: "root may: run it through sudo".to_owned(),
+        hint: hint.to_owned(),
     }
 }

@@ -52,6 +52,7 @@ impl Policy<'_> {
                         None if info.group.is_none() => "it has no owner, so it is not yours",
                         Some(_) | None => "it is for a group that you are not in",
                     },
+                    "name another tap; only root (sudo) may use this one",
                 ));
             }
             if let Some(master) = state.master {
@@ -76,6 +77,9 @@ impl Policy<'_> {
     }
 }
 
+/// Why a tap takes no second queue.
+pub const ONE_QUEUE: &str = "it was created for one, and the kernel cannot change that";
+
 /// What the kernel lets nobody change about a tap that exists. An owner that the caller has not asked for is left as it is
 /// where another program has the tap open: libvirt passes no descriptor on.
 pub(super) fn check_changeable(
@@ -88,14 +92,12 @@ pub(super) fn check_changeable(
             name: tap.link.name,
             action,
             reason,
+            in_use: tap.link.is_open(),
         })
     };
     // QEMU created its tap with as many queues as it wants; the option is about taps that this program creates.
     if spec.multi_queue && !tap.info.multi_queue && !tap.has_fd {
-        return immutable(
-            "give it several queues".to_owned(),
-            "it was created for one, and the kernel cannot change that",
-        );
+        return immutable("give it several queues".to_owned(), ONE_QUEUE);
     }
     let TapInfo { owner, group, .. } = tap.info;
     let (action, other) = match spec.access {

@@ -6,6 +6,23 @@ use nix::errno::Errno;
 
 use crate::escape::Escaped;
 
+/// The words of an errno that other programs have, and that people search for: those of glibc's strerror(3). The libc that
+/// the program is linked with may be musl, whose words are others.
+pub fn strerror(errno: Errno) -> &'static str {
+    let differs = GLIBC.iter().find(|(number, _)| *number == errno);
+    differs.map_or(errno.desc(), |(_, words)| words)
+}
+
+/// Where the nix crate has other words.
+const GLIBC: [(Errno, &str); 6] = [
+    (Errno::ENOTTY, "Inappropriate ioctl for device"),
+    (Errno::EOPNOTSUPP, "Operation not supported"),
+    (Errno::EAGAIN, "Resource temporarily unavailable"),
+    (Errno::ENOMEM, "Cannot allocate memory"),
+    (Errno::EBADF, "Bad file descriptor"),
+    (Errno::ENFILE, "Too many open files in system"),
+];
+
 /// Why a request to the kernel failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SysError {
@@ -29,6 +46,14 @@ impl SysError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Errno { errno, .. } => Some(*errno),
+            Self::NotApplied | Self::Protocol(_) | Self::Invalid(_) => None,
+        }
+    }
+
+    /// The message of the extended ACK, or what we say in its place.
+    pub fn ext_ack(&self) -> Option<&[u8]> {
+        match self {
+            Self::Errno { ext_ack, .. } => ext_ack.as_deref(),
             Self::NotApplied | Self::Protocol(_) | Self::Invalid(_) => None,
         }
     }
@@ -58,11 +83,11 @@ impl Display for SysError {
             Self::Errno {
                 errno,
                 ext_ack: None,
-            } => f.write_str(errno.desc()),
+            } => f.write_str(strerror(*errno)),
             Self::Errno {
                 errno,
                 ext_ack: Some(text),
-            } => write!(f, "{} ({})", Escaped(text), errno.desc()),
+            } => write!(f, "{} ({})", Escaped(text), strerror(*errno)),
             Self::NotApplied => f.write_str("the kernel said yes, but did not do it"),
             Self::Protocol(reason) | Self::Invalid(reason) => f.write_str(reason),
         }

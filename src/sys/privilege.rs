@@ -8,6 +8,7 @@
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
 
 use crate::sys::error::SysError;
@@ -32,6 +33,28 @@ pub struct Credentials {
     pub gid: Gid,
     /// CAP_NET_ADMIN is left.
     pub net_admin: bool,
+    /// What kept it from a user without it, whatever the program's file says; None where nothing is known to.
+    pub withheld: Option<Withheld>,
+}
+
+/// What keeps the privilege of a program's file from those who run it (execve(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// A process before this one has set no_new_privs (prctl(2)).
+    NoNewPrivs,
+    /// The program's file system is mounted nosuid (mount(8)).
+    Nosuid,
+}
+
+/// To be asked before [`drop_privileges`] sets no_new_privs itself.
+fn withheld() -> Option<Withheld> {
+    if prctl::get_no_new_privs() == Ok(true) {
+        return Some(Withheld::NoNewPrivs);
+    }
+    let flags = statvfs("/proc/self/exe").ok()?.flags();
+    flags
+        .contains(FsFlags::ST_NOSUID)
+        .then_some(Withheld::Nosuid)
 }
 
 /// Drops all privileges but CAP_NET_ADMIN; `inspects_processes` leaves root what it takes to look at other programs as well.
@@ -58,12 +81,15 @@ pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError
         prctl::set_keepcaps(false)?;
         verify_ids(user.real, group.real)?;
     }
+    let net_admin = remaining & NET_ADMIN != 0;
+    let withheld = if net_admin { None } else { withheld() };
     prctl::set_no_new_privs()?;
     set_caps_verified([remaining, 0])?;
     Ok(Credentials {
         uid: user.real,
         gid: group.real,
-        net_admin: remaining & NET_ADMIN != 0,
+        net_admin,
+        withheld,
     })
 }
 

@@ -12,7 +12,7 @@ use nix::sys::stat::{SFlag, fstat, major, minor};
 use crate::model::if_name::IfName;
 use crate::model::link::TapInfo;
 use crate::model::spec::TapAccess;
-use crate::sys::error::SysError;
+use crate::sys::error::{SysError, strerror};
 use crate::sys::ifreq::{parse_name, with_name};
 
 /// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
@@ -50,7 +50,7 @@ impl<E: Into<SysError>> From<E> for TunError {
 impl Display for TunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(errno) => f.write_str(errno.desc()),
+            Self::Device(errno) => f.write_str(strerror(*errno)),
             Self::Sys(error) => Display::fmt(error, f),
         }
     }
@@ -168,6 +168,9 @@ fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<
     }
 }
 
+/// How the reason begins where an id is refused.
+pub const NOT_MAPPED: &[u8] = b"this user namespace does not map ";
+
 /// Sets who may open the tap that this descriptor has open.
 pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
     let set = match access {
@@ -180,7 +183,7 @@ pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), Sys
         Ok(_) => Ok(()),
         Err(Errno::EINVAL) => Err(SysError::Errno {
             errno: Errno::EINVAL,
-            ext_ack: Some(format!("this user namespace does not map {access}").into_bytes()),
+            ext_ack: Some([NOT_MAPPED, access.to_string().as_bytes()].concat()),
         }),
         Err(errno) => Err(errno.into()),
     }

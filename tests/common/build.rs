@@ -21,6 +21,7 @@ pub fn root() -> Caller {
         uid: Uid::from_raw(0),
         gid: Gid::from_raw(0),
         net_admin: true,
+        withheld: None,
     };
     Caller::from_parts(credentials, Vec::new(), environment, |_| Ok(Vec::new()))
 }

@@ -1,6 +1,6 @@
 //! The two programs as files.
 
-use crate::common::{command, needs, run};
+use crate::common::{bin, command, needs, run, skip, test_name};
 use std::collections::BTreeSet;
 
 #[test]
@@ -36,4 +36,20 @@ fn no_program_asks_the_systems_name_services() {
             .collect();
         assert!(found.is_empty(), "{program}: {found:?}");
     }
+}
+
+#[test]
+fn qemu_ifdown_holds_none_of_what_only_qemu_ifup_does() {
+    if std::env::var_os("QEMU_IFUP_BIN_DIR").is_none() {
+        return skip(&test_name(), "needs programs as they are shipped");
+    }
+    let has = |program: &str, text: &[u8]| {
+        let bytes = std::fs::read(bin(program)).unwrap();
+        bytes.windows(text.len()).any(|window| window == text)
+    };
+    let of_both = b"print the steps as ip(8) commands";
+    assert!(has("qemu-ifup", of_both) && has("qemu-ifdown", of_both));
+    // Of src/commands/session.rs, and so of all that --create-bridge and the others need.
+    let of_one = b"cannot be the tap and its bridge";
+    assert!(has("qemu-ifup", of_one) && !has("qemu-ifdown", of_one));
 }

@@ -70,7 +70,7 @@ const REASONS: [Reason; 10] = [
 fn reason(error: &AclError) -> Option<Reason> {
     let included = error.location.file != Path::new(ACL_FILE);
     match &error.kind {
-        AclErrorKind::IncludeUnreadable(cause) => match cause.errno() {
+        AclErrorKind::IncludeUnreadable(_, cause) => match cause.errno() {
             Some(Errno::ENOENT) => Some(Reason::MissingInclude),
             Some(Errno::EACCES) => Some(Reason::UnreadableInclude),
             Some(_) => None,
@@ -78,7 +78,7 @@ fn reason(error: &AclError) -> Option<Reason> {
         },
         AclErrorKind::RelativeInclude => Some(Reason::RelativeInclude),
         // All of the generated files are root's.
-        AclErrorKind::IncludeUntrusted => None,
+        AclErrorKind::IncludeUntrusted(_) => None,
         AclErrorKind::IncludeLoop => Some(Reason::Loop),
         AclErrorKind::TooManyFiles => Some(Reason::TooManyFiles),
         AclErrorKind::LineTooLong => Some(Reason::LongLine),

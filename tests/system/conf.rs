@@ -124,7 +124,7 @@ fn a_configuration_that_cannot_be_relied_on_stops_ifup_before_it_changes_anythin
     let before = s.snapshot();
     let path = "cannot rely on /etc/qemu-ifup.conf: ";
     let line = "cannot rely on /etc/qemu-ifup.conf:";
-    let only_roots = "it must be root's, and nobody else may write to it";
+    let only_roots = "it must be owned by root, and nobody else may write to it";
     let not_regular = "it is not a regular file";
     let cases = [
         // Whose it is, and who may write to it.
@@ -142,6 +142,11 @@ fn a_configuration_that_cannot_be_relied_on_stops_ifup_before_it_changes_anythin
         ("mkdir $C", path, not_regular),
         ("ln -s /dev/zero $C", path, not_regular),
         ("ln -s /dev/tty $C", path, ""),
+        (
+            "ln -s /nowhere/c $C",
+            path,
+            "it is a link to a file that does not exist",
+        ),
         ("ln -s qemu-ifup.conf $C", path, "symbolic links"),
         (
             "ln -s b /etc/qemu-ifup.a; ln -s /etc/qemu-ifup.a /etc/b; ln -s b $C",
@@ -235,5 +240,109 @@ fn a_configuration_that_is_missing_empty_or_elsewhere_is_none_to_complain_of() {
         assert_succeeded(&s.ifup(&["tap0"]), "");
         assert_eq!(s.link("tap0").unwrap()["mtu"], mtu, "{make}");
         s.sh("ip link del tap0");
+    }
+}
+
+#[test]
+fn a_line_that_asks_for_what_cannot_be_is_named_with_its_file() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.sh("ip tuntap add one0 mode tap user 54321");
+    let before = s.snapshot();
+    const CREATE: &str = "* --bridge br9 --create-bridge";
+    let cases: [(&str, &str, i32, usize, &str); 10] = [
+        // What is wrong with the file.
+        (
+            "* --address 10.0.0.1/8\n",
+            "tap0",
+            8,
+            1,
+            "--address goes with --create-bridge",
+        ),
+        (
+            "# here\ntap? --owner ann0\n",
+            "tap0",
+            8,
+            2,
+            "cannot look up 'ann0': not in /etc/passwd",
+        ),
+        (
+            "* --group staff0\n",
+            "tap0",
+            8,
+            1,
+            "cannot look up 'staff0': not in /etc/group",
+        ),
+        // What is wrong with the host, or does not go with it.
+        (
+            "* --bridge br8\n\n* --bridge br9\n* --isolated\n",
+            "tap0",
+            4,
+            3,
+            "cannot attach to br9: no such bridge",
+        ),
+        (
+            "* --bridge lo\n",
+            "tap0",
+            4,
+            1,
+            "cannot attach to lo: it is not a bridge",
+        ),
+        (
+            "* --pvid 5\n",
+            "tap0",
+            4,
+            1,
+            "cannot set VLANs: br0 does not filter them",
+        ),
+        (
+            "* --multi-queue\n* --owner 54321\n",
+            "one0",
+            5,
+            1,
+            "cannot give it several queues",
+        ),
+        (
+            "* --multi-queue\none1 --group 7\none? --group 7\n",
+            "one0",
+            5,
+            1,
+            "cannot give it several queues",
+        ),
+        (
+            "* --group 7\n",
+            "one0",
+            5,
+            1,
+            "cannot set the group to gid 7: it has an owner",
+        ),
+        (
+            "CREATE --address fd00::1/64 --address fd00::1/48\n",
+            "tap0",
+            7,
+            1,
+            "two of its addresses are the same",
+        ),
+    ];
+    for (conf, tap, code, line, error) in cases {
+        s.etc("qemu-ifup.conf", &conf.replace("CREATE", CREATE));
+        let run = s.ifup(&[tap]);
+        let start = format!("qemu-ifup: {tap}: /etc/qemu-ifup.conf:{line}: ");
+        assert_eq!(run.code, code, "{conf}: {run:?}");
+        assert!(run.stderr.starts_with(&start), "{conf}: {run:?}");
+        assert!(run.stderr.contains(error), "{conf}: {run:?}");
+        s.assert_unchanged(&before);
+    }
+    // What the command line asks for is its own mistake.
+    for (conf, args, code) in [
+        ("* --bridge br8\n", "--bridge br9 tap0", 4),
+        ("* --owner ann0\n", "--owner bob0 tap0", 2),
+        ("* --pvid 5\n", "--pvid 6 tap0", 4),
+        ("* --isolated\n", "--address 10.0.0.1/8 tap0", 2),
+    ] {
+        s.etc("qemu-ifup.conf", conf);
+        let run = s.ifup(&words(args));
+        assert_eq!(run.code, code, "{args}: {run:?}");
+        assert!(!run.stderr.contains(".conf:"), "{args}: {run:?}");
     }
 }

@@ -23,6 +23,7 @@ mod create_bridge;
 mod create_bridge_races;
 mod dry_run;
 mod expect;
+mod hints;
 mod host;
 mod log;
 mod names;

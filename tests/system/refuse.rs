@@ -33,7 +33,7 @@ fn no_interface_but_a_tap_is_touched_by_either_program() {
     }
     let before = s.snapshot();
     for (name, what) in cases {
-        let hint = "name a tap, or a name that is not in use";
+        let hint = "name a tap, such as tap0 (those that exist: ip link show type tun)";
         let error = format!("{name}: cannot use it: it is not a tap but {what}");
         assert_refused(&s.ifup(&[name]), 5, &format!("qemu-ifup: {error}"), hint);
         for args in [&[name][..], &["--delete", name]] {
@@ -162,7 +162,7 @@ fn a_tun_device_that_cannot_be_used_has_an_exit_code_and_a_hint() {
         (
             "",
             "cannot use /dev/net/tun: No such file or directory",
-            "mknod /dev/net/tun c 10 200",
+            "mknod -m 0666 /dev/net/tun c 10 200",
         ),
         // A misc device, and a whole driver, that are not there.
         (
@@ -198,7 +198,8 @@ fn something_else_in_the_place_of_the_tun_device_is_told_the_same_way() {
         s.sh(&format!("rm -rf /dev/net/tun\n{make}"));
         let run = s.ifup(&["tap0"]);
         assert_eq!(run.code, 6, "{make}: {run:?}");
-        assert!(run.stderr.contains("/dev/net/tun"), "{make}: {run:?}");
+        let error = "cannot use /dev/net/tun: Inappropriate ioctl for device\n";
+        assert!(run.stderr.contains(error), "{make}: {run:?}");
     }
     s.assert_unchanged(&before);
 }

@@ -230,7 +230,7 @@ fn a_problem_in_an_included_file_is_reported_where_it_is() {
 
 #[test]
 fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
-    let missing = AclErrorKind::IncludeUnreadable(Errno::ENOENT.into());
+    let missing = AclErrorKind::IncludeUnreadable("/etc/missing".into(), Errno::ENOENT.into());
     let files: [(&str, &[u8]); 2] = [
         (ACL_FILE, b"allow br0\ninclude /etc/a"),
         ("/etc/a", b"\n\ninclude /etc/missing"),
@@ -247,7 +247,7 @@ fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
         SysError::Invalid("it is not a regular file"),
     ] {
         let refused = Acl::load(Path::new(ACL_FILE), &main, |_| Err(cause.clone()));
-        let problem = AclErrorKind::IncludeUnreadable(cause);
+        let problem = AclErrorKind::IncludeUnreadable("/etc/a".into(), cause);
         assert_eq!(
             refused.map(|_| Verdict::Allowed),
             error(ACL_FILE, 2, problem)
@@ -268,7 +268,7 @@ fn an_include_that_somebody_else_could_have_written_is_an_error() {
         root_owned: false,
     };
     let refused = Acl::load(Path::new(ACL_FILE), &main, |_| Ok(included.clone()));
-    let expected = error(ACL_FILE, 1, AclErrorKind::IncludeUntrusted);
+    let expected = error(ACL_FILE, 1, AclErrorKind::IncludeUntrusted("/etc/a".into()));
     assert_eq!(refused.map(|_| Verdict::Allowed), expected);
 }
 

@@ -153,3 +153,52 @@ fn qemu_calls_its_helper_without_a_name_unless_its_user_has_given_it_one() {
         assert_eq!(options.bridge, Some(IfName::new(b"br7").unwrap()));
     }
 }
+
+#[test]
+fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
+    let cases: [(&str, Option<&str>); 13] = [
+        ("--bridg=br1", Some("--bridge")),
+        ("--brigde=br1", Some("--bridge")),
+        ("--create-brige", Some("--create-bridge")),
+        ("--createbridge", Some("--create-bridge")),
+        ("--addr=10.0.0.1/8", Some("--address")),
+        ("--multiqueue", Some("--multi-queue")),
+        ("--own=5", Some("--owner")),
+        ("--dry", Some("--dry-run")),
+        ("--mut=9", Some("--mtu")),
+        ("--frob", None),
+        ("--x", None),
+        ("--delete", None),
+        (
+            "--a-very-long-word-that-is-near-to-nothing-at-all-and-goes-on-and-on",
+            None,
+        ),
+    ];
+    for (given, meant) in cases {
+        let text = up(&[given, "tap0"]).unwrap_err().to_string();
+        let (option, _) = given.split_once('=').unwrap_or((given, ""));
+        let meant = meant.map(|meant| format!(", did you mean {meant}?"));
+        let option = option.get(..66).unwrap_or(option);
+        assert_eq!(
+            text,
+            format!("unknown option {option}{}", meant.unwrap_or_default())
+        );
+    }
+    // What only the other program has is not suggested.
+    let error = parse(Program::Ifdown, words(&["--wait", "tap0"])).unwrap_err();
+    assert_eq!(error.to_string(), "unknown option --wait");
+    let error = parse(Program::Ifdown, words(&["--delet", "tap0"])).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown option --delet, did you mean --delete?"
+    );
+}
+
+#[test]
+fn the_help_fits_a_terminal_of_80_columns() {
+    for program in [Program::Ifup, Program::Ifdown] {
+        for line in program.help().lines() {
+            assert!(line.len() <= 80, "{line}");
+        }
+    }
+}

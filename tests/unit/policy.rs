@@ -41,6 +41,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
             uid: Uid::from_raw(uid),
             gid: groups[0],
             net_admin,
+            withheld: None,
         };
         Caller::from_parts(privilege, groups.into(), |_| None, |_| unreachable!())
     };

@@ -8,7 +8,7 @@ use netlink_packet_route::address::{AddressHeader, AddressScope};
 use crate::model::addr::IpPrefix;
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{Message, put_bytes};
+use crate::sys::netlink::attr::{Message, find_attr, put_bytes};
 use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 
 /// Bytes of `struct ifaddrmsg` in linux/if_addr.h: family, prefix length, flags, scope, and the ifindex.
@@ -35,6 +35,35 @@ pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<Add
     }
 }
 
+/// The addresses of an interface.
+pub fn get_addresses<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<IpPrefix>, SysError> {
+    let mut found = Vec::new();
+    let all = AddressHeader::default();
+    netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
+        let (header, attributes) = body.split_first_chunk::<IFADDRMSG_LEN>().ok_or(TRUNCATED)?;
+        let [_, prefix, _, _, this_index @ ..] = *header;
+        // IPv6 has the first only where there is a peer.
+        let address = match find_attr(attributes, libc::IFA_LOCAL)? {
+            Some(local) => Some(local),
+            None => find_attr(attributes, libc::IFA_ADDRESS)?,
+        };
+        let address = address.unwrap_or_default();
+        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
+        if let Ok(ip) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
+            && u32::from_ne_bytes(this_index) == index
+        {
+            found.push(IpPrefix { ip, prefix });
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+const TRUNCATED: SysError = SysError::Protocol("an address is truncated");
+
 /// Whether an interface has an address of this scope (`libc::RT_SCOPE_*`).
 pub fn has_address<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
@@ -45,8 +74,7 @@ pub fn has_address<T: Transport>(
     let all = AddressHeader::default();
     netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
         let header = body.first_chunk::<IFADDRMSG_LEN>();
-        let [_, _, _, this_scope, this_index @ ..] =
-            *header.ok_or(SysError::Protocol("an address is truncated"))?;
+        let [_, _, _, this_scope, this_index @ ..] = *header.ok_or(TRUNCATED)?;
         found |= this_scope == scope && u32::from_ne_bytes(this_index) == index;
         Ok(())
     })?;

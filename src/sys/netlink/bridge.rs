@@ -13,6 +13,15 @@ use crate::sys::netlink::link::{get_by_index, link_message};
 use crate::sys::netlink::link_parse::{br, brport};
 use crate::sys::netlink::socket::{NetlinkSocket, Request, Transport};
 
+/// Why a bridge cannot be created, in the kernel's words (`rtnl_newlink()` in net/core/rtnetlink.c).
+pub const NO_BRIDGE_DRIVER: &[u8] = b"Unknown device type";
+/// The same in ours, where the kernel has none.
+pub const NO_VLAN_FILTERING: &[u8] = b"this kernel has no VLAN filtering";
+/// Why a bridge cannot have its addresses.
+pub const SAME_ADDRESS: &[u8] = b"two of its addresses are the same";
+/// Why a bridge cannot have an IPv6 address.
+pub const IPV6_OFF: &[u8] = b"IPv6 is switched off";
+
 /// Creates a bridge with its addresses, up, all of it or nothing.
 ///
 /// # Errors
@@ -52,17 +61,27 @@ pub fn create<T: Transport>(
     let Err((position, error)) = netlink.request_batch([first].into_iter().chain(others)) else {
         return Ok(());
     };
-    if position == 0 {
-        return Err(error);
-    }
-    // The bridge exists, and one of its addresses was refused.
-    match error.errno() {
-        Some(Errno::EEXIST) => Err(SysError::Errno {
-            errno: Errno::EEXIST,
-            ext_ack: Some(b"two of its addresses are the same".to_vec()),
-        }),
-        _ => Err(error),
-    }
+    let reason = match (position, &error) {
+        (
+            0,
+            SysError::Errno {
+                errno: Errno::EOPNOTSUPP,
+                ext_ack: None,
+            },
+        ) if new.vlan_filtering => NO_VLAN_FILTERING,
+        (0, _) => return Err(error),
+        // The bridge exists, and one of its addresses was refused.
+        (_, _) => match error.errno() {
+            Some(Errno::EEXIST) => SAME_ADDRESS,
+            // ipv6_add_addr() in net/ipv6/addrconf.c, and a kernel without IPv6.
+            Some(Errno::EACCES | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => IPV6_OFF,
+            _ => return Err(error),
+        },
+    };
+    Err(SysError::Errno {
+        errno: error.errno().unwrap_or(Errno::EINVAL),
+        ext_ack: Some(reason.to_vec()),
+    })
 }
 
 /// Changes a bridge port, and reads back whether the kernel did: one that does not know an option ignores it.

@@ -210,6 +210,28 @@ fn vlans_are_refused_by_a_bridge_that_does_not_filter() {
     let before = guest.tap0();
     guest.ifup_fails("--pvid 10 tap0", 4);
     assert_eq!(guest.tap0(), before);
+    // What the hint says: another bridge, which does.
+    let (_, said) = guest.try_sh("qemu-ifup --pvid 10 tap0");
+    let options = "--create-bridge --bridge brvlan";
+    assert!(said.contains(&format!("({options})")), "{said}");
+    guest.sh(&format!("qemu-ifup {options} --pvid 10 tap1"));
+    assert_eq!(guest.tap0(), before);
+}
+
+#[test]
+fn where_there_is_no_bridge_driver_the_command_that_loads_it_is_named() {
+    let Some(sandbox) = sandbox() else { return };
+    let [mut guest] = boot(&sandbox, [""]);
+    guest.sh("rmmod bridge");
+    let (code, said) = guest.try_sh("qemu-ifup --create-bridge tap0");
+    assert_eq!(code, 7, "{said}");
+    let error = "cannot create the bridge br0: Unknown device type (Operation not supported)";
+    assert!(said.contains(error), "{said}");
+    assert!(
+        said.contains("hint: ") && said.contains(": modprobe bridge;"),
+        "{said}"
+    );
+    guest.assert_only(&["lo"]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ const FAILURES: &[(&str, &[&str])] = &[
     ("bind", &["EADDRINUSE", "ENOMEM", "EPERM"]),
     ("write", &["EPIPE", "EAGAIN", "ENOBUFS", "ECONNREFUSED"]),
     ("stat", &["EACCES", "ENOMEM"]),
+    ("readlink", &["EACCES", "ENOMEM"]),
+    ("readlinkat", &["EACCES", "ENOMEM"]),
     ("fstat", &["EIO"]),
     ("newfstatat", &["EIO"]),
     ("statx", &["EIO", "ENOSYS"]),

@@ -22,7 +22,7 @@ fn provoke(rules: Option<&str>, table: &[(&str, &str, i32, &str, &str)]) {
 /// What is not here needs a second program at just the right moment, or a kernel that says yes and does not act.
 #[test]
 fn each_error_has_its_exit_code_and_its_hint() {
-    let no_bridge = "let qemu-ifup create it (--create-bridge --address 192.168.10.1/24), create it (ip link add br9";
+    let no_bridge = "let qemu-ifup create it, now and after each boot (echo '* --create-bridge --address 192.168.10.1/24' | tee -a /etc/qemu-ifup.conf)";
     #[rustfmt::skip]
     let table = [
         ("", "qemu-ifup --help >/dev/full", 1, "cannot write the output: No space", ""),
@@ -46,7 +46,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
             "it is not a bridge but an interface of kind veth",
             "ip link show type bridge",
         ),
-        ("", "qemu-ifup --pvid 5 tap0", 4, "br0 does not filter them", "ip link set dev br0 type bridge vlan_filtering 1"),
+        ("", "qemu-ifup --pvid 5 tap0", 4, "br0 does not filter them", "leave out --pvid and --vlans"),
         ("", "qemu-ifup lo", 5, "it is not a tap but", "name a tap"),
         ("", "qemu-ifdown lo", 5, "it is not a tap but", "name a tap"),
         (
@@ -56,7 +56,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
             "cannot set the group to gid 7: it has an owner",
             "qemu-ifdown --delete t0",
         ),
-        ("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "mknod /dev/net/tun c 10 200"),
+        ("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "mknod -m 0666 /dev/net/tun c 10 200"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 10 199", "qemu-ifup tap0", 6, "No such device", "modprobe tun"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 120 0", "qemu-ifup tap0", 6, "No such device or address", "modprobe tun"),
         ("", "qemu-ifup -b br9 --create-bridge --address ::1/128 tap0", 7, "cannot create the bridge br9: ", ""),
@@ -71,8 +71,8 @@ fn each_error_has_its_exit_code_and_its_hint() {
             "touch /etc/qemu-ifup.conf; chmod 666 /etc/qemu-ifup.conf",
             "qemu-ifup tap0",
             8,
-            "cannot rely on /etc/qemu-ifup.conf: it must be root's",
-            "chown root /etc/qemu-ifup.conf && chmod 0644 /etc/qemu-ifup.conf",
+            "cannot rely on /etc/qemu-ifup.conf: it must be owned by root",
+            "chmod go-w /etc/qemu-ifup.conf.new",
         ),
     ];
     provoke(None, &table);
@@ -120,7 +120,7 @@ fn each_refusal_has_its_exit_code_and_its_hint() {
             "alice qemu-ifup tap0",
             8,
             "cannot rely on /etc/qemu/bridge.conf",
-            "chown root /etc/qemu/bridge.conf && chmod 0644 /etc/qemu/bridge.conf",
+            "chmod go-w /etc/qemu/bridge.conf.new",
         ),
     ];
     provoke(Some("allow br0\ndeny br9\nallow br9\n"), &table);
@@ -153,7 +153,7 @@ fn a_wait_in_vain_ends_with_9_and_the_command_that_helps() {
     #[rustfmt::skip]
     let table = [
         // (the bridge, why it does not forward, how the command begins)
-        ("ip link set br0 type bridge stp_state 1", "listening", "ip link set dev br0 type bridge"),
+        ("ip link set br0 type bridge stp_state 1", "listening", "--wait 65"),
         ("ip link set br0 down", "disabled", "ip link set dev br0 up"),
     ];
     for (bridge, state, start) in table {

@@ -76,7 +76,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
         &alice(&s, &["vlan"]),
         4,
         "cannot set VLANs: br0",
-        "vlan_filtering 1",
+        "leave out --pvid and --vlans",
     );
     // The ACL still binds: it allows br0 only.
     assert_error(

@@ -70,9 +70,9 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
         full.set_nonblocking(false).unwrap();
         #[rustfmt::skip]
         let cases: [(OwnedFd, &str, &str, i32, &str); 11] = [
-            (null(), "", "--fd=9", 2, "Bad file number"),
-            (null(), "3<&-", "--fd=3", 2, "Bad file number"),
-            (null(), "", "--fd=2147483647", 2, "Bad file number"),
+            (null(), "", "--fd=9", 2, "Bad file descriptor"),
+            (null(), "3<&-", "--fd=3", 2, "Bad file descriptor"),
+            (null(), "", "--fd=2147483647", 2, "Bad file descriptor"),
             // We open /dev/null where one of the three is closed.
             (null(), "<&-", "--fd=0", 2, "non-socket"),
             (null(), ">&-", "--fd=1", 2, "non-socket"),
@@ -81,7 +81,7 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
             (udp, AT_FIVE, "--fd=5", 2, "not a Unix socket"),
             (listener, AT_FIVE, "--fd=5", 7, "not connected"),
             (deserted.into(), AT_FIVE, "--fd=5", 7, "Broken pipe"),
-            (full.into(), AT_FIVE, "--fd=5", 7, "Try again"),
+            (full.into(), AT_FIVE, "--fd=5", 7, "Resource temporarily unavailable"),
         ];
         for (socket, redirection, number, code, reason) in cases {
             check(socket, redirection, &["--br=br0", number], code, reason);

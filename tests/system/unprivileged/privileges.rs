@@ -1,8 +1,8 @@
 //! What is left of the privileges.
 
 use crate::common::users::ALICE;
-use crate::common::{bin, command, needs};
-use crate::unprivileged::{Host, STAFF, Stopped, Way};
+use crate::common::{bin, command, needs, run};
+use crate::unprivileged::{Host, STAFF, Stopped, Way, as_alice, assert_says, both_ways};
 use std::fs;
 use std::process::Stdio;
 
@@ -82,4 +82,45 @@ fn after_the_start_it_is_the_caller_with_one_capability() {
             assert_eq!(groups.collect::<Vec<_>>(), [STAFF.to_string()], "{what}");
         }
     }
+}
+
+/// With the programs installed for users: what else can be wrong is said first, and nobody is sent to install them again.
+#[test]
+fn what_keeps_the_programs_privilege_from_a_user_is_named() {
+    both_ways(|host| {
+        // By a second exec: setpriv(1) itself still has root's capabilities.
+        let mut call = as_alice(&[]);
+        call.args(["setpriv", "--no-new-privs"]);
+        let no_new_privs = run(call.arg(host.programs.join("qemu-ifup")).arg("tap0"));
+        host.sandbox.sh(
+            "mkdir \"$DIR/nosuid\"; mount -t tmpfs -o nosuid tmpfs \"$DIR/nosuid\"; cp -a \"$DIR\"/bin/* \"$DIR/nosuid\"",
+        );
+        let mut call = as_alice(&[]);
+        let nosuid = run(call
+            .arg(host.sandbox.dir().join("nosuid/qemu-ifup"))
+            .arg("tap0"));
+        for (run, cause, hint) in [
+            (
+                no_new_privs,
+                "the caller has no_new_privs set)",
+                "QEMU's -sandbox on",
+            ),
+            (
+                nosuid,
+                "the program's file system is mounted nosuid)",
+                "without nosuid",
+            ),
+        ] {
+            let reason = format!("this user may not (no CAP_NET_ADMIN: {cause}");
+            assert_says(&run, 3, &reason, hint);
+            assert!(run.stderr.contains(hint), "{run:?}");
+            assert!(!run.stderr.contains("install.sh"), "{run:?}");
+        }
+    });
+    let Some(host) = Host::new(Way::NotAtAll) else {
+        return;
+    };
+    let plain = host.ifup(&["tap0"]);
+    assert_says(&plain, 3, "this user may not (no CAP_NET_ADMIN)", "plain");
+    assert!(plain.stderr.contains("install.sh --setcap"), "{plain:?}");
 }

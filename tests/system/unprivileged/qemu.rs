@@ -71,3 +71,33 @@ fn an_ordinary_users_qemu_that_is_refused_passes_the_reason_on() {
         }
     });
 }
+
+#[test]
+fn a_sandboxed_qemu_is_told_that_its_sandbox_is_the_cause() {
+    if !needs("qemu-system-x86_64") {
+        return;
+    }
+    both_ways(|host| {
+        let ifup = host.programs.join("qemu-ifup");
+        let line = format!(
+            "-sandbox on -netdev bridge,id=n1,br=br0,helper={} {CARD}",
+            ifup.display()
+        );
+        let refused = Qemu::start_as(&host.sandbox, ALICE, &line).unwrap_err();
+        let reason = "no CAP_NET_ADMIN: the caller has no_new_privs set)";
+        assert!(refused.stderr.contains(reason), "{refused:?}");
+        assert!(
+            refused.stderr.contains("hint: QEMU's -sandbox on"),
+            "{refused:?}"
+        );
+        // What the hint says: root prepares the tap.
+        host.sandbox
+            .sh_as_ours(&format!("SUDO_UID={ALICE} {} tap0", ifup.display()));
+        let line =
+            format!("-sandbox on -netdev tap,id=n1,ifname=tap0,script=no,downscript=no {CARD}");
+        let qemu = Qemu::start_as(&host.sandbox, ALICE, &line).unwrap();
+        host.assert_up("tap0", "br0");
+        assert_eq!(qemu.quit().code, 0);
+        host.delete("tap0");
+    });
+}

@@ -13,6 +13,7 @@ use qemu_ifup::plan::step::Step;
 /// A system that fails the steps it is told to, and remembers what it was asked.
 struct Model {
     failing: Vec<usize>,
+    with: Errno,
     asked: Vec<Step>,
 }
 
@@ -21,7 +22,7 @@ impl Executor for Model {
         let position = self.asked.len();
         self.asked.push(step.clone());
         if self.failing.contains(&position) {
-            Err(Errno::EIO.into())
+            Err(self.with.into())
         } else {
             Ok(())
         }
@@ -42,6 +43,7 @@ fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
         for failing in 0..plan.steps().len() {
             let mut model = Model {
                 failing: vec![failing],
+                with: Errno::EIO,
                 asked: Vec::new(),
             };
             let mut done = 0;
@@ -72,6 +74,7 @@ fn what_could_not_be_undone_is_said() {
     let plan = up(spec(), held).unwrap();
     let mut model = Model {
         failing: vec![1, 2],
+        with: Errno::EIO,
         asked: Vec::new(),
     };
     let error = apply(&mut model, &plan, |_| ()).unwrap_err();
@@ -82,4 +85,22 @@ fn what_could_not_be_undone_is_said() {
     );
     assert_eq!(model.asked.len(), 3);
     assert_eq!(error.exit_code(), ExitCode::Kernel);
+}
+
+#[test]
+fn of_a_tap_that_is_gone_nothing_is_left_to_undo() {
+    let held = CurrentState {
+        has_fd: true,
+        ..state(Some(tap(TapInfo::default())))
+    };
+    let plan = up(spec(), held).unwrap();
+    let failing = (1..100).collect();
+    let mut model = Model {
+        failing,
+        with: Errno::ENODEV,
+        asked: Vec::new(),
+    };
+    let error = apply(&mut model, &plan, |_| ()).unwrap_err();
+    assert!(error.to_string().ends_with(": No such device"), "{error}");
+    assert!(model.asked.len() > 2, "{:?}", model.asked);
 }

@@ -1,0 +1,304 @@
+//! Every command that an error prints is run here: it is taken out of the message, a shell runs it, and the call then works.
+
+use crate::common::users::{ALICE, as_user, open_tap_as};
+use crate::common::{needs, run};
+use crate::expect::assert_error;
+use crate::host::{host, host_for_alice, must, on_its_own, sh};
+use std::fs;
+use std::path::Path;
+
+/// An error, and a command out of its hint.
+struct Row {
+    /// What is done to the host before.
+    prepare: &'static str,
+    /// The call that fails. Where `alice` makes it, she may attach her own taps to br0.
+    call: &'static str,
+    code: i32,
+    error: &'static str,
+    /// How the command begins, as the source has it.
+    command: &'static str,
+    /// What has to succeed then, with the command in the place of `{}`; empty is the command and then the same call.
+    then: &'static str,
+}
+
+const fn row(
+    prepare: &'static str,
+    call: &'static str,
+    code: i32,
+    error: &'static str,
+    command: &'static str,
+    then: &'static str,
+) -> Row {
+    Row {
+        prepare,
+        call,
+        code,
+        error,
+        command,
+        then,
+    }
+}
+
+const CONF: &str = "/etc/qemu-ifup.conf";
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    // The bridge.
+    row("ip link del br0", "qemu-ifup tap0", 4, "no such bridge", "echo '* --create-bridge", ""),
+    row("ip link del br0", "alice qemu-ifup tap0", 4, "no such bridge", "echo '* --create-bridge", ""),
+    row("ip link del br0", "qemu-ifup tap0", 4, "no such bridge", "sudo ip link add", ""),
+    row("ip link del br0", "alice qemu-ifup tap0", 4, "no such bridge", "sudo ip link add", ""),
+    row("", "qemu-ifup -b lo tap0", 4, "it is not a bridge", "ip link show type bridge", "{} | grep -q br0"),
+    row("ip link add d0 type veth peer name d1", "qemu-ifup -b d0 tap0", 4, "it is not a bridge", "ip link show type bridge", "{} | grep -q br0"),
+    row("ip link set br0 down", "qemu-ifup --wait 0 held0", 9, "it is still disabled", "sudo ip link set", "{}\nqemu-ifup --wait 5 held0"),
+    row(
+        "ip link set br0 type bridge stp_state 1 forward_delay 200",
+        "qemu-ifup --wait 1 held0", 9, "it is still listening", "--wait 65", "qemu-ifup {} held0",
+    ),
+    // The tap.
+    row("", "qemu-ifup lo", 5, "it is not a tap", "ip link show type tun", "{} | grep -q held0"),
+    row("ip tuntap add t0 mode tap user 5", "qemu-ifup --group 7 t0", 5, "it has an owner", "qemu-ifdown --delete", ""),
+    row("ip tuntap add t0 mode tap", "qemu-ifup --multi-queue t0", 5, "for one", "qemu-ifdown --delete", ""),
+    row("", "qemu-ifup --multi-queue held0", 5, "for one", "qemu-ifup --check", "{}| grep 'held0 is open in'"),
+    row("", "qemu-ifup --owner 7 held0", 5, "another program has it open", "qemu-ifup --check", "{} | grep 'held0 is open in'"),
+    row("", "alice qemu-ifup eth7", 3, "such as tap0", "echo {} | sudo tee", ""),
+    row("", "alice qemu-ifup my-7._", 3, "such as tap0", "echo {} | sudo tee", ""),
+    row("", "alice qemu-ifup eth7", 3, "such as tap0", "sudo qemu-ifup", "{}"),
+    row("", "alice qemu-ifup -- -h", 3, "such as tap0", "sudo qemu-ifup", "{}"),
+    // /dev/net/tun
+    row("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "sudo mkdir", ""),
+    row("rm -r /dev/net", "alice qemu-ifup tap0", 6, "No such file", "sudo mkdir", ""),
+    row(
+        "rm /dev/net/tun; echo data >/dev/net/tun; chmod 666 /dev/net/tun", "alice qemu-ifup tap0", 6, "Inappropriate ioctl for device",
+        "sudo mv /dev/net/tun", "{}\ngrep data /dev/net/tun.orig; alice qemu-ifup tap0",
+    ),
+    row("chmod 600 /dev/net/tun", "alice qemu-ifup tap0", 6, "Permission denied", "sudo chmod 0666", ""),
+    // Root's files.
+    row("echo '* --mtu 1400' >$C; chmod 666 $C", "qemu-ifup tap0", 8, "must be owned by root", "sudo cp", "{}\nqemu-ifup tap0; grep 1400 /etc/qemu-ifup.conf"),
+    row(
+        "echo '* --mtu 1400' >$DIR/alices; chown 54321 $DIR/alices; ln -s $DIR/alices $C", "qemu-ifup tap0", 8, "must be owned by root",
+        "sudo cp", "{}\nqemu-ifup tap0; [ \"$(stat -c %u $DIR/alices)\" = 54321 ]; grep 1400 $DIR/alices",
+    ),
+    row("touch $C; chmod 600 $C", "alice qemu-ifup tap0", 8, "Permission denied", "sudo chmod a+r", ""),
+    row("chmod 666 $A", "alice qemu-ifup tap0", 8, "must be owned by root", "sudo cp", ""),
+    row("echo include $A.d >>$A; echo allow br1 >$A.d; chmod 600 $A.d", "alice qemu-ifup tap0", 8, "Permission denied", "sudo chmod a+r", ""),
+    row("echo include $A.d >>$A; echo allow br1 >$A.d; chown 54321 $A.d", "alice qemu-ifup tap0", 8, "must be owned by root", "sudo cp", ""),
+    // The caller, and the kernel.
+    row("", "export SUDO_UID=x; qemu-ifup tap0", 2, "SUDO_UID is 'x'", "unset SUDO_UID", "SUDO_UID=x\n{}\nqemu-ifup tap0"),
+    row(
+        "for c in all default; do echo 1 >/proc/sys/net/ipv6/conf/$c/disable_ipv6; done",
+        "qemu-ifup -b br9 --create-bridge --address fd00::1/64 tap0", 7, "IPv6 is switched off", "sudo sysctl", "",
+    ),
+];
+
+/// Those that cannot be run here, and why.
+const NOT_RUN: [(&str, &str); 6] = [
+    ("sudo modprobe tun", "it would change this machine's kernel"),
+    ("sudo modprobe bridge", "the same"),
+    (
+        "--create-bridge --bridge brvlan",
+        "needs VLAN filtering: tests/qemu/guest/second_kernel.rs",
+    ),
+    (
+        "docker run --device /dev/net/tun",
+        "needs Docker; it is a part of a command",
+    ),
+    (
+        "docker run --cap-add NET_ADMIN",
+        "needs Docker; it is a part of a command",
+    ),
+    (
+        "install.sh --setcap",
+        "not where the reader stands; tests/packaging/install/setcap.rs runs it",
+    ),
+];
+
+/// From its first word up to the end of the parenthesis, the clause or the line.
+fn command_in<'a>(text: &'a str, start: &str) -> &'a str {
+    let (start, _) = start.split_once(" {}").unwrap_or((start, ""));
+    let hint = text.split_once("hint: ").map_or(text, |(_, hint)| hint);
+    let at = hint.find(start);
+    let at = at.unwrap_or_else(|| panic!("no command '{start}' in: {text}"));
+    hint[at..].split([')', ';', ',', '\n']).next().unwrap()
+}
+
+#[test]
+fn each_command_that_an_error_prints_fixes_what_it_is_about() {
+    for row in ROWS {
+        let name = format!("{}: {} {}", row.prepare, row.call, row.command);
+        on_its_own(&name, || {
+            let is_alices = row.call.starts_with("alice");
+            let host = if is_alices {
+                host_for_alice("allow br0\n")
+            } else {
+                host()
+            };
+            let Some(s) = host else { return };
+            let _held = open_tap_as(0, "held0", 0).unwrap();
+            must(
+                &s,
+                &format!("C={CONF}; A=/etc/qemu/bridge.conf\n{}", row.prepare),
+            );
+            let before = s.links();
+            let failed = sh(&s, row.call);
+            assert_error(&failed, row.code, row.error, "hint: ");
+            assert_eq!(s.links(), before, "{}", row.call);
+            // To root no sudo is named, which not every host has.
+            assert_eq!(
+                failed.stderr.contains("sudo "),
+                is_alices && failed.stderr.contains("sudo"),
+                "{failed:?}"
+            );
+            let start = row.command.trim_start_matches("sudo ");
+            let start = if is_alices { row.command } else { start };
+            let command = command_in(&failed.stderr, start);
+            let then = match row.then {
+                "" => format!("{command}\n{}", row.call),
+                then => then.replace("{}", command),
+            };
+            must(&s, &then);
+        });
+    }
+}
+
+#[test]
+fn sudo_is_a_part_of_a_command_for_whoever_is_not_root_in_their_shell() {
+    let Some(s) = host_for_alice("allow br0\n") else {
+        return;
+    };
+    s.sh("ip link del br0");
+    for (call, has_sudo) in [
+        ("qemu-ifup tap0", false),
+        ("SUDO_UID=54321 qemu-ifup tap0", true),
+        ("alice qemu-ifup tap0", true),
+    ] {
+        let said = sh(&s, call).stderr;
+        assert!(said.contains("ip link add br0"), "{said}");
+        let prefix = if has_sudo { "sudo " } else { "(" };
+        assert!(said.contains(&format!("{prefix}ip link add br0")), "{said}");
+        assert_eq!(said.contains("sudo"), has_sudo, "{said}");
+    }
+}
+
+#[test]
+fn an_id_that_a_user_namespace_does_not_map_has_a_command_too() {
+    if !needs("unshare") {
+        return;
+    }
+    let Some(s) = host() else { return };
+    s.open_tun_to_all();
+    s.sh("chmod 755 \"$DIR\"");
+    let rootless = |line: &str| {
+        let script = format!(
+            "ip link set lo up; SUDO_UID=1000 {} --create-bridge {line}",
+            "/etc/qemu-ifup"
+        );
+        run(as_user(ALICE, ALICE, "unshare").args(["-Urn", "sh", "-euc", &script]))
+    };
+    let failed = rootless("tap0");
+    assert_error(&failed, 7, "does not map uid 1000", "--owner 0");
+    let done = rootless(&format!("{} tap0", command_in(&failed.stderr, "--owner 0")));
+    assert_eq!(done.code, 0, "{done:?}");
+    let shown = run(as_user(ALICE, ALICE, "sh").args(["-c", command_in(&failed.stderr, "cat ")]));
+    assert_eq!(shown.code, 0, "{shown:?}");
+}
+
+#[test]
+fn a_bridge_that_is_there_without_the_address_has_a_command_that_gives_it() {
+    let Some(s) = host() else { return };
+    let line = "qemu-ifup --create-bridge --address 192.168.10.1/24 --address fd00::1/64 tap0";
+    let said = must(&s, line).stderr;
+    let words = "tap0: br0 exists already, and does not have the address fd00::1/64, which only a new bridge gets: ";
+    assert!(said.contains(words), "{said}");
+    must(&s, command_in(&said, "ip address add"));
+    assert!(!must(&s, line).stderr.contains("address"));
+}
+
+/// All texts that print commands.
+const SOURCES: [&str; 5] = [
+    "src/error/hint.rs",
+    "src/policy/limits.rs",
+    "src/policy/rules.rs",
+    "src/policy/tap.rs",
+    "src/plan/outcome.rs",
+];
+
+#[test]
+fn there_is_no_other_command_in_the_source() {
+    let elsewhere = [
+        // In the tests above, or those of --check.
+        "sudo ip address add",
+        "cat /proc/self/uid_map",
+        "--owner 0",
+        "sudo qemu-ifup --check",
+        "qemu-ifup --version",
+    ];
+    let known: Vec<&str> = (ROWS.iter().map(|row| row.command))
+        .chain(NOT_RUN.iter().map(|(command, _)| *command))
+        .chain(elsewhere)
+        .collect();
+    let programs = [
+        "sudo ",
+        "ip ",
+        "cat ",
+        "echo ",
+        "unset ",
+        "docker ",
+        "qemu-ifup -",
+        "qemu-ifdown -",
+        "install.sh ",
+        "sysctl ",
+        "modprobe ",
+        "chmod ",
+        "rm ",
+        "chown ",
+        "--wait ",
+        "--create-bridge ",
+    ];
+    let mut found = 0;
+    for source in SOURCES {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in lines.filter(|line| line.contains('"')) {
+            for program in programs {
+                for (at, _) in line.match_indices(program) {
+                    let before = line[..at].chars().next_back().unwrap_or(' ');
+                    let is_word = !before.is_alphanumeric() && !"-/.".contains(before);
+                    let is_sudos = line[..at].ends_with("sudo ");
+                    // A part of one that is found by its first word.
+                    let is_inside = line[..at].ends_with("&& ")
+                        || line[..at].ends_with("'* ")
+                        || line[..at].ends_with("| ")
+                        || line[..at].ends_with("&& sudo ");
+                    if is_word && !is_sudos && !is_inside {
+                        found += 1;
+                        let rest = &line[at..];
+                        let fixed = rest.split('{').next().unwrap();
+                        let is_known = known
+                            .iter()
+                            .any(|known| rest.starts_with(known) || known.starts_with(fixed));
+                        assert!(is_known, "{source}: no test runs: {rest}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 25, "{found}");
+}
+
+#[test]
+fn no_hint_takes_a_network_card_a_running_guest_or_a_bridge_of_others_away() {
+    let Some(s) = host() else { return };
+    let _held = open_tap_as(0, "held0", 0).unwrap();
+    s.sh("ip link add d0 type veth peer name d1");
+    for (line, harm) in [
+        ("qemu-ifup -b d0 tap0", "master"),
+        ("qemu-ifup --multi-queue held0", "delete"),
+        ("qemu-ifup --pvid 5 tap0", "vlan_filtering 1"),
+    ] {
+        let said = sh(&s, line).stderr;
+        assert!(said.contains("hint: ") && !said.contains(harm), "{said}");
+    }
+}
