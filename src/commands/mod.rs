@@ -8,12 +8,15 @@ mod up;
 use std::mem::ManuallyDrop;
 
 use crate::apply::kernel::Kernel;
+use crate::check::finding::{Finding, Level, exit_code};
+use crate::check::output;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
+use crate::config::program::Verbosity;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
-use crate::report::Reporter;
+use crate::report::{Reporter, to_stdout};
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
@@ -50,8 +53,20 @@ pub fn dispatch(
             options,
             ..
         } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
-        Action::Check { tap, options } => {
-            return check::check(&mut session, credentials, *tap, options);
+        Action::Check {
+            tap,
+            options,
+            json,
+            strict,
+        } => {
+            let findings = check::check(&mut session, credentials, *tap, options)?;
+            let is_shown = |finding: &Finding| {
+                request.verbosity != Verbosity::Quiet || finding.level != Level::Ok
+            };
+            let shown: Vec<Finding> = findings.into_iter().filter(is_shown).collect();
+            let write = if *json { output::json } else { output::text };
+            to_stdout(&write(&shown))?;
+            return Ok(exit_code(&shown, *strict));
         }
         Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
     }?;

@@ -22,6 +22,8 @@ QEMU runs it: -netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qemu-ifdow
       --max-taps N    in /etc/qemu-ifup.conf: how many taps a user other than root may have (default: 64)
       --check         change nothing; say what is wrong with this host, the bridge or the tap (IFNAME may
                       be left out), and how to fix it
+      --json          with --check: print JSON, an object for each finding
+      --strict        with --check: warnings count for the exit code, too
       --fd=N          as QEMU's bridge helper: create a tap and pass it over socket N (IFNAME may be left out)
       --use-vnet      with --fd: let QEMU pass on checksums and large packets (IFF_VNET_HDR)
   -n, --dry-run       change nothing; print the steps as ip(8) commands

@@ -6,6 +6,7 @@
 
 mod exit_codes;
 mod findings;
+mod healthy;
 mod symptoms;
 mod warnings;
 
