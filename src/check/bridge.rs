@@ -3,6 +3,7 @@
 use crate::check::finding::{Findings, Fix};
 use crate::check::snapshot::{BridgeDetails, HostSnapshot};
 use crate::config::acl::Verdict;
+use crate::config::conf::CONF_FILE;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
@@ -51,7 +52,7 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
     }
     ports(findings, link, details);
     own_mac(findings, host, link, details);
-    stp(findings, link, info, details);
+    stp(findings, host, info, details);
     let filtering = if info.vlan_filtering { "on" } else { "off" };
     findings.ok(SUBJECT, format!("VLAN filtering is {filtering}"));
 }
@@ -181,25 +182,24 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     findings.warn(ExitCode::Bridge, SUBJECT, message, fix);
 }
 
-fn stp(findings: &mut Findings, bridge: &Link, info: &BridgeInfo, details: &BridgeDetails) {
+fn stp(findings: &mut Findings, host: &HostSnapshot, info: &BridgeInfo, details: &BridgeDetails) {
+    let seconds = info.forwarding_delay_secs();
     if !info.stp_enabled {
         return findings.ok(SUBJECT, "STP is off: a port forwards at once");
     }
-    let seconds = info.forwarding_delay_secs();
-    let quoted = ShellQuoted(bridge.name.as_bytes());
-    findings.warn(
-        ExitCode::Bridge,
-        SUBJECT,
-        format!(
-            "STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"
-        ),
-        if details.uplinks().count() < 2 {
-            Fix::Command(format!("sudo ip link set dev {quoted} type bridge stp_state 0"))
-        } else {
-            Fix::Advice(format!(
-                "--wait {} for its taps in /etc/qemu-ifup.conf; without STP, its uplinks could be a loop",
-                seconds + 5
-            ))
-        },
+    if host.context.wait.is_some_and(|wait| wait >= seconds) {
+        let message = format!("STP is on: a port forwards after {seconds} s, which QEMU waits for");
+        return findings.ok(SUBJECT, message);
+    }
+    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
+    let message = format!(
+        "STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"
     );
+    // Without STP, two uplinks may be a loop.
+    let fix = if details.uplinks().count() < 2 {
+        format!("sudo ip link set dev {bridge} type bridge stp_state 0")
+    } else {
+        format!("echo '* --wait {}' | sudo tee -a {CONF_FILE}", seconds + 5)
+    };
+    findings.warn(ExitCode::Bridge, SUBJECT, message, Fix::Command(fix));
 }

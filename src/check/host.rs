@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::{Escaped, ShellQuoted};
 use crate::model::if_name::IfName;
-use crate::model::link::LinkKind;
+use crate::model::link::{Link, LinkKind};
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 
@@ -31,6 +31,14 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
             "root, but without CAP_NET_ADMIN (a container?)",
             Fix::Advice("give the container that capability: --cap-add NET_ADMIN".to_owned()),
         ),
+        // Then there is nothing left to do for qemu-ifup.
+        (Authority::None, _) if is_prepared(host) => findings.ok(
+            subject,
+            format!(
+                "uid {}, without CAP_NET_ADMIN, for whom the tap is ready: script=no,downscript=no",
+                host.context.uid
+            ),
+        ),
         (Authority::None, _) => findings.problem(
             ExitCode::NotPermitted,
             subject,
@@ -38,6 +46,16 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
             Fix::Advice("sudo qemu-ifup ..., or once: ./install.sh --setcap".to_owned()),
         ),
     }
+}
+
+/// Whether the tap is the caller's, and up on the bridge.
+fn is_prepared(host: &HostSnapshot) -> bool {
+    let is_theirs = |tap: &&Link| match &tap.kind {
+        LinkKind::Tap(info) => info.owner == Some(host.context.uid) && info.group.is_none(),
+        LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
+    };
+    let tap = host.tap.as_ref().filter(is_theirs);
+    tap.is_some_and(|tap| tap.up) && host.tap_master == Some(host.context.bridge_name)
 }
 
 pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {

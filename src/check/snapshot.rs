@@ -34,6 +34,8 @@ pub struct CheckContext {
     pub asks_ipv6: bool,
     /// The MTU that is asked for.
     pub mtu: Option<u32>,
+    /// How many seconds are waited for a port to forward, if that is asked for.
+    pub wait: Option<u32>,
     /// The tap that is asked about, if one is.
     pub tap: Option<IfName>,
 }

@@ -105,9 +105,7 @@ fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &Tap
     match link.is_open() {
         true if host.holders.is_empty() => findings.ok(
             SUBJECT,
-            format!(
-                "{name} is in use by a program that you may not see; sudo qemu-ifup --check {quoted} names it"
-            ),
+            format!("{name} is in use by a program that you may not see; sudo qemu-ifup --check {quoted} names it"),
         ),
         false if host.holders.is_empty() && info.persistent => findings.ok(
             SUBJECT,

@@ -51,6 +51,7 @@ pub(super) fn check(
         creates_bridge: all.create_bridge,
         asks_ipv6: all.addresses.iter().any(|address| address.ip.is_ipv6()),
         mtu: all.mtu,
+        wait: all.wait,
         tap,
     };
     let mut findings = diagnose(&collect(&mut session.kernel, context)?);

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -53,9 +54,9 @@ fn sysctl(path: &str) -> Option<bool> {
 pub fn holders(tap: IfName) -> Vec<TapHolder> {
     let line = [b"iff:\t", tap.as_bytes(), b"\n"].concat();
     // The same name in another network namespace is another tap.
-    let ours = network_namespace("self");
+    let ours = network_namespace("self").ok();
     let is_here =
-        |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()) == ours;
+        |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()).ok() == ours;
     let holders = processes().filter(is_here).filter_map(|pid| {
         let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?;
         let holds = infos.filter_map(Result::ok).any(|entry| {
@@ -74,8 +75,8 @@ pub fn holders(tap: IfName) -> Vec<TapHolder> {
     holders.collect()
 }
 
-fn network_namespace(pid: &str) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+fn network_namespace(pid: &str) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net"))
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -92,9 +93,12 @@ fn command(pid: u32) -> Vec<u8> {
 /// The programs that configure interfaces by themselves and run, found by `/proc/PID/comm`; not those that are known to be
 /// in another network namespace. With each, whether it manages this interface: None where that is not told.
 pub fn managers(tap: Option<&Link>) -> Vec<(InterfaceManager, Option<bool>)> {
-    let ours = network_namespace("self");
-    let is_here =
-        |pid: &u32| network_namespace(&pid.to_string()).is_none_or(|other| Some(other) == ours);
+    let ours = network_namespace("self").ok();
+    let is_here = |pid: &u32| match network_namespace(&pid.to_string()) {
+        // Of another user's process that is not told.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        Ok(other) => Some(other) == ours,
+    };
     let running: Vec<Vec<u8>> = processes().filter(is_here).map(command).collect();
     let state = |directory: &str| {
         let file = Path::new(directory).join(tap?.index.to_string());

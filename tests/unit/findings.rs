@@ -41,6 +41,7 @@ fn healthy() -> HostSnapshot {
             creates_bridge: false,
             asks_ipv6: false,
             mtu: None,
+            wait: None,
             tap: Some(name("tap0")),
         },
         tun: Ok(()),
@@ -123,7 +124,7 @@ fn details(snapshot: &mut HostSnapshot) -> &mut BridgeDetails {
 #[test]
 fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
     #[rustfmt::skip]
-    let table: [(Change, &str); 14] = [
+    let table: [(Change, &str); 15] = [
         (|_| {}, "VLAN filtering is off"),
         (|snapshot| bridge_info(snapshot).vlan_filtering = true, "VLAN filtering is on"),
         (|snapshot| details(snapshot).ports = ports(1022), "br0 has 1022 of 1023 ports"),
@@ -150,6 +151,14 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
         (|snapshot| hold(snapshot, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
         (|snapshot| snapshot.context.acl = Ok(None), "does not bind root"),
         (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier until a port has one"),
+        (
+            |snapshot| {
+                bridge_info(snapshot).stp_enabled = true;
+                bridge_info(snapshot).forward_delay = 1500;
+                snapshot.context.wait = Some(30);
+            },
+            "STP is on: a port forwards after 30 s, which QEMU waits for",
+        ),
         (|snapshot| snapshot.vhost_net = Err(Errno::EACCES), "/dev/vhost-net: Permission denied"),
         (
             |snapshot| {
@@ -230,7 +239,7 @@ fn each_thing_that_is_not_as_it_should_be_has_its_level_and_its_fix() {
             },
             bridge,
             "STP is on: a port forwards 30 s after a guest starts, too late for its DHCP",
-            advice("--wait 35 for its taps in /etc/qemu-ifup.conf; without STP, its uplinks could be a loop"),
+            command("echo '* --wait 35' | tee -a /etc/qemu-ifup.conf"),
         ),
     ];
     for (change, level, words, fix) in table {

@@ -98,6 +98,13 @@ fn beside_healthy_set_ups_there_is_no_warning() {
                     s.sh("ip link set up0 mtu 9000; ip link set far0 mtu 9000");
                 }
                 assert_healthy(&s, "qemu-ifup", args);
+                let said = must(&s, &format!("qemu-ifup --check {args}")).stdout;
+                if said.contains("is in use by") {
+                    assert!(
+                        !said.contains("--delete") && !said.contains("kill"),
+                        "{said}"
+                    );
+                }
             });
         }
     }

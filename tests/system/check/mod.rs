@@ -7,6 +7,8 @@
 mod exit_codes;
 mod findings;
 mod healthy;
+mod hosts;
+mod machines;
 mod symptoms;
 mod warnings;
 
