@@ -59,14 +59,13 @@ pub fn holders(tap: IfName) -> Vec<TapHolder> {
         |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()).ok() == ours;
     let holders = processes().filter(is_here).filter_map(|pid| {
         let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?;
-        let holds = infos.filter_map(Result::ok).any(|entry| {
-            let info = fs::read(entry.path()).unwrap_or_default();
-            info.windows(line.len()).any(|window| window == line)
-        });
+        let mut infos = infos.filter_map(|entry| fs::read(entry.ok()?.path()).ok());
+        infos.find(|info| info.windows(line.len()).any(|window| window == line))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let mut lines = status.lines();
-        let uids = lines.find_map(|line| line.strip_prefix("Uid:\t"))?;
-        holds.then_some(TapHolder {
+        let uids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:\t"))?;
+        Some(TapHolder {
             pid,
             uid: parse_decimal(uids.split('\t').next()?)?,
             command: command(pid),

@@ -259,12 +259,19 @@ fn complaint_docker_drops_bridged_traffic() {
     if !Path::new(BRIDGE_NF).exists() {
         return skip(&test_name(), "needs br_netfilter");
     }
-    let switches = [
-        format!("echo 1 >{BRIDGE_NF}"),
+    let both = format!(
+        "echo 1 >{BRIDGE_NF}; echo 1 >{}",
+        BRIDGE_NF.replace("iptables", "ip6tables")
+    );
+    #[rustfmt::skip]
+    let table = [
+        // (what is switched on, how the command begins that switches it off, through what the frames go then)
+        (format!("echo 1 >{BRIDGE_NF}"), "sysctl", "iptables"),
         // The bridge's own switch alone does it as well.
-        "ip link set dev br0 type bridge nf_call_iptables 1".to_owned(),
+        ("ip link set dev br0 type bridge nf_call_iptables 1".to_owned(), "ip link set", "iptables"),
+        (both, "sysctl", "iptables and ip6tables"),
     ];
-    for (switch, off) in switches.iter().zip(["sysctl", "ip link set"]) {
+    for (switch, off, tools) in &table {
         for start in ["iptables -I", off] {
             on_its_own(&format!("{switch}: {start}"), || {
                 let Some(s) = host_with("iptables") else {
@@ -275,9 +282,10 @@ fn complaint_docker_drops_bridged_traffic() {
                 let ping =
                     "nsenter -t $(cat \"$DIR/pid1\") -n busybox ping -c 1 -W 1 192.168.10.102";
                 assert_ne!(sh(&s, ping).code, 0);
-                let words = "bridged frames go through iptables, where a rule may drop them";
+                let words =
+                    format!("bridged frames go through {tools}, where a rule may drop them");
                 let found = check(&s, "qemu-ifup --check tap0");
-                let found = found.says("warning", words);
+                let found = found.says("warning", &words);
                 assert!(
                     found.fix.starts_with("advice: iptables -nL FORWARD"),
                     "{found:?}"
@@ -292,8 +300,8 @@ fn complaint_docker_drops_bridged_traffic() {
                 must(&s, command_in(&found.fix, start));
                 must(&s, ping);
                 must(&s, "kill $(cat \"$DIR\"/pid*)");
-                if start == off {
-                    check(&s, "qemu-ifup --check tap0").does_not_say("warning", words);
+                if start == *off {
+                    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "go through");
                 }
             });
         }
