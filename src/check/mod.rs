@@ -12,10 +12,10 @@ mod tap;
 
 use crate::check::finding::{Finding, Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
-use crate::policy::caller::Authority;
 
 /// Everything that is worth a line, in the order in which a guest depends on it. What root has to do begins with `sudo `,
-/// which is left out for root.
+/// which is left
+/// out for root.
 pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
     let mut findings = Findings::default();
     for look in [
@@ -34,7 +34,7 @@ pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
     }
     let Findings(mut findings) = findings;
     // A container has no sudo, and root needs none.
-    if snapshot.context.authority == Authority::Root {
+    if !snapshot.context.needs_sudo {
         for finding in &mut findings {
             if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
                 *text = text.replace("sudo ", "");

@@ -18,6 +18,8 @@ pub struct CheckContext {
     pub authority: Authority,
     /// The caller's real uid.
     pub uid: u32,
+    /// Whoever reads it is not root, also where they called the program through sudo.
+    pub needs_sudo: bool,
     /// The program has CAP_NET_ADMIN.
     pub net_admin: bool,
     /// Where the name of the bridge comes from.

@@ -6,9 +6,11 @@ use crate::apply::kernel::{Kernel, Tap};
 use crate::apply::{Executor, apply};
 use crate::check::collect::collect;
 use crate::check::diagnose;
-use crate::check::finding::{Finding, exit_code};
+use crate::check::finding::{Finding, Level, exit_code};
+use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
 use crate::commands::session::{Session, tap_spec};
+use crate::config::args::CheckOutput;
 use crate::config::conf::{CONF_FILE, MatchedConf};
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
@@ -19,15 +21,17 @@ use crate::model::link::Link;
 use crate::plan::Plan;
 use crate::plan::step::Step;
 use crate::policy::rules::Policy;
+use crate::report::to_stdout;
 use crate::sys::privilege::Credentials;
 
-/// What is wrong with the host, the bridge or the tap, and what is not.
+/// Says what is wrong with the host, the bridge or the tap. The exit code is that of the first problem.
 pub(super) fn check(
     session: &mut Session<'_>,
     credentials: Credentials,
     tap: Option<IfName>,
     options: &TapOptions,
-) -> Result<Vec<Finding>, Error> {
+    output: CheckOutput,
+) -> Result<ExitCode, Error> {
     let conf = load_conf(tap.unwrap_or(IfName::EXAMPLE_TAP)).map_err(Error::from);
     let acl = load_acl().map_err(Error::from);
     let matched = conf.as_ref().map(|conf| conf.options.clone());
@@ -36,6 +40,7 @@ pub(super) fn check(
     let context = CheckContext {
         authority: session.caller.authority(),
         uid: session.caller.real_uid(),
+        needs_sudo: session.caller.invoking_uid() != Ok(0),
         net_admin: credentials.net_admin,
         bridge_from: match (options.bridge, &conf) {
             (Some(_), _) => "the command line, or the name that the program was run under",
@@ -63,7 +68,12 @@ pub(super) fn check(
         let refused = try_up(&mut session.kernel, &policy, tap, options, conf).err();
         findings.extend(refused.map(|error| Finding::from_error("qemu-ifup", &error)));
     }
-    Ok(findings)
+    if output.quiet {
+        findings.retain(|finding| finding.level != Level::Ok);
+    }
+    let print = if output.json { json } else { text };
+    to_stdout(&print(&findings))?;
+    Ok(exit_code(&findings, output.strict))
 }
 
 /// Brings the tap up, but for every step that changes something.

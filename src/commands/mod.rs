@@ -8,15 +8,12 @@ mod up;
 use std::mem::ManuallyDrop;
 
 use crate::apply::kernel::Kernel;
-use crate::check::finding::{Finding, Level, exit_code};
-use crate::check::output;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
-use crate::config::program::Verbosity;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::policy::caller::Caller;
-use crate::report::{Reporter, to_stdout};
+use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
@@ -56,17 +53,9 @@ pub fn dispatch(
         Action::Check {
             tap,
             options,
-            json,
-            strict,
+            output,
         } => {
-            let findings = check::check(&mut session, credentials, *tap, options)?;
-            let is_shown = |finding: &Finding| {
-                request.verbosity != Verbosity::Quiet || finding.level != Level::Ok
-            };
-            let shown: Vec<Finding> = findings.into_iter().filter(is_shown).collect();
-            let write = if *json { output::json } else { output::text };
-            to_stdout(&write(&shown))?;
-            return Ok(exit_code(&shown, *strict));
+            return check::check(&mut session, credentials, *tap, options, *output);
         }
         Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
     }?;

@@ -40,10 +40,8 @@ pub enum Action {
         tap: Option<IfName>,
         /// What it is to be like.
         options: TapOptions,
-        /// Print JSON.
-        json: bool,
-        /// Warnings count for the exit code, too.
-        strict: bool,
+        /// How to print the answer.
+        output: CheckOutput,
     },
     /// Detach it and bring it down.
     Down {
@@ -52,6 +50,17 @@ pub enum Action {
         /// Delete it as well.
         delete: bool,
     },
+}
+
+/// How the answer of --check is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckOutput {
+    /// Without what is ok.
+    pub quiet: bool,
+    /// As JSON.
+    pub json: bool,
+    /// Warnings count for the exit code, too.
+    pub strict: bool,
 }
 
 /// A whole command line that asks for work.
@@ -137,8 +146,11 @@ where
         (Program::Ifup, tap, None) if check => Action::Check {
             tap,
             options,
-            json,
-            strict,
+            output: CheckOutput {
+                quiet: verbosity == Verbosity::Quiet,
+                json,
+                strict,
+            },
         },
         (Program::Ifup, _, _) if json || strict => {
             return Err(usage_error("--json and --strict go with --check"));

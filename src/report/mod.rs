@@ -5,6 +5,8 @@ mod syslog;
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use nix::unistd::getuid;
+
 use ::syslog::{Facility, Severity};
 
 use crate::config::program::{Program, Verbosity};
@@ -114,7 +116,12 @@ impl Reporter {
 
 /// One write for each message, so that those of several programs do not mix. If nobody can read it, so be it.
 fn to_stderr(text: &str) {
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let mut text = format!("{text}\n");
+    // Root needs no sudo, and a container has none. But whoever called us by it is no root.
+    if getuid().is_root() && std::env::var_os("SUDO_UID").is_none() {
+        text = text.replace("sudo ", "");
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints what was asked for.

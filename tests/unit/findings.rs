@@ -34,6 +34,7 @@ fn healthy() -> HostSnapshot {
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,
+            needs_sudo: false,
             net_admin: true,
             conf: Ok(Vec::new()),
             acl: Ok(Some(Verdict::Allowed)),
