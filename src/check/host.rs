@@ -182,7 +182,7 @@ pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
             drops.join(" and ")
         );
         let advice = format!(
-            "sudo {first} -nL FORWARD shows the rules; to let the frames pass: {}; to go round all rules, which Kubernetes needs for its services and Docker between its containers: {}; both until the next boot",
+            "sudo {first} -nL FORWARD shows the rules; to let the frames pass: {}; to take them out of the firewall, which breaks Kubernetes' services and Docker's isolation of containers: {}; both last until the next boot",
             accept.join(" && "),
             switch_off.join(" && ")
         );

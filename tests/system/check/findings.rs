@@ -55,7 +55,12 @@ fn an_ordinary_user_is_told_all_that_they_may_know() {
     ] {
         checked.says("ok", words);
     }
-    checked.says("ok", "mine0 is in use by a program that you may not see");
+    let found = checked.says("ok", "mine0 is in use by a program that you may not see");
+    let names_it = command_in(&found.message, "sudo qemu-ifup --check");
+    let named = must(&s, names_it.split(" names").next().unwrap()).stdout;
+    // It is a thread of this process, which is itself elsewhere.
+    let elsewhere = "mine0 is in use by a program of another network namespace";
+    assert!(named.contains(elsewhere), "{named}");
     // Of another tap, or of none, they could have nothing.
     for args in ["", "mine1"] {
         let checked = check(&s, &format!("alice qemu-ifup --check {args}"));

@@ -66,7 +66,8 @@ fn a_small_uplink_is_not_told_to_be_larger_for_the_sake_of_a_tap() {
 #[test]
 fn a_guest_in_another_bridge_is_not_moved_by_a_command_that_is_no_advice() {
     let Some(s) = host() else { return };
-    s.sh("ip link add br1 up address 02:00:00:00:00:aa type bridge; ip address add 192.168.11.1/24 dev br1");
+    s.bridge_up("br1");
+    s.sh("ip address add 192.168.11.1/24 dev br1");
     let held = open_tap_as(0, "tap0", 0).unwrap();
     must(&s, "qemu-ifup --bridge br1 tap0");
     let before = snapshot(&s);

@@ -1,13 +1,10 @@
 //! The most common complaints, each with its cause and what fixes it.
 
 use crate::check::{assert_failed, check, command_in, complaint_and_cure, give_uplink, mtu};
-use crate::common::interfaces::mac;
 use crate::common::qemu::Qemu;
-use crate::common::{skip, test_name};
-use crate::host::{BRIDGE_NF, host, host_for_alice, host_with, must, on_its_own, sh};
+use crate::host::{host, host_for_alice, host_with, must, on_its_own, sh};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 #[test]
 fn complaint_there_is_no_dev_net_tun() {
@@ -240,91 +237,6 @@ fn complaint_the_guest_gets_no_dhcp_with_stp() {
     assert_eq!(must(&s, "qemu-ifup tap0").stderr, "");
 }
 
-/// Two machines on br0, with an address of its network each, and a firewall that forwards nothing, as Docker's does. `reach`
-/// is true where one reaches the other.
-const DOCKER: &str = r#"
-    ip link add docker0 type bridge
-    for n in 1 2; do
-        unshare -n sleep 60 >/dev/null 2>&1 & pid=$!
-        while [ "$(readlink /proc/$pid/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
-        ip link add v$n master br0 up type veth peer name e0 netns $pid
-        nsenter -t $pid -n sh -c "ip link set lo up; ip link set e0 up; ip address add 192.168.10.10$n/24 dev e0"
-        echo $pid >"$DIR/pid$n"
-    done
-    iptables -P FORWARD DROP
-"#;
-
-#[test]
-fn complaint_docker_drops_bridged_traffic() {
-    if !Path::new(BRIDGE_NF).exists() {
-        return skip(&test_name(), "needs br_netfilter");
-    }
-    let both = format!(
-        "echo 1 >{BRIDGE_NF}; echo 1 >{}",
-        BRIDGE_NF.replace("iptables", "ip6tables")
-    );
-    #[rustfmt::skip]
-    let table = [
-        // (what is switched on, how the command begins that switches it off, through what the frames go then)
-        (format!("echo 1 >{BRIDGE_NF}"), "sysctl", "iptables"),
-        // The bridge's own switch alone does it as well.
-        ("ip link set dev br0 type bridge nf_call_iptables 1".to_owned(), "ip link set", "iptables"),
-        (both, "sysctl", "iptables and ip6tables"),
-    ];
-    for (switch, off, tools) in &table {
-        for start in ["iptables -I", off] {
-            on_its_own(&format!("{switch}: {start}"), || {
-                let Some(s) = host_with("iptables") else {
-                    return;
-                };
-                must(&s, DOCKER);
-                must(&s, switch);
-                let ping =
-                    "nsenter -t $(cat \"$DIR/pid1\") -n busybox ping -c 1 -W 1 192.168.10.102";
-                assert_ne!(sh(&s, ping).code, 0);
-                let words =
-                    format!("bridged frames go through {tools}, where a rule may drop them");
-                let found = check(&s, "qemu-ifup --check tap0");
-                let found = found.says("warning", &words);
-                assert!(
-                    found.fix.starts_with("advice: iptables -nL FORWARD"),
-                    "{found:?}"
-                );
-                must(
-                    &s,
-                    command_in(&found.fix, "iptables -nL")
-                        .split(" shows")
-                        .next()
-                        .unwrap(),
-                );
-                must(&s, command_in(&found.fix, start));
-                must(&s, ping);
-                must(&s, "kill $(cat \"$DIR\"/pid*)");
-                if start == *off {
-                    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "go through");
-                }
-            });
-        }
-    }
-}
-
-/// Where there is nftables, it is not told whether it has rules.
-#[test]
-fn frames_that_go_through_a_firewall_without_rules_are_no_matter() {
-    let Some(s) = host() else { return };
-    if !Path::new(BRIDGE_NF).exists() {
-        return skip(&test_name(), "needs br_netfilter");
-    }
-    s.sh("for switch in /proc/sys/net/bridge/bridge-nf-call-*; do echo 1 >$switch; done");
-    let words = "bridged frames go through iptables and ip6tables and arptables";
-    let found = check(&s, "qemu-ifup --check");
-    if Path::new("/sys/module/nf_tables").exists() {
-        found.says("warning", words);
-    } else {
-        found.says("ok", words);
-    }
-}
-
 #[test]
 fn complaint_the_mtu_of_the_bridge_fell_to_1500() {
     let Some(s) = host() else { return };
@@ -351,66 +263,6 @@ fn a_bridge_whose_ports_all_have_its_mtu_is_not_complained_about() {
             check(&s, "qemu-ifup --check tap0").does_not_say("warning", "MTU");
         });
     }
-}
-
-#[test]
-fn complaint_the_mac_of_the_bridge_changed_as_its_taps_came_and_went() {
-    let Some(s) = host() else { return };
-    s.sh("ip link add br1 up type bridge; ip address add 192.168.11.1/24 dev br1");
-    must(&s, "qemu-ifup --bridge br1 tap0");
-    assert_eq!(mac(&s, "br1"), mac(&s, "tap0"));
-    let words = "br1 has the MAC of its port tap0";
-    complaint_and_cure(
-        &s,
-        "qemu-ifup --check --bridge br1",
-        "warning",
-        words,
-        "ip link set",
-    );
-    let fixed = mac(&s, "br1");
-    must(&s, "qemu-ifdown --delete tap0");
-    assert_eq!(mac(&s, "br1"), fixed);
-    // One that has a MAC of its own is not complained about.
-    must(&s, "qemu-ifup tap1");
-    check(&s, "qemu-ifup --check").does_not_say("warning", "MAC");
-}
-
-#[test]
-fn complaint_the_host_lost_its_network_as_the_bridge_took_the_mac_of_a_tap() {
-    let Some(s) = host() else { return };
-    // No MAC of its own, so that of the uplink: under it, the host is known.
-    s.sh("ip link del br0; ip link add br0 up type bridge");
-    give_uplink(&s, 1500);
-    let known = mac(&s, "up0");
-    assert_eq!(mac(&s, "br0"), known);
-    // A tap of the usual shell scripts, with a MAC that happens to be lower.
-    s.sh("ip tuntap add old0 mode tap; ip link set old0 address 02:00:00:00:00:01 master br0 up");
-    assert_eq!(mac(&s, "br0"), mac(&s, "old0"));
-    let words = "br0 has the MAC of its port old0";
-    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
-    assert_eq!(mac(&s, "br0"), known);
-    // Nor does it with ours.
-    must(&s, "qemu-ifup tap0");
-    assert_eq!(mac(&s, "br0"), known);
-}
-
-/// What a user can do with a descriptor of a tap shows in the bridge.
-#[test]
-fn a_bridge_without_a_mac_of_its_own_is_complained_about_where_users_may_attach_to_it() {
-    let Some(s) = host_for_alice("allow br0\n") else {
-        return;
-    };
-    s.sh("mount -t sysfs sysfs /sys; ip link del br0; ip link add br0 up type bridge");
-    give_uplink(&s, 1500);
-    let known = mac(&s, "br0");
-    let words = "br0 has no MAC of its own";
-    complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
-    assert_eq!(mac(&s, "br0"), known);
-    s.sh(
-        "ip link add br1 up type bridge; ip link add port0 master br1 up type veth peer name port1",
-    );
-    // Nobody but root may attach to that one.
-    check(&s, "qemu-ifup --check -b br1").does_not_say("warning", "MAC of its own");
 }
 
 #[test]
