@@ -12,7 +12,7 @@ pub fn warning(auth: &AuthorizedUp, docker_drops: bool) -> Option<String> {
     let TargetBridge { link, info, up, .. } = &auth.bridge;
     let (name, quoted) = (link.name, ShellQuoted(link.name.as_bytes()));
     if !up {
-        let fix = format!("ip link set dev {quoted} up");
+        let fix = format!("sudo ip link set dev {quoted} up");
         return Some(format!("warning: {name} is down, no frame passes: {fix}"));
     }
     let forwards = |tap: &ExistingTap| {
@@ -24,13 +24,13 @@ pub fn warning(auth: &AuthorizedUp, docker_drops: bool) -> Option<String> {
     if info.stp_enabled && auth.spec.wait.is_none() && !auth.tap.as_ref().is_some_and(forwards) {
         let seconds = info.forwarding_delay_secs();
         return Some(format!(
-            "warning: {name} has STP, so the guest has no network for {seconds} s: --wait {}, or ip link set dev {quoted} type bridge stp_state 0",
+            "warning: {name} has STP, so the guest has no network for {seconds} s; QEMU can wait for it (--wait {}), or: qemu-ifup --check --bridge {quoted}",
             seconds + 5
         ));
     }
     docker_drops.then(|| {
         format!(
-            "warning: frames on {name} go through iptables, where Docker drops them: sysctl net.bridge.bridge-nf-call-iptables=0"
+            "warning: frames on {name} go through iptables, where Docker drops them unless a rule lets them pass: sudo iptables -I FORWARD -i {quoted} -o {quoted} -j ACCEPT (until the next boot)"
         )
     })
 }

@@ -1,39 +1,27 @@
 //! The bridge and its ports.
 
-use crate::check::finding::Findings;
+use crate::check::finding::{Findings, Fix};
 use crate::check::snapshot::{BridgeDetails, HostSnapshot};
 use crate::config::acl::Verdict;
+use crate::config::conf::CONF_FILE;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
 use crate::model::addr::MacAddr;
-use crate::model::bridge::BR_MAX_PORTS;
+use crate::model::bridge::{BR_MAX_PORTS, BridgeInfo};
 use crate::model::link::{Link, LinkKind};
 
+const SUBJECT: &str = "bridge";
+
 pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
-    let subject = "bridge";
     let name = host.context.bridge_name;
     let quoted = ShellQuoted(name.as_bytes());
     let (Some(link), details) = (&host.bridge, &host.bridge_details) else {
-        if host.context.creates_bridge {
-            findings.ok(
-                subject,
-                format!("{name} does not exist and will be created"),
-            );
-        } else {
-            findings.error(
-                subject,
-                &Error::NoSuchBridge {
-                    name,
-                    existing: host.bridges.clone(),
-                },
-            );
-        }
-        return;
+        return missing(findings, host);
     };
     let (LinkKind::Bridge(info), Some(details)) = (&link.kind, details) else {
         let kind = link.kind.clone();
-        return findings.error(subject, &Error::NotABridge { name, kind });
+        return findings.error(SUBJECT, &Error::NotABridge { name, kind });
     };
     if link.up {
         let carrier = if link.carrier {
@@ -41,113 +29,177 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
         } else {
             ", no carrier until a port has one"
         };
-        findings.ok(subject, format!("{name} is up, MTU {}{carrier}", link.mtu));
+        findings.ok(SUBJECT, format!("{name} is up, MTU {}{carrier}", link.mtu));
     } else {
         findings.problem(
             ExitCode::Bridge,
-            subject,
+            SUBJECT,
             format!("{name} is down: no frame passes"),
-            format!("ip link set dev {quoted} up"),
+            Fix::Command(format!("sudo ip link set dev {quoted} up")),
         );
     }
     match (details.has_address, details.uplink()) {
-        (_, Some(port)) => findings.ok(subject, format!("{name} has the uplink {}", port.name)),
-        (true, None) => findings.ok(subject, format!("{name} has an address, and no uplink")),
+        (_, Some(port)) => uplink(findings, link, port),
+        (true, None) => findings.ok(SUBJECT, format!("{name} has an address, and no uplink")),
         (false, None) => findings.warn(
-            subject,
+            ExitCode::Bridge,
+            SUBJECT,
             format!("{name} has neither an address nor an uplink: guests reach each other only"),
-            format!("ip address add 192.168.10.1/24 dev {quoted}"),
+            Fix::Advice(format!(
+                "an address of a network that is in use nowhere else here, such as: sudo ip address add 192.168.10.1/24 dev {quoted}"
+            )),
         ),
     }
     ports(findings, link, details);
     own_mac(findings, host, link, details);
-    if info.stp_enabled {
-        let seconds = info.forwarding_delay_secs();
-        findings.warn(
-            subject,
-            format!(
-                "STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"
-            ),
-            format!("ip link set dev {quoted} type bridge stp_state 0"),
+    stp(findings, host, info, details);
+    let filtering = if info.vlan_filtering { "on" } else { "off" };
+    findings.ok(SUBJECT, format!("VLAN filtering is {filtering}"));
+}
+
+fn missing(findings: &mut Findings, host: &HostSnapshot) {
+    let name = host.context.bridge_name;
+    if !host.context.creates_bridge {
+        let existing = host.bridges.clone();
+        return findings.error(SUBJECT, &Error::NoSuchBridge { name, existing });
+    }
+    if host.bridge_driver == Some(false) {
+        findings.problem(
+            ExitCode::Kernel,
+            SUBJECT,
+            "the kernel has no bridges, and no module for them",
+            Fix::Advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE".to_owned()),
+        );
+    } else if host.context.asks_ipv6 && host.sysctls.disable_ipv6 == Some(true) {
+        findings.problem(
+            ExitCode::Kernel,
+            SUBJECT,
+            format!("{name} is to have an IPv6 address, and new interfaces have no IPv6 here"),
+            Fix::Advice("an IPv4 --address instead; or sudo sysctl net.ipv6.conf.default.disable_ipv6=0 (until the next boot)".to_owned()),
         );
     } else {
-        findings.ok(subject, "STP is off: a port forwards at once");
+        findings.ok(
+            SUBJECT,
+            format!("{name} does not exist and will be created"),
+        );
     }
-    let filtering = if info.vlan_filtering { "on" } else { "off" };
-    findings.ok(subject, format!("VLAN filtering is {filtering}"));
+}
+
+fn uplink(findings: &mut Findings, bridge: &Link, port: &Link) {
+    let (bridge, name) = (bridge.name, port.name);
+    if port.up && port.carrier {
+        findings.ok(SUBJECT, format!("{bridge} has the uplink {name}"));
+    } else if port.up {
+        findings.warn(
+            ExitCode::Bridge,
+            SUBJECT,
+            format!("{bridge} has the uplink {name}, which has no carrier"),
+            Fix::Advice("look at the cable, or at what the other end is".to_owned()),
+        );
+    } else {
+        findings.warn(
+            ExitCode::Bridge,
+            SUBJECT,
+            format!("{bridge} has the uplink {name}, which is down"),
+            Fix::Command(format!(
+                "sudo ip link set dev {} up",
+                ShellQuoted(name.as_bytes())
+            )),
+        );
+    }
 }
 
 fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
-    let subject = "bridge";
-    let Link {
-        name, address, mtu, ..
-    } = *bridge;
+    let Link { name, mtu, .. } = *bridge;
     let quoted = ShellQuoted(bridge.name.as_bytes());
     let count = details.ports.len();
     if count >= BR_MAX_PORTS {
-        findings.error(subject, &Error::BridgeFull(name));
+        findings.error(SUBJECT, &Error::BridgeFull(name));
     } else {
         findings.ok(
-            subject,
+            SUBJECT,
             format!("{name} has {count} of {BR_MAX_PORTS} ports"),
         );
     }
-    // A bridge whose MTU nobody set has that of its smallest port.
-    let smallest = details.ports.iter().find(|port| port.mtu == mtu);
-    let largest = details
-        .ports
-        .iter()
-        .map(|port| port.mtu)
-        .max()
-        .unwrap_or(mtu);
-    if let Some(port) = smallest.filter(|_| mtu < largest) {
+    // A bridge whose MTU nobody set has that of its smallest port. That of an uplink has its reasons outside this host.
+    let is_tap = |port: &Link| matches!(port.kind, LinkKind::Tap(_));
+    let smallest = details.ports.iter().filter(|port| port.mtu == mtu);
+    let uplinks = details.uplinks().map(|port| port.mtu).min();
+    let wanted = uplinks.or(details.ports.iter().map(|port| port.mtu).max());
+    if let (Some(port), Some(wanted)) = (smallest.min_by_key(|port| is_tap(port)), wanted)
+        && mtu < wanted
+        && is_tap(port)
+    {
         findings.warn(
-            subject,
+            ExitCode::Bridge,
+            SUBJECT,
             format!(
-                "{name} has MTU {mtu}, because its port {} has; others have {largest}",
+                "{name} has MTU {mtu}, because its port {} has; others have {wanted}",
                 port.name
             ),
-            format!(
-                "ip link set dev {} mtu {largest} && ip link set dev {quoted} mtu {largest}",
+            Fix::Command(format!(
+                "sudo ip link set dev {} mtu {wanted} && sudo ip link set dev {quoted} mtu {wanted}",
                 ShellQuoted(port.name.as_bytes())
-            ),
-        );
-    }
-    let borrowed = details
-        .ports
-        .iter()
-        .find(|port| matches!(port.kind, LinkKind::Tap(_)) && port.address == address);
-    if let (Some(port), Some(MacAddr([_, rest @ ..]))) = (borrowed, address) {
-        // One of its own that stays: the uplink's, as without taps, or one like the tap's that is nobody's.
-        let uplink = details.uplink().and_then(|uplink| uplink.address);
-        let address = uplink.unwrap_or(MacAddr::locally_administered(rest));
-        findings.warn(
-            subject,
-            format!(
-                "{name} has the MAC of its port {}: it changes when that goes, and the host is then not found",
-                port.name
-            ),
-            format!("ip link set dev {quoted} address {address}"),
+            )),
         );
     }
 }
 
-/// The holder of a tap's descriptor can change the tap's MAC, and with it that of a bridge without one of its own.
+/// A bridge that was given no MAC has the lowest of its ports, and the holder of a tap's descriptor can change the tap's.
 fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details: &BridgeDetails) {
+    let name = bridge.name;
+    let (Some(address), false) = (bridge.address, details.has_own_mac == Some(true)) else {
+        return;
+    };
+    let addresses = details.ports.iter().filter_map(|port| port.address);
+    let lowest = addresses.min_by_key(|address| address.0);
+    let has_it = |port: &&Link| port.address == Some(address) && lowest == Some(address);
+    let mut taps = details.ports.iter().filter(has_it);
+    let tap = taps.find(|port| matches!(port.kind, LinkKind::Tap(_)));
     let for_users = matches!(host.context.acl, Ok(Some(Verdict::Allowed)));
-    if let (true, Some(false), Some(address)) = (
-        for_users,
-        details.has_own_mac,
-        bridge.address.filter(|a| a.0 != [0; 6]),
-    ) {
-        findings.warn(
-            "bridge",
-            format!(
-                "{} has no MAC of its own: a user with a tap on it can change it to that of another machine",
-                bridge.name
-            ),
-            format!("ip link set dev {} address {address}",
-                ShellQuoted(bridge.name.as_bytes())),
+    // One that stays: the uplink's, as without taps, or one like the tap's that is nobody's.
+    let uplink = details.uplink().and_then(|uplink| uplink.address);
+    let (message, own) = if let Some(tap) = tap {
+        let MacAddr([_, rest @ ..]) = address;
+        let message = format!(
+            "{name} has the MAC of its port {}: it changes when that goes, and the host is then not found",
+            tap.name
         );
+        (
+            message,
+            uplink.unwrap_or(MacAddr::locally_administered(rest)),
+        )
+    } else if for_users && details.has_own_mac == Some(false) && address.0 != [0; 6] {
+        let message = format!(
+            "{name} has no MAC of its own: a user with a tap on it can change it to that of another machine"
+        );
+        (message, address)
+    } else {
+        return;
+    };
+    let quoted = ShellQuoted(name.as_bytes());
+    let fix = Fix::Command(format!("sudo ip link set dev {quoted} address {own}"));
+    findings.warn(ExitCode::Bridge, SUBJECT, message, fix);
+}
+
+fn stp(findings: &mut Findings, host: &HostSnapshot, info: &BridgeInfo, details: &BridgeDetails) {
+    let seconds = info.forwarding_delay_secs();
+    if !info.stp_enabled {
+        return findings.ok(SUBJECT, "STP is off: a port forwards at once");
     }
+    if host.context.wait.is_some_and(|wait| wait >= seconds) {
+        let message = format!("STP is on: a port forwards after {seconds} s, which QEMU waits for");
+        return findings.ok(SUBJECT, message);
+    }
+    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
+    let message = format!(
+        "STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"
+    );
+    // Without STP, two uplinks may be a loop.
+    let fix = if details.uplinks().count() < 2 {
+        format!("sudo ip link set dev {bridge} type bridge stp_state 0")
+    } else {
+        format!("echo '* --wait {}' | sudo tee -a {CONF_FILE}", seconds + 5)
+    };
+    findings.warn(ExitCode::Bridge, SUBJECT, message, Fix::Command(fix));
 }

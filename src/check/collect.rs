@@ -15,8 +15,7 @@ use crate::sys::tun::{self, TunError};
 
 /// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
 pub fn docker_drops(kernel: &mut Kernel) -> bool {
-    matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
-        && procfs::bridge_nf() == Some(true)
+    matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_))) && procfs::bridge_nf()[0]
 }
 
 /// Looks at everything that a guest's network depends on.
@@ -45,9 +44,23 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
         bridge_details,
         bridges: kernel.bridges(),
         sysctls: procfs::sysctls(),
+        tap_master: match tap.as_ref().and_then(|tap| tap.master) {
+            Some(index) => {
+                let master = link::optional(link::get_by_index(kernel.netlink(), index));
+                master.map_err(failed)?.map(|master| master.name)
+            }
+            None => None,
+        },
         tap_has_address,
-        holder: tap.as_ref().and_then(|tap| procfs::holder(tap.name)),
-        managers: procfs::managers(tap.as_ref().map(|tap| tap.index)),
+        holders: tap
+            .as_ref()
+            .map(|tap| procfs::holders(tap.name))
+            .unwrap_or_default(),
+        managers: procfs::managers(tap.as_ref()),
+        vhost_net: procfs::vhost_net(),
+        is_guest: procfs::is_guest(),
+        bridge_driver: procfs::has_bridge_driver(),
+        denied_by_apparmor: procfs::denied_by_apparmor(),
         tap,
         context,
     })

@@ -3,15 +3,43 @@
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 
-/// How bad a finding is.
+/// How bad a finding is, with the exit code that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// As it should be.
     Ok,
     /// Some guests will not have all they expect.
-    Warning,
-    /// A guest will not start, or have no network; with the exit code that qemu-ifup has for it.
+    Warning(ExitCode),
+    /// A guest will not start, or have no network; the code is the one that qemu-ifup has for it.
     Problem(ExitCode),
+}
+
+impl Level {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning(_) => "warning",
+            Self::Problem(_) => "problem",
+        }
+    }
+
+    /// The exit code that stands for it.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Ok => ExitCode::Success,
+            Self::Warning(code) | Self::Problem(code) => code,
+        }
+    }
+}
+
+/// What to do about a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fix {
+    /// A command of the shell that fixes it as it stands, and cuts nobody off.
+    Command(String),
+    /// What somebody has to decide, or to fill in.
+    Advice(String),
 }
 
 /// One line of the answer.
@@ -23,47 +51,54 @@ pub struct Finding {
     pub subject: &'static str,
     /// What was found.
     pub message: String,
-    /// The command that fixes it.
-    pub fix: Option<String>,
+    /// What to do about it.
+    pub fix: Option<Fix>,
 }
 
 impl Finding {
     /// An error that qemu-ifup would end with.
-    pub fn from_error(error: &Error) -> Self {
+    pub fn from_error(subject: &'static str, error: &Error) -> Self {
         Self {
             level: Level::Problem(error.exit_code()),
-            subject: "qemu-ifup",
+            subject,
             message: error.to_string(),
-            fix: error.hint(),
+            fix: error.hint().map(Fix::Advice),
         }
     }
 }
 
-/// The exit code for these findings: that of the first problem.
-pub fn exit_code(findings: &[Finding]) -> ExitCode {
-    let problem = findings.iter().find_map(|finding| match finding.level {
-        Level::Problem(code) => Some(code),
-        Level::Ok | Level::Warning => None,
-    });
-    problem.unwrap_or(ExitCode::Success)
+/// The exit code for these findings: that of the first problem, or where it is `strict`, of the first problem or warning.
+pub fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
+    let counts = |level: &Level| match level {
+        Level::Ok => false,
+        Level::Warning(_) => strict,
+        Level::Problem(_) => true,
+    };
+    let levels = findings.iter().map(|finding| finding.level);
+    levels
+        .filter(counts)
+        .map(Level::exit_code)
+        .next()
+        .unwrap_or(ExitCode::Success)
 }
 
 /// The findings so far.
 #[derive(Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(super) struct Findings(pub(super) Vec<Finding>);
 
 impl Findings {
     pub(super) fn ok(&mut self, subject: &'static str, message: impl Into<String>) {
-        self.add(Level::Ok, subject, message.into(), None);
+        self.add(Level::Ok, subject, message, None);
     }
 
     pub(super) fn warn(
         &mut self,
+        code: ExitCode,
         subject: &'static str,
         message: impl Into<String>,
-        fix: impl Into<String>,
+        fix: Fix,
     ) {
-        self.add(Level::Warning, subject, message.into(), Some(fix.into()));
+        self.add(Level::Warning(code), subject, message, Some(fix));
     }
 
     pub(super) fn problem(
@@ -71,36 +106,28 @@ impl Findings {
         code: ExitCode,
         subject: &'static str,
         message: impl Into<String>,
-        fix: impl Into<String>,
+        fix: Fix,
     ) {
-        let level = Level::Problem(code);
-        self.add(level, subject, message.into(), Some(fix.into()));
+        self.add(Level::Problem(code), subject, message, Some(fix));
     }
 
     /// An error that qemu-ifup would end with.
     pub(super) fn error(&mut self, subject: &'static str, error: &Error) {
-        self.0.push(Finding {
-            subject,
-            ..Finding::from_error(error)
-        });
+        self.0.push(Finding::from_error(subject, error));
     }
 
     pub(super) fn add(
         &mut self,
         level: Level,
         subject: &'static str,
-        message: String,
-        fix: Option<String>,
+        message: impl Into<String>,
+        fix: Option<Fix>,
     ) {
         self.0.push(Finding {
             level,
             subject,
-            message,
+            message: message.into(),
             fix,
         });
-    }
-
-    pub(super) fn into_vec(self) -> Vec<Finding> {
-        self.0
     }
 }

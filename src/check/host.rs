@@ -1,13 +1,16 @@
 //! The caller, /dev/net/tun, root's files, the kernel's settings, and other programs.
 
-use crate::check::finding::{Findings, Level};
-use crate::check::snapshot::HostSnapshot;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::check::finding::{Findings, Fix, Level};
+use crate::check::snapshot::{BridgeDetails, HostSnapshot};
 use crate::config::acl::{ACL_FILE, Verdict};
 use crate::config::conf::CONF_FILE;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
-use crate::escape::ShellQuoted;
+use crate::escape::{Escaped, ShellQuoted};
 use crate::model::if_name::IfName;
+use crate::model::link::{Link, LinkKind};
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 
@@ -26,15 +29,33 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
             ExitCode::NotPermitted,
             subject,
             "root, but without CAP_NET_ADMIN (a container?)",
-            "give the container that capability: --cap-add NET_ADMIN",
+            Fix::Advice("give the container that capability: --cap-add NET_ADMIN".to_owned()),
+        ),
+        // Then there is nothing left to do for qemu-ifup.
+        (Authority::None, _) if is_prepared(host) => findings.ok(
+            subject,
+            format!(
+                "uid {}, without CAP_NET_ADMIN, for whom the tap is ready: script=no,downscript=no",
+                host.context.uid
+            ),
         ),
         (Authority::None, _) => findings.problem(
             ExitCode::NotPermitted,
             subject,
             format!("uid {}, without CAP_NET_ADMIN", host.context.uid),
-            "sudo qemu-ifup ..., or once: ./install.sh --setcap",
+            Fix::Advice("sudo qemu-ifup ..., or once: ./install.sh --setcap".to_owned()),
         ),
     }
+}
+
+/// Whether the tap is the caller's, and up on the bridge.
+fn is_prepared(host: &HostSnapshot) -> bool {
+    let is_theirs = |tap: &&Link| match &tap.kind {
+        LinkKind::Tap(info) => info.owner == Some(host.context.uid) && info.group.is_none(),
+        LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
+    };
+    let tap = host.tap.as_ref().filter(is_theirs);
+    tap.is_some_and(|tap| tap.up) && host.tap_master == Some(host.context.bridge_name)
 }
 
 pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
@@ -44,9 +65,23 @@ pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
         Err(errno) => {
             let error = Error::TunDevice(errno);
             let code = Level::Problem(error.exit_code());
-            findings.add(code, subject, errno.desc().to_owned(), error.hint());
+            findings.add(code, subject, errno.desc(), error.hint().map(Fix::Advice));
         }
     }
+}
+
+/// Only who wants vhost=on needs it, so that it is missing is nothing to be warned of.
+pub(super) fn vhost(findings: &mut Findings, host: &HostSnapshot) {
+    findings.ok(
+        "vhost",
+        match host.vhost_net {
+            Ok(()) => "/dev/vhost-net can be opened: QEMU may use vhost=on".to_owned(),
+            Err(errno) => format!(
+                "/dev/vhost-net: {}: QEMU's vhost=on would fail, and is not needed",
+                errno.desc()
+            ),
+        },
+    );
 }
 
 pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
@@ -70,7 +105,7 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
     }
     let bridge = host.context.bridge_name;
     let rule = [b"allow ", bridge.as_bytes()].concat();
-    let add = format!("echo {} >> {ACL_FILE}", ShellQuoted(&rule));
+    let add = format!("echo {} | sudo tee -a {ACL_FILE}", ShellQuoted(&rule));
     match (&host.context.acl, host.context.authority) {
         (Err(error), _) => findings.error("ACL", error),
         (Ok(_), Authority::Root) => findings.ok("ACL", "does not bind root"),
@@ -87,67 +122,174 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
             ExitCode::NotPermitted,
             "ACL",
             format!("{bridge} is denied by {location}"),
-            "delete that line (as root), or use another bridge",
+            Fix::Advice("use another bridge; or root deletes that line".to_owned()),
         ),
         (Ok(Some(Verdict::NotAllowed)), Authority::Delegated) => findings.problem(
             ExitCode::NotPermitted,
             "ACL",
             format!("no line of {ACL_FILE} allows {bridge}"),
-            add,
+            Fix::Command(add),
         ),
         (Ok(None), Authority::Delegated) => findings.problem(
             ExitCode::NotPermitted,
             "ACL",
             format!("there is no {ACL_FILE}"),
-            format!("mkdir -p /etc/qemu && {add}"),
+            Fix::Command(format!("sudo mkdir -p /etc/qemu && {add}")),
         ),
     }
 }
 
-pub(super) fn sysctls(findings: &mut Findings, host: &HostSnapshot) {
-    match host.sysctls.bridge_nf {
-        Some(true) => findings.warn(
-            "br_netfilter",
-            "frames on bridges go through iptables, where Docker, for one, drops them (FORWARD)",
-            "sysctl net.bridge.bridge-nf-call-iptables=0",
-        ),
-        Some(false) | None => {
-            findings.ok("br_netfilter", "bridged frames do not go through iptables");
+/// What frames on the bridge go through besides it.
+pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
+    let subject = "br_netfilter";
+    let own = match host.bridge.as_ref().map(|bridge| &bridge.kind) {
+        Some(LinkKind::Bridge(info)) => info.nf_call,
+        Some(_) | None => [false; 3],
+    };
+    let settings = &host.sysctls;
+    let has_docker = host.bridges.contains(&IfName::DOCKER_BRIDGE);
+    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
+    let (mut harmless, mut drops) = (Vec::new(), Vec::new());
+    let (mut accept, mut switch_off) = (Vec::new(), Vec::new());
+    let tools = ["iptables", "ip6tables", "arptables"].into_iter();
+    for (((tool, all), own), filters) in
+        tools.zip(settings.bridge_nf).zip(own).zip(settings.filters)
+    {
+        if !settings.br_netfilter || !all && !own {
+            continue;
+        }
+        let may_drop = filters || has_docker && tool != "arptables";
+        if !may_drop {
+            harmless.push(tool);
+            continue;
+        }
+        drops.push(tool);
+        accept.push(format!(
+            "sudo {tool} -I FORWARD -i {bridge} -o {bridge} -j ACCEPT"
+        ));
+        if all {
+            switch_off.push(format!("sudo sysctl net.bridge.bridge-nf-call-{tool}=0"));
+        }
+        if own {
+            switch_off.push(format!(
+                "sudo ip link set dev {bridge} type bridge nf_call_{tool} 0"
+            ));
         }
     }
+    if let Some(first) = drops.first() {
+        let message = format!(
+            "bridged frames go through {}, where a rule may drop them, as Docker's do",
+            drops.join(" and ")
+        );
+        let advice = format!(
+            "sudo {first} -nL FORWARD shows the rules; to let the frames pass: {}; to take them out of the firewall, which breaks Kubernetes' services and Docker's isolation of containers: {}; both last until the next boot",
+            accept.join(" && "),
+            switch_off.join(" && ")
+        );
+        findings.warn(ExitCode::Bridge, subject, message, Fix::Advice(advice));
+    } else if harmless.is_empty() {
+        findings.ok(subject, "bridged frames go through no firewall");
+    } else {
+        let harmless = harmless.join(" and ");
+        findings.ok(
+            subject,
+            format!("bridged frames go through {harmless}, where no rules are known of"),
+        );
+    }
+}
+
+pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
+    let subject = "forwarding";
+    let uplink = host.bridge_details.as_ref().and_then(BridgeDetails::uplink);
     match host.sysctls.ip_forward {
         // Then somebody else forwards.
-        Some(false)
-            if host
-                .bridge_details
-                .as_ref()
-                .is_some_and(|bridge| bridge.uplink().is_some()) => {}
-        Some(false) => findings.warn(
-            "forwarding",
-            "this host does not forward IPv4: guests reach it, and through it nothing",
-            "sysctl net.ipv4.ip_forward=1",
+        Some(false) if uplink.is_some() => {}
+        // A network of guests and host alone is as good as any.
+        Some(false) => findings.ok(
+            subject,
+            "this host does not forward IPv4: guests reach it, and through it nothing, until sysctl net.ipv4.ip_forward=1",
         ),
-        Some(true) => findings.ok("forwarding", "this host forwards IPv4"),
+        Some(true) => findings.ok(subject, "this host forwards IPv4"),
         None => {}
+    }
+    if let (Some(uplink), true) = (uplink, host.is_guest) {
+        findings.ok(
+            subject,
+            format!(
+                "this host is itself a guest: if its hypervisor lets only its own MAC pass, guests do not get beyond {}",
+                uplink.name
+            ),
+        );
     }
 }
 
 pub(super) fn managers(findings: &mut Findings, host: &HostSnapshot) {
-    for manager in &host.managers {
-        let InterfaceManager { name, manages, fix } = *manager;
-        if manages {
-            let tap = host.context.tap.unwrap_or(IfName::EXAMPLE_TAP);
-            let fix = fix.replace("IFNAME", &ShellQuoted(tap.as_bytes()).to_string());
-            findings.warn(
-                "managers",
-                format!("{name} is running and may configure the tap"),
+    let subject = "managers";
+    let tap = host
+        .tap
+        .as_ref()
+        .map_or(IfName::EXAMPLE_TAP, |tap| tap.name);
+    for &(manager, manages) in &host.managers {
+        let (name, fix) = match manager {
+            InterfaceManager::NetworkManager => (
+                "NetworkManager",
+                Fix::Command(format!(
+                    "sudo nmcli device set {} managed no",
+                    ShellQuoted(tap.as_bytes())
+                )),
+            ),
+            InterfaceManager::Networkd => {
+                let lines = format!("[Match]\\nName={tap}\\n[Link]\\nUnmanaged=yes\\n");
+                (
+                    "systemd-networkd",
+                    Fix::Command(format!(
+                        "printf {} | sudo tee /etc/systemd/network/05-qemu-ifup-{}.network && sudo networkctl reload",
+                        ShellQuoted(lines.as_bytes()),
+                        ShellQuoted(tap.as_bytes())
+                    )),
+                )
+            }
+            InterfaceManager::Dhcpcd => (
+                "dhcpcd",
+                Fix::Advice(format!(
+                    "the line 'denyinterfaces {tap}' in /etc/dhcpcd.conf, from its next start on"
+                )),
+            ),
+        };
+        // It does not tell, but a tap has no other reason to have an address.
+        let manages = match manager {
+            InterfaceManager::Dhcpcd if host.tap_has_address => Some(true),
+            InterfaceManager::Dhcpcd
+            | InterfaceManager::NetworkManager
+            | InterfaceManager::Networkd => manages,
+        };
+        match manages {
+            Some(true) => findings.warn(
+                ExitCode::Tap,
+                subject,
+                format!("{name} is running and may configure {tap}"),
                 fix,
-            );
-        } else {
-            findings.ok(
-                "managers",
-                format!("{name} is running and leaves the tap alone"),
-            );
+            ),
+            Some(false) => {
+                findings.ok(subject, format!("{name} is running and leaves {tap} alone"));
+            }
+            None => findings.ok(subject, format!("{name} is running")),
         }
     }
+}
+
+/// libvirt runs qemu-ifup as its script, or session mode's bridge helper.
+pub(super) fn apparmor(findings: &mut Findings, host: &HostSnapshot) {
+    let Some(program) = &host.denied_by_apparmor else {
+        return;
+    };
+    let program = Escaped(program.as_os_str().as_bytes());
+    findings.warn(
+        ExitCode::NotPermitted,
+        "libvirt",
+        format!("AppArmor does not let libvirtd run {program}, as <script> would"),
+        Fix::Advice(format!(
+            "the line '{program} PUx,' in /etc/apparmor.d/local/usr.sbin.libvirtd, one such for qemu-ifdown, and then sudo systemctl reload apparmor"
+        )),
+    );
 }

@@ -10,18 +10,36 @@ pub mod output;
 pub mod snapshot;
 mod tap;
 
-use crate::check::finding::{Finding, Findings};
+use crate::check::finding::{Finding, Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
 
-/// Everything that is worth a line, in the order in which a guest depends on it.
+/// Everything that is worth a line, in the order in which a guest depends on it. What root has to do begins with `sudo `,
+/// which is left
+/// out for root.
 pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
     let mut findings = Findings::default();
-    host::privilege(&mut findings, snapshot);
-    host::tun(&mut findings, snapshot);
-    host::files(&mut findings, snapshot);
-    bridge::bridge(&mut findings, snapshot);
-    host::sysctls(&mut findings, snapshot);
-    tap::tap(&mut findings, snapshot);
-    host::managers(&mut findings, snapshot);
-    findings.into_vec()
+    for look in [
+        host::privilege,
+        host::tun,
+        host::vhost,
+        host::files,
+        bridge::bridge,
+        host::firewall,
+        host::forwarding,
+        tap::tap,
+        host::managers,
+        host::apparmor,
+    ] {
+        look(&mut findings, snapshot);
+    }
+    let Findings(mut findings) = findings;
+    // A container has no sudo, and root needs none.
+    if !snapshot.context.needs_sudo {
+        for finding in &mut findings {
+            if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
+                *text = text.replace("sudo ", "");
+            }
+        }
+    }
+    findings
 }

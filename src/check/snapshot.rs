@@ -1,5 +1,7 @@
 //! What `--check` judges: all that was seen, and what was known before.
 
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 use crate::config::acl::Verdict;
@@ -16,6 +18,8 @@ pub struct CheckContext {
     pub authority: Authority,
     /// The caller's real uid.
     pub uid: u32,
+    /// Whoever reads it is not root, also where they called the program through sudo.
+    pub needs_sudo: bool,
     /// The program has CAP_NET_ADMIN.
     pub net_admin: bool,
     /// Where the name of the bridge comes from.
@@ -28,6 +32,12 @@ pub struct CheckContext {
     pub bridge_name: IfName,
     /// The bridge is created where it is missing.
     pub creates_bridge: bool,
+    /// It would get an IPv6 address then.
+    pub asks_ipv6: bool,
+    /// The MTU that is asked for.
+    pub mtu: Option<u32>,
+    /// How many seconds are waited for a port to forward, if that is asked for.
+    pub wait: Option<u32>,
     /// The tap that is asked about, if one is.
     pub tap: Option<IfName>,
 }
@@ -49,12 +59,22 @@ pub struct HostSnapshot {
     pub sysctls: Sysctls,
     /// The interface of the tap's name.
     pub tap: Option<Link>,
+    /// The interface that the tap is a port of.
+    pub tap_master: Option<IfName>,
     /// The tap has a link-local address.
     pub tap_has_address: bool,
-    /// Who has the tap open.
-    pub holder: Option<TapHolder>,
-    /// Programs that may configure the tap.
-    pub managers: Vec<InterfaceManager>,
+    /// Who has the tap open, as far as the caller may know.
+    pub holders: Vec<TapHolder>,
+    /// Programs that run and configure interfaces; whether they manage the tap, where that is told.
+    pub managers: Vec<(InterfaceManager, Option<bool>)>,
+    /// Whether the caller may open /dev/vhost-net.
+    pub vhost_net: Result<(), Errno>,
+    /// This host is itself a guest.
+    pub is_guest: bool,
+    /// The kernel has bridges, or a module for them; None where that is not told.
+    pub bridge_driver: Option<bool>,
+    /// This program's path, where AppArmor does not let libvirtd run it.
+    pub denied_by_apparmor: Option<PathBuf>,
 }
 
 /// What belongs to a bridge.
@@ -69,10 +89,14 @@ pub struct BridgeDetails {
 }
 
 impl BridgeDetails {
-    /// A port through which other machines are reached: one that is no tap.
+    /// The ports through which other machines are reached: those that are no taps.
+    pub(super) fn uplinks(&self) -> impl Iterator<Item = &Link> {
+        let ports = self.ports.iter();
+        ports.filter(|port| !matches!(port.kind, LinkKind::Tap(_)))
+    }
+
+    /// One of them, if there is one; better one that works.
     pub(super) fn uplink(&self) -> Option<&Link> {
-        self.ports
-            .iter()
-            .find(|port| !matches!(port.kind, LinkKind::Tap(_)))
+        self.uplinks().max_by_key(|port| (port.up, port.carrier))
     }
 }

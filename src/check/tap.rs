@@ -1,31 +1,45 @@
 //! The tap.
 
-use crate::check::finding::Findings;
+use crate::check::finding::{Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
 use crate::error::Error;
+use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, LinkKind, TapInfo};
+use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
+use crate::policy::caller::Authority;
+
+const SUBJECT: &str = "tap";
+
+/// The command that makes the tap what it should be.
+fn again(host: &HostSnapshot, name: IfName) -> String {
+    let sudo = match host.context.authority {
+        Authority::Delegated => "",
+        Authority::Root | Authority::None => "sudo ",
+    };
+    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
+    format!(
+        "{sudo}qemu-ifup --bridge {bridge} {}",
+        ShellQuoted(name.as_bytes())
+    )
+}
 
 pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
-    let subject = "tap";
     let Some(name) = host.context.tap else {
         return;
     };
-    let quoted = ShellQuoted(name.as_bytes());
-    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
-    let again = format!("qemu-ifup --bridge {bridge} {quoted}");
+    let again = || Fix::Command(again(host, name));
     let Some(link) = &host.tap else {
         return findings.ok(
-            subject,
+            SUBJECT,
             format!("{name} does not exist and will be created"),
         );
     };
     let LinkKind::Tap(info) = &link.kind else {
         let kind = link.kind.clone();
-        return findings.error(subject, &Error::NotATap { name, kind });
+        return findings.error(SUBJECT, &Error::NotATap { name, kind });
     };
-    access(findings, name, info);
+    access(findings, host, link, info);
     let persistent = if info.persistent {
         "persistent"
     } else {
@@ -36,85 +50,133 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     } else {
         "with one queue: QEMU's queues=N fails with EINVAL"
     };
-    findings.ok(subject, format!("{name} is {persistent}, {queues}"));
-    match (&host.holder, link.is_open()) {
-        (Some(holder), _) => findings.warn(
-            subject,
-            format!("{name} is open in {holder}: another QEMU gets EBUSY"),
-            format!("use another name, or end it: kill {}", holder.pid),
-        ),
-        (None, true) => findings.warn(
-            subject,
-            format!("{name} is open in a program that you may not see: another QEMU gets EBUSY"),
-            format!("sudo qemu-ifup --check {quoted} tells which"),
-        ),
-        (None, false) if info.persistent => findings.ok(
-            subject,
-            format!("{name} is open in no program, so it has no carrier: if it is left over, qemu-ifdown --delete {quoted}"),
-        ),
-        (None, false) => findings.ok(subject, format!("{name} has no carrier")),
-    }
-    let master = host
-        .bridge
-        .as_ref()
-        .filter(|bridge| Some(bridge.index) == link.master);
-    match (master, link.master) {
-        (Some(bridge), _) if link.up => {
-            findings.ok(subject, format!("{name} is up on {}", bridge.name));
-        }
-        (Some(_), _) => findings.warn(subject, format!("{name} is down"), again.clone()),
-        (None, Some(_)) => findings.warn(
-            subject,
-            format!(
-                "{name} is a port of something else than {}",
-                host.context.bridge_name
-            ),
-            again.clone(),
-        ),
-        (None, None) => {
-            findings.warn(subject, format!("{name} is in no bridge"), again.clone());
-        }
-    }
+    findings.ok(SUBJECT, format!("{name} is {persistent}, {queues}"));
+    holders(findings, host, link, info);
+    attached(findings, host, link);
+    let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, again());
     if let Some(bridge) = &host.bridge
-        && link.mtu < bridge.mtu
+        && link.mtu != bridge.mtu
+        && host.context.mtu != Some(link.mtu)
     {
-        findings.warn(
-            subject,
-            format!("{name} has MTU {}, the bridge {}", link.mtu, bridge.mtu),
-            again.clone(),
-        );
+        warn(format!(
+            "{name} has MTU {}, the bridge {}",
+            link.mtu, bridge.mtu
+        ));
     }
     if host.tap_has_address {
-        findings.warn(
-            subject,
-            format!("{name} has an IPv6 address of its own: the host answers the guest on it"),
-            again.clone(),
-        );
+        warn(format!(
+            "{name} has an address of its own: the host answers the guest on it"
+        ));
     } else if link
         .addr_gen_mode
         .is_some_and(|mode| mode != AddrGenMode::None)
     {
-        findings.warn(
-            subject,
-            format!("{name} will give itself an IPv6 address when it has a carrier"),
-            again.clone(),
-        );
+        warn(format!(
+            "{name} will give itself an IPv6 address when it has a carrier"
+        ));
     }
 }
 
-fn access(findings: &mut Findings, name: IfName, info: &TapInfo) {
-    let subject = "tap";
+/// Which program has it open.
+fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
+    let name = link.name;
+    let quoted = ShellQuoted(name.as_bytes());
+    for holder in &host.holders {
+        let is_stranger = host.holders.len() > 1
+            && holder.uid != 0
+            && info.owner.is_some_and(|owner| owner != holder.uid);
+        if is_stranger {
+            findings.warn(
+                ExitCode::Tap,
+                SUBJECT,
+                format!(
+                    "{name} is also open in {holder} of uid {}, whose tap it is not: it gets some of the guest's frames",
+                    holder.uid
+                ),
+                Fix::Advice(format!("find out what that is, before its guest goes on: ps -fp {}", holder.pid)),
+            );
+        } else {
+            findings.ok(
+                SUBJECT,
+                format!("{name} is in use by {holder}; another QEMU takes another ifname="),
+            );
+        }
+    }
+    match link.is_open() {
+        // Root sees all that are here.
+        true if host.holders.is_empty() && host.context.uid == 0 => findings.ok(
+            SUBJECT,
+            format!("{name} is in use by a program of another network namespace"),
+        ),
+        true if host.holders.is_empty() => findings.ok(
+            SUBJECT,
+            format!("{name} is in use by a program that you may not see; sudo qemu-ifup --check {quoted} names it"),
+        ),
+        false if host.holders.is_empty() && info.persistent => findings.ok(
+            SUBJECT,
+            format!(
+                "{name} is open in no program, so it has no carrier: if it is left over, qemu-ifdown --delete {quoted}"
+            ),
+        ),
+        false if host.holders.is_empty() => {
+            findings.ok(SUBJECT, format!("{name} has no carrier"));
+        }
+        true | false => {}
+    }
+}
+
+/// Which bridge it is in.
+fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
+    let (name, bridge) = (link.name, host.context.bridge_name);
+    let again = again(host, name);
+    let (message, fix) = match host.tap_master {
+        Some(master) if master == bridge && link.up => {
+            return findings.ok(SUBJECT, format!("{name} is up on {bridge}"));
+        }
+        Some(master) if master == bridge => (format!("{name} is down"), Fix::Command(again)),
+        // Its guest may well be where it should be.
+        Some(master) if link.is_open() => (
+            format!("{name} is a port of {master}, not of {bridge}"),
+            Fix::Advice(format!(
+                "qemu-ifup --check --bridge {} {} looks at that one; {again} moves its guest",
+                ShellQuoted(master.as_bytes()),
+                ShellQuoted(name.as_bytes())
+            )),
+        ),
+        Some(master) => (
+            format!("{name} is a port of {master}, not of {bridge}"),
+            Fix::Command(again),
+        ),
+        None => (format!("{name} is in no bridge"), Fix::Command(again)),
+    };
+    findings.warn(ExitCode::Tap, SUBJECT, message, fix);
+}
+
+fn access(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
+    let name: IfName = link.name;
     match (info.owner, info.group) {
-        (Some(uid), None) => findings.ok(subject, format!("{name} belongs to uid {uid}")),
-        (None, Some(gid)) => findings.ok(subject, format!("{name} is for gid {gid}")),
+        (Some(uid), None) => findings.ok(SUBJECT, format!("{name} belongs to uid {uid}")),
+        (None, Some(gid)) => findings.ok(SUBJECT, format!("{name} is for gid {gid}")),
         (Some(uid), Some(gid)) => findings.ok(
-            subject,
+            SUBJECT,
             format!("{name} belongs to uid {uid}, who must also be in gid {gid}"),
         ),
+        // As libvirt has it: nobody can open it beside its program, and it goes with that.
+        (None, None) if link.is_open() && !info.multi_queue && !info.persistent => {
+            findings.ok(SUBJECT, format!("{name} has no owner, and needs none"));
+        }
         (None, None) => findings.warn(
-            subject,
+            ExitCode::Tap,
+            SUBJECT,
             format!("{name} has no owner: whoever can open /dev/net/tun can open it"),
-            format!("sudo qemu-ifup {}", ShellQuoted(name.as_bytes())),
+            if link.is_open() {
+                Fix::Advice(format!(
+                    "only the program that has it open can give it one; when that has ended: {}",
+                    again(host, name)
+                ))
+            } else {
+                Fix::Command(again(host, name))
+            },
         ),
     }
 }

@@ -1,17 +1,25 @@
 //! `qemu-ifup --check`
 
-use crate::apply::kernel::Tap;
+use crate::apply::execute::TapExecutor;
+use crate::apply::failure::StepError;
+use crate::apply::kernel::{Kernel, Tap};
+use crate::apply::{Executor, apply};
 use crate::check::collect::collect;
-use crate::check::finding::{Finding, exit_code};
+use crate::check::diagnose;
+use crate::check::finding::{Finding, Level, exit_code};
+use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
-use crate::check::{diagnose, output};
 use crate::commands::session::{Session, tap_spec};
+use crate::config::args::CheckOutput;
 use crate::config::conf::{CONF_FILE, MatchedConf};
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::model::if_name::IfName;
+use crate::model::link::Link;
+use crate::plan::Plan;
+use crate::plan::step::Step;
 use crate::policy::rules::Policy;
 use crate::report::to_stdout;
 use crate::sys::privilege::Credentials;
@@ -22,6 +30,7 @@ pub(super) fn check(
     credentials: Credentials,
     tap: Option<IfName>,
     options: &TapOptions,
+    output: CheckOutput,
 ) -> Result<ExitCode, Error> {
     let conf = load_conf(tap.unwrap_or(IfName::EXAMPLE_TAP)).map_err(Error::from);
     let acl = load_acl().map_err(Error::from);
@@ -31,6 +40,7 @@ pub(super) fn check(
     let context = CheckContext {
         authority: session.caller.authority(),
         uid: session.caller.real_uid(),
+        needs_sudo: session.caller.invoking_uid() != Ok(0),
         net_admin: credentials.net_admin,
         bridge_from: match (options.bridge, &conf) {
             (Some(_), _) => "the command line, or the name that the program was run under",
@@ -44,22 +54,64 @@ pub(super) fn check(
         },
         bridge_name,
         creates_bridge: all.create_bridge,
+        asks_ipv6: all.addresses.iter().any(|address| address.ip.is_ipv6()),
+        mtu: all.mtu,
+        wait: all.wait,
         tap,
     };
     let mut findings = diagnose(&collect(&mut session.kernel, context)?);
     // Where nothing is wrong with the host, what was asked for may still be refused.
     if let (Some(tap), ExitCode::Success, Ok(conf), Ok(acl)) =
-        (tap, exit_code(&findings), conf, acl)
+        (tap, exit_code(&findings, false), conf, acl)
     {
         let policy = Policy::new(&session.caller, acl.as_ref(), true);
-        let kernel = &mut session.kernel;
-        let mut try_up = |conf: MatchedConf| {
-            let spec = tap_spec(tap, options, conf)?;
-            let state = kernel.observe(&mut Tap::new(tap), Some(&spec))?;
-            policy.authorize_up(spec, options, state).map(|_| ())
-        };
-        findings.extend(try_up(conf).err().as_ref().map(Finding::from_error));
+        let refused = try_up(&mut session.kernel, &policy, tap, options, conf).err();
+        findings.extend(refused.map(|error| Finding::from_error("qemu-ifup", &error)));
     }
-    to_stdout(&output::text(&findings))?;
-    Ok(exit_code(&findings))
+    if output.quiet {
+        findings.retain(|finding| finding.level != Level::Ok);
+    }
+    let print = if output.json { json } else { text };
+    to_stdout(&print(&findings))?;
+    Ok(exit_code(&findings, output.strict))
+}
+
+/// Brings the tap up, but for every step that changes something.
+fn try_up(
+    kernel: &mut Kernel,
+    policy: &Policy<'_>,
+    name: IfName,
+    asked: &TapOptions,
+    conf: MatchedConf,
+) -> Result<(), Error> {
+    let spec = tap_spec(name, asked, conf)?;
+    let mut tap = Tap::new(name);
+    let mut state = kernel.observe(&mut tap, Some(&spec))?;
+    let is_open = state.tap.as_ref().is_some_and(Link::is_open);
+    // One that a program has open is what that program wanted, whatever the configuration has for others.
+    let is_judged_as_it_is = is_open && !asked.multi_queue && asked.access.is_none();
+    state.has_fd |= is_judged_as_it_is;
+    let auth = match policy.authorize_up(spec, asked, state) {
+        Err(Error::TapImmutable { .. }) if is_judged_as_it_is => return Ok(()),
+        authorized => authorized?,
+    };
+    let kernel = TapExecutor {
+        kernel,
+        tap: &mut tap,
+        helper: None,
+    };
+    apply(&mut QuotaOnly(kernel), &Plan::up(&auth), |_| {})
+}
+
+/// Executes the one step of a plan that only counts.
+struct QuotaOnly<'a>(TapExecutor<'a>);
+
+impl Executor for QuotaOnly<'_> {
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        if matches!(step, Step::CheckQuota { .. }) {
+            self.0.execute(step)
+        } else {
+            Ok(())
+        }
+    }
 }

@@ -60,8 +60,12 @@ pub fn dispatch(
             options,
             ..
         } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
-        Action::Check { tap, options } => {
-            return check::check(&mut session, credentials, *tap, options);
+        Action::Check {
+            tap,
+            options,
+            output,
+        } => {
+            return check::check(&mut session, credentials, *tap, options, *output);
         }
         Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
     }?;

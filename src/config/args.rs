@@ -40,6 +40,8 @@ pub enum Action {
         tap: Option<IfName>,
         /// What it is to be like.
         options: TapOptions,
+        /// How to print the answer.
+        output: CheckOutput,
     },
     /// Detach it and bring it down.
     Down {
@@ -48,6 +50,17 @@ pub enum Action {
         /// Delete it as well.
         delete: bool,
     },
+}
+
+/// How the answer of --check is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckOutput {
+    /// Without what is ok.
+    pub quiet: bool,
+    /// As JSON.
+    pub json: bool,
+    /// Warnings count for the exit code, too.
+    pub strict: bool,
 }
 
 /// A whole command line that asks for work.
@@ -89,7 +102,7 @@ where
     let mut delete = false;
     let mut fd = None;
     let mut vnet_hdr = false;
-    let mut check = false;
+    let (mut check, mut json, mut strict) = (false, false, false);
     let mut dry_run = false;
     let mut verbosity = Verbosity::Normal;
 
@@ -102,6 +115,8 @@ where
             Arg::Short('q') | Arg::Long("quiet") => verbosity = Verbosity::Quiet,
             Arg::Long("delete") if program == Program::Ifdown => delete = true,
             Arg::Long("check") if program == Program::Ifup => check = true,
+            Arg::Long("json") if program == Program::Ifup => json = true,
+            Arg::Long("strict") if program == Program::Ifup => strict = true,
             Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
             Arg::Long("fd") if program == Program::Ifup => {
                 let value = parser.value()?;
@@ -128,7 +143,18 @@ where
         (Program::Ifup, _, Some(_)) if check => {
             return Err(usage_error("--check and --fd exclude each other"));
         }
-        (Program::Ifup, tap, None) if check => Action::Check { tap, options },
+        (Program::Ifup, tap, None) if check => Action::Check {
+            tap,
+            options,
+            output: CheckOutput {
+                quiet: verbosity == Verbosity::Quiet,
+                json,
+                strict,
+            },
+        },
+        (Program::Ifup, _, _) if json || strict => {
+            return Err(usage_error("--json and --strict go with --check"));
+        }
         (Program::Ifup, _, Some(_)) if dry_run => {
             return Err(usage_error(
                 "--fd hands a tap to QEMU; --dry-run has none to hand over",

@@ -31,6 +31,8 @@ exist. QEMU runs it:
       --check         change nothing; say what is wrong with this host, the
                       bridge or the tap (IFNAME may be left out), and how to fix
                       it
+      --json          with --check: print JSON, an object for each finding
+      --strict        with --check: warnings count for the exit code, too
       --fd=N          as QEMU's bridge helper: create a tap and pass it over
                       socket N (IFNAME may be left out)
       --use-vnet      with --fd: let QEMU pass on checksums and large packets

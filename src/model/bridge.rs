@@ -16,7 +16,13 @@ pub struct BridgeInfo {
     pub vlan_filtering: bool,
     /// The untagged VLAN that a port gets when it joins, if any.
     pub default_pvid: Option<u16>,
+    /// Its own switches for what goes through the firewall, beside those for all bridges.
+    pub nf_call: BridgeNf,
 }
+
+/// Which tool's chains the frames on a bridge go through (`nf_call_*`, net.bridge.bridge-nf-call-*): iptables, ip6tables,
+/// arptables.
+pub type BridgeNf = [bool; 3];
 
 impl BridgeInfo {
     /// How many seconds a port takes to forward where the bridge speaks STP, rounded up: it listens, and learns for as

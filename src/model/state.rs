@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::escape::Escaped;
+use crate::model::bridge::BridgeNf;
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkRef};
 use crate::model::vlan::PortVlan;
@@ -44,6 +45,8 @@ pub struct CurrentState {
 pub struct TapHolder {
     /// Its pid.
     pub pid: u32,
+    /// Its real uid.
+    pub uid: u32,
     /// Its command (`/proc/PID/comm`).
     pub command: Vec<u8>,
 }
@@ -54,22 +57,28 @@ impl Display for TapHolder {
     }
 }
 
-/// A running program that configures interfaces by itself.
+/// A program that configures interfaces by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InterfaceManager {
-    /// The program.
-    pub name: &'static str,
-    /// It manages the tap.
-    pub manages: bool,
-    /// How it is told to leave taps alone.
-    pub fix: &'static str,
+pub enum InterfaceManager {
+    /// NetworkManager(8)
+    NetworkManager,
+    /// systemd-networkd(8)
+    Networkd,
+    /// dhcpcd(8)
+    Dhcpcd,
 }
 
-/// Settings of the kernel that decide about forwarded frames; None where it has no such setting.
+/// Settings of the kernel, and what else of the system decides about a guest's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sysctls {
-    /// Frames on bridges go through iptables (net.bridge.bridge-nf-call-iptables).
-    pub bridge_nf: Option<bool>,
-    /// IPv4 is forwarded (net.ipv4.ip_forward).
+    /// Frames on all bridges go through the firewall; false where br_netfilter is not loaded.
+    pub bridge_nf: BridgeNf,
+    /// br_netfilter is loaded, without which a bridge's own switches mean nothing.
+    pub br_netfilter: bool,
+    /// The firewall may have rules that drop them, as far as can be told.
+    pub filters: BridgeNf,
+    /// IPv4 is forwarded (net.ipv4.ip_forward); None where that is not told.
     pub ip_forward: Option<bool>,
+    /// A new interface has no IPv6 (net.ipv6.conf.default.disable_ipv6); None where the kernel has no such setting.
+    pub disable_ipv6: Option<bool>,
 }

@@ -34,6 +34,8 @@ impl Plan {
         let steps = of_existing_tap(tap, step);
         let notice = if auth.delete && !deleted {
             Some(Notice::NotPersistent)
+        } else if deleted && tap.link.is_open() {
+            Some(Notice::DeletedInUse)
         } else {
             steps.is_empty().then_some(Notice::AlreadyDown)
         };

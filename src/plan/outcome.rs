@@ -50,6 +50,8 @@ pub enum Notice {
     AlreadyDown,
     /// It is not persistent and goes with the program that has it open.
     NotPersistent,
+    /// A program has it open, and keeps a descriptor of nothing.
+    DeletedInUse,
 }
 
 impl Display for Notice {
@@ -75,7 +77,10 @@ impl Display for Notice {
             Self::Gone => f.write_str("does not exist (any more), nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent => f.write_str(
-                "not deleted: it is not persistent and goes with the program that has it open",
+                "not deleted, only down and in no bridge: it is not persistent and goes with the program that has it open",
+            ),
+            Self::DeletedInUse => f.write_str(
+                "a program has it open, which has no network from now on, also if the tap is created again",
             ),
         }
     }

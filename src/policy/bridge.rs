@@ -16,6 +16,7 @@ const NEW_BRIDGE: BridgeInfo = BridgeInfo {
     forward_delay: 0,
     vlan_filtering: false,
     default_pvid: Some(1),
+    nf_call: [false; 3],
 };
 
 /// The bridge to attach to: it exists, or is to be created.

@@ -1,5 +1,8 @@
-//! The process itself: signals, descriptors, and random bytes.
-#![allow(unsafe_code, reason = "signal(2), open(2), poll(2) and getrandom(2)")]
+//! The process itself: signals, descriptors, its terminal, and random bytes.
+#![allow(
+    unsafe_code,
+    reason = "signal(2), open(2), poll(2), getrandom(2) and TIOCGWINSZ"
+)]
 
 use std::ops::Range;
 use std::os::fd::RawFd;
@@ -46,6 +49,24 @@ pub fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
     Errno::result(unsafe { libc::poll(entries.as_mut_ptr(), count, 0) })?;
     entries.retain(|entry| entry.revents & libc::POLLNVAL == 0);
     Ok(entries.into_iter().map(|entry| entry.fd).collect())
+}
+
+/// The call of ioctl_tty(2), as nix makes it.
+mod ioctl {
+    nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
+}
+
+/// How many columns the terminal of standard output has; None where that is not known.
+pub fn terminal_width() -> Option<usize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes one winsize, which `size` is.
+    unsafe { ioctl::tiocgwinsz(libc::STDOUT_FILENO, &raw mut size) }.ok()?;
+    Some(size.ws_col.into()).filter(|&columns| columns > 0)
 }
 
 /// Where ifindexes that we choose begin; those that the kernel chooses, counting up from 1, never come here.

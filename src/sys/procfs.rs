@@ -1,25 +1,47 @@
-//! What /proc, /sys and /run say: sysctls, who has a tap open, and programs that manage interfaces.
+//! What /proc, /sys, /run and /etc/apparmor.d say: settings, who has a tap open, and what else may keep a guest from its
+//! network.
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+
+use crate::model::bridge::BridgeNf;
 use crate::model::if_name::IfName;
-use crate::model::link::{IfIndex, Link};
+use crate::model::link::Link;
+use crate::model::parse_decimal;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 
 /// Settings of the kernel for this network namespace.
 pub fn sysctls() -> Sysctls {
     Sysctls {
         bridge_nf: bridge_nf(),
+        br_netfilter: Path::new("/proc/sys/net/bridge").exists(),
+        filters: filters(),
         ip_forward: sysctl("/proc/sys/net/ipv4/ip_forward"),
+        disable_ipv6: sysctl("/proc/sys/net/ipv6/conf/default/disable_ipv6"),
     }
 }
 
-/// Whether frames on bridges go through iptables; None where br_netfilter is not loaded.
-pub fn bridge_nf() -> Option<bool> {
-    sysctl("/proc/sys/net/bridge/bridge-nf-call-iptables")
+/// Whether frames on all bridges go through the firewall.
+pub fn bridge_nf() -> BridgeNf {
+    ["iptables", "ip6tables", "arptables"].map(|tool| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
+        sysctl(&path) == Some(true)
+    })
+}
+
+/// Whether there may be rules, as far as this user may know. Which ones those are is not told.
+fn filters() -> BridgeNf {
+    let nftables = Path::new("/sys/module/nf_tables").exists();
+    ["ip", "ip6", "arp"].map(|family| {
+        let tables = fs::read_to_string(format!("/proc/net/{family}_tables_names"));
+        nftables || tables.is_ok_and(|tables| tables.lines().any(|table| table == "filter"))
+    })
 }
 
 fn sysctl(path: &str) -> Option<bool> {
@@ -29,23 +51,31 @@ fn sysctl(path: &str) -> Option<bool> {
 }
 
 /// Who has the tap open, as far as /proc lets this user see (`iff:` in /proc/PID/fdinfo of a tun descriptor).
-pub fn holder(tap: IfName) -> Option<TapHolder> {
+pub fn holders(tap: IfName) -> Vec<TapHolder> {
     let line = [b"iff:\t", tap.as_bytes(), b"\n"].concat();
     // The same name in another network namespace is another tap.
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    let ours = namespace("self");
-    let is_here = |pid: &u32| *pid != std::process::id() && namespace(&pid.to_string()) == ours;
-    processes().filter(is_here).find_map(|pid| {
+    let ours = network_namespace("self").ok();
+    let is_here =
+        |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()).ok() == ours;
+    let holders = processes().filter(is_here).filter_map(|pid| {
         let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?;
-        let holds = infos.filter_map(Result::ok).any(|entry| {
-            let info = fs::read(entry.path()).unwrap_or_default();
-            info.windows(line.len()).any(|window| window == line)
-        });
-        holds.then(|| TapHolder {
+        let mut infos = infos.filter_map(|entry| fs::read(entry.ok()?.path()).ok());
+        infos.find(|info| info.windows(line.len()).any(|window| window == line))?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let uids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:\t"))?;
+        Some(TapHolder {
             pid,
+            uid: parse_decimal(uids.split('\t').next()?)?,
             command: command(pid),
         })
-    })
+    });
+    holders.collect()
+}
+
+fn network_namespace(pid: &str) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net"))
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -59,32 +89,47 @@ fn command(pid: u32) -> Vec<u8> {
     name
 }
 
-/// Running programs that configure interfaces by themselves, found by `/proc/PID/comm`.
-pub fn managers(tap: Option<IfIndex>) -> Vec<InterfaceManager> {
-    let running: Vec<Vec<u8>> = processes().map(command).collect();
-    let state = |directory: &str, word: &str| {
-        let path = tap.map(|index| Path::new(directory).join(index.to_string()));
-        let state = path.and_then(|path| fs::read_to_string(path).ok());
-        state.is_some_and(|state| state.lines().any(|line| line == word))
+/// The programs that configure interfaces by themselves and run, found by `/proc/PID/comm`; not those that are known to be
+/// in another network namespace. With each, whether it manages this interface: None where that is not told.
+pub fn managers(tap: Option<&Link>) -> Vec<(InterfaceManager, Option<bool>)> {
+    let ours = network_namespace("self").ok();
+    let is_here = |pid: &u32| match network_namespace(&pid.to_string()) {
+        // Of another user's process that is not told.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        Ok(other) => Some(other) == ours,
     };
-    let network_manager = InterfaceManager {
-        name: "NetworkManager",
-        manages: state("/run/NetworkManager/devices", "managed=true"),
-        fix: "nmcli device set IFNAME managed no",
+    let running: Vec<Vec<u8>> = processes().filter(is_here).map(command).collect();
+    let state = |directory: &str| {
+        let file = Path::new(directory).join(tap?.index.to_string());
+        fs::read_to_string(file).ok()
     };
-    let networkd = InterfaceManager {
-        name: "systemd-networkd",
-        manages: tap.is_some() && !state("/run/systemd/netif/links", "ADMIN_STATE=unmanaged"),
-        fix: "printf '[Match]\\nKind=tun\\n[Link]\\nUnmanaged=yes\\n' > /etc/systemd/network/05-qemu-tap.network && networkctl reload",
+    let has_line = |state: String, line: &str| state.lines().any(|found| found == line);
+    let network_manager = || {
+        Some(has_line(
+            state("/run/NetworkManager/devices")?,
+            "managed=true",
+        ))
+    };
+    let networkd = || {
+        Some(!has_line(
+            state("/run/systemd/netif/links")?,
+            "ADMIN_STATE=unmanaged",
+        ))
     };
     [
-        (network_manager, b"NetworkManager".as_slice()),
+        (
+            InterfaceManager::NetworkManager,
+            b"NetworkManager".as_slice(),
+            network_manager(),
+        ),
         // The kernel keeps 15 bytes of it.
-        (networkd, b"systemd-network"),
+        (InterfaceManager::Networkd, b"systemd-network", networkd()),
+        // It has a file only for what it was started for by name, and leaves taps alone by itself since its version 9.
+        (InterfaceManager::Dhcpcd, b"dhcpcd", None),
     ]
     .into_iter()
-    .filter(|(_, command)| running.iter().any(|name| name == command))
-    .map(|(manager, _)| manager)
+    .filter(|(_, command, _)| running.iter().any(|name| name == command))
+    .map(|(manager, _, manages)| (manager, manages))
     .collect()
 }
 
@@ -97,4 +142,53 @@ pub fn has_own_mac(link: &Link) -> Option<bool> {
         && read("address")?.trim() == link.address?.to_string();
     let how = read("addr_assign_type")?;
     is_this.then(|| how.trim() == "3")
+}
+
+/// Why the caller cannot use /dev/vhost-net, as far as its permissions tell: to open it would load a module.
+pub fn vhost_net() -> Result<(), Errno> {
+    access("/dev/vhost-net", AccessFlags::R_OK | AccessFlags::W_OK)
+}
+
+/// Whether this host is itself a guest: the processor says so (x86), or the machine has the name of a hypervisor or a cloud.
+pub fn is_guest() -> bool {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let vendor = read("/sys/class/dmi/id/sys_vendor");
+    let is_known = |name: &str| vendor.starts_with(name);
+    ["QEMU", "Amazon EC2", "Google", "VMware"]
+        .into_iter()
+        .any(is_known)
+        || read("/proc/cpuinfo")
+            .split_ascii_whitespace()
+            .any(|word| word == "hypervisor")
+}
+
+/// Whether the kernel has bridges, or a module for them to load; None where that is not told.
+pub fn has_bridge_driver() -> Option<bool> {
+    if Path::new("/sys/module/bridge").exists() {
+        return Some(true);
+    }
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let modules = Path::new("/lib/modules").join(release.trim_ascii_end());
+    let lists =
+        ["modules.builtin", "modules.dep"].map(|list| fs::read_to_string(modules.join(list)).ok());
+    let [builtin, loadable] = lists;
+    Some((builtin? + &loadable?).contains("/bridge.ko"))
+}
+
+/// This program's path, where libvirtd's AppArmor profile does not let it run that: by itself it allows /usr/bin and
+/// /usr/sbin.
+pub fn denied_by_apparmor() -> Option<PathBuf> {
+    let program = fs::read_link("/proc/self/exe").ok()?;
+    let is_allowed = |directory: &str| program.parent() == Some(Path::new(directory));
+    let rules = fs::read("/etc/apparmor.d/local/usr.sbin.libvirtd").unwrap_or_default();
+    let has_rule = rules.split(|&byte| byte == b'\n').any(|line| {
+        let rest = line
+            .trim_ascii_start()
+            .strip_prefix(program.as_os_str().as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b" "))
+    });
+    let denied = Path::new("/etc/apparmor.d/usr.sbin.libvirtd").exists()
+        && !["/usr/bin", "/usr/sbin"].into_iter().any(is_allowed)
+        && !has_rule;
+    denied.then_some(program)
 }

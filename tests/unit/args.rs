@@ -103,6 +103,10 @@ fn what_is_wrong_is_named() {
         (&["--fd=x"], "'x'"),
         (&["--use-vnet", "tap0"], "goes with --fd"),
         (&["--use-vnet"], "goes with --fd"),
+        (&["--json", "tap0"], "go with --check"),
+        (&["--strict"], "go with --check"),
+        (&["--strict", "--fd=3"], "go with --check"),
+        (&["--json=1", "--check"], "--json takes no value"),
         (&["abcdefghijklmnop"], "16 bytes"),
         (&["a\x1b[2J/"], "\\x1b[2J/"),
     ] {
@@ -125,6 +129,9 @@ fn qemu_ifdown_has_options_of_its_own_only() {
         "-b",
         "--fd=3",
         "--use-vnet",
+        "--check",
+        "--json",
+        "--strict",
     ] {
         assert!(parse(Program::Ifdown, words(&[option, "tap0"])).is_err());
     }

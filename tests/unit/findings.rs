@@ -3,7 +3,7 @@
 use crate::build::{link, name};
 use nix::errno::Errno;
 use qemu_ifup::check::diagnose;
-use qemu_ifup::check::finding::{Finding, Level, exit_code};
+use qemu_ifup::check::finding::{Finding, Fix, Level, exit_code};
 use qemu_ifup::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use qemu_ifup::config::acl::Verdict;
 use qemu_ifup::error::exit_code::ExitCode;
@@ -11,7 +11,8 @@ use qemu_ifup::error::hint::TUN_HINTS;
 use qemu_ifup::model::addr::MacAddr;
 use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo};
 use qemu_ifup::model::link::{Link, LinkKind, TapInfo};
-use qemu_ifup::model::state::{InterfaceManager, Sysctls, TapHolder};
+use qemu_ifup::model::state::InterfaceManager::{Dhcpcd, NetworkManager, Networkd};
+use qemu_ifup::model::state::{Sysctls, TapHolder};
 use qemu_ifup::policy::caller::Authority;
 
 /// What is seen of a host where all is well.
@@ -33,11 +34,15 @@ fn healthy() -> HostSnapshot {
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,
+            needs_sudo: false,
             net_admin: true,
             conf: Ok(Vec::new()),
             acl: Ok(Some(Verdict::Allowed)),
             bridge_name: name("br0"),
             creates_bridge: false,
+            asks_ipv6: false,
+            mtu: None,
+            wait: None,
             tap: Some(name("tap0")),
         },
         tun: Ok(()),
@@ -49,13 +54,19 @@ fn healthy() -> HostSnapshot {
         }),
         bridges: vec![name("br0")],
         sysctls: Sysctls {
-            bridge_nf: Some(false),
             ip_forward: Some(true),
+            disable_ipv6: Some(false),
+            ..Sysctls::default()
         },
         tap: Some(tap),
+        tap_master: Some(name("br0")),
         tap_has_address: false,
-        holder: None,
+        holders: Vec::new(),
         managers: Vec::new(),
+        vhost_net: Ok(()),
+        is_guest: false,
+        bridge_driver: Some(true),
+        denied_by_apparmor: None,
     }
 }
 
@@ -77,94 +88,239 @@ fn ports(count: u32) -> Vec<Link> {
         .collect()
 }
 
+/// Programs that have the tap open: pid and uid of each.
+fn hold(snapshot: &mut HostSnapshot, holders: &[(u32, u32)]) {
+    let command = b"q\x1b[2J\n".to_vec();
+    let holder = |&(pid, uid)| TapHolder {
+        pid,
+        uid,
+        command: command.clone(),
+    };
+    snapshot.holders = holders.iter().map(holder).collect();
+    snapshot.tap.as_mut().unwrap().carrier = true;
+}
+
 type Change = fn(&mut HostSnapshot);
 
+/// The findings that are no "ok".
+fn bad(found: &[Finding]) -> Vec<&Finding> {
+    found
+        .iter()
+        .filter(|found| found.level != Level::Ok)
+        .collect()
+}
+
+fn bridge_info(snapshot: &mut HostSnapshot) -> &mut BridgeInfo {
+    let LinkKind::Bridge(info) = &mut snapshot.bridge.as_mut().unwrap().kind else {
+        panic!("no bridge");
+    };
+    info
+}
+
+fn details(snapshot: &mut HostSnapshot) -> &mut BridgeDetails {
+    snapshot.bridge_details.as_mut().unwrap()
+}
+
+/// What is no warning.
 #[test]
-fn each_thing_that_was_seen_has_its_finding() {
-    let bridge_full = Level::Problem(ExitCode::Bridge);
+fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
     #[rustfmt::skip]
-    let table: [(Change, Level, &str); 12] = [
-        (|_| {}, Level::Ok, "VLAN filtering is off"),
+    let table: [(Change, &str); 15] = [
+        (|_| {}, "VLAN filtering is off"),
+        (|snapshot| bridge_info(snapshot).vlan_filtering = true, "VLAN filtering is on"),
+        (|snapshot| details(snapshot).ports = ports(1022), "br0 has 1022 of 1023 ports"),
+        (|snapshot| snapshot.managers = vec![(NetworkManager, Some(false))], "NetworkManager is running and leaves tap0 alone"),
+        (|snapshot| snapshot.managers = vec![(Dhcpcd, None)], "dhcpcd is running"),
+        (|_| {}, "bridged frames go through no firewall"),
         (
             |snapshot| {
-                let filtering = BridgeInfo {
-                    vlan_filtering: true,
-                    ..BridgeInfo::default()
-                };
-                snapshot.bridge.as_mut().unwrap().kind = LinkKind::Bridge(filtering);
+                snapshot.sysctls.br_netfilter = true;
+                snapshot.sysctls.bridge_nf = [true, false, true];
             },
-            Level::Ok,
-            "VLAN filtering is on",
+            "bridged frames go through iptables and arptables, where no rules are known of",
         ),
-        (|snapshot| snapshot.bridge_details.as_mut().unwrap().ports = ports(1022), Level::Ok, "br0 has 1022 of 1023 ports"),
-        (|snapshot| snapshot.bridge_details.as_mut().unwrap().ports = ports(1023), bridge_full, "cannot attach to br0: the bridge is full"),
-        (|snapshot| snapshot.managers = vec![MANAGER], Level::Warning, "NetworkManager is running and may configure the tap"),
+        // Without the module, a bridge's own switch means nothing.
         (
             |snapshot| {
-                snapshot.managers = vec![InterfaceManager {
-                    manages: false,
-                    ..MANAGER
-                }];
+                snapshot.sysctls.filters = [true; 3];
+                bridge_info(snapshot).nf_call = [true; 3];
             },
-            Level::Ok,
-            "NetworkManager is running and leaves the tap alone",
+            "bridged frames go through no firewall",
         ),
-        (|snapshot| snapshot.sysctls = Sysctls::default(), Level::Ok, "bridged frames do not go through iptables"),
-        (|snapshot| snapshot.tap_has_address = true, Level::Warning, "tap0 has an IPv6 address of its own"),
+        (|snapshot| hold(snapshot, &[(7, 54321)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 7)"),
+        // Its descriptor may have been passed on by root, or by its owner.
+        (|snapshot| hold(snapshot, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
+        (|snapshot| snapshot.context.acl = Ok(None), "does not bind root"),
+        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier until a port has one"),
         (
             |snapshot| {
-                snapshot.holder = Some(TapHolder {
-                    pid: 7,
-                    command: b"q\x1b[2J\n".to_vec(),
-                });
-                snapshot.tap.as_mut().unwrap().carrier = true;
+                bridge_info(snapshot).stp_enabled = true;
+                bridge_info(snapshot).forward_delay = 1500;
+                snapshot.context.wait = Some(30);
             },
-            Level::Warning,
-            "tap0 is open in q\\x1b[2J\\x0a (pid 7): another QEMU gets EBUSY",
+            "STP is on: a port forwards after 30 s, which QEMU waits for",
         ),
-        (|snapshot| snapshot.context.acl = Ok(None), Level::Ok, "does not bind root"),
-        (|snapshot| snapshot.tun = Err(Errno::EIO), Level::Problem(ExitCode::Tun), "I/O error"),
-        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, Level::Ok, "no carrier until a port has one"),
+        (|snapshot| snapshot.vhost_net = Err(Errno::EACCES), "/dev/vhost-net: Permission denied"),
+        (
+            |snapshot| {
+                details(snapshot).ports = ports(1);
+                snapshot.is_guest = true;
+                snapshot.sysctls.ip_forward = Some(false);
+            },
+            "this host is itself a guest: if its hypervisor lets only its own MAC pass, guests do not get beyond p0",
+        ),
     ];
-    for (change, level, words) in table {
+    for (change, words) in table {
         let found = found_with(change);
-        let line = found.iter().find(|found| found.message.contains(words));
-        let line = line.unwrap_or_else(|| panic!("no '{words}': {found:#?}"));
-        assert_eq!(line.level, level, "{line:?}");
-        // One that is not as it should be says message to do; that the device has an error, nobody here can fix.
-        let has_fix = level != Level::Ok && words != "I/O error";
-        assert_eq!(line.fix.is_some(), has_fix, "{line:?}");
-        // And nothing else is wrong.
-        let others = found.iter().filter(|found| found.level != Level::Ok);
+        let said = found.iter().any(|found| found.message.contains(words));
+        assert!(said && bad(&found).is_empty(), "no '{words}': {found:#?}");
+        assert_eq!(exit_code(&found, true), ExitCode::Success);
+    }
+}
+
+/// A change, how bad it is, what is said, and what is to be done.
+type Row = (Change, Level, &'static str, Option<Fix>);
+
+#[test]
+fn each_thing_that_is_not_as_it_should_be_has_its_level_and_its_fix() {
+    let command = |text: &str| Some(Fix::Command(text.to_owned()));
+    let advice = |text: &str| Some(Fix::Advice(text.to_owned()));
+    let (bridge, tap) = (
+        Level::Warning(ExitCode::Bridge),
+        Level::Warning(ExitCode::Tap),
+    );
+    #[rustfmt::skip]
+    let table: [Row; 8] = [
+        (
+            |snapshot| details(snapshot).ports = ports(1023),
+            Level::Problem(ExitCode::Bridge),
+            "cannot attach to br0: the bridge is full",
+            advice("a bridge holds 1023 ports: delete taps that are left over, or use a second bridge"),
+        ),
+        (|snapshot| snapshot.tun = Err(Errno::EIO), Level::Problem(ExitCode::Tun), "I/O error", None),
+        (
+            |snapshot| snapshot.managers = vec![(NetworkManager, Some(true))],
+            tap,
+            "NetworkManager is running and may configure tap0",
+            command("nmcli device set tap0 managed no"),
+        ),
+        (
+            |snapshot| {
+                snapshot.bridge = None;
+                snapshot.context.creates_bridge = true;
+                snapshot.bridge_driver = Some(false);
+            },
+            Level::Problem(ExitCode::Kernel),
+            "the kernel has no bridges, and no module for them",
+            advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE"),
+        ),
+        (
+            |snapshot| snapshot.managers = vec![(Networkd, Some(true))],
+            tap,
+            "systemd-networkd is running and may configure tap0",
+            command(r"printf '[Match]\nName=tap0\n[Link]\nUnmanaged=yes\n' | tee /etc/systemd/network/05-qemu-ifup-tap0.network && networkctl reload"),
+        ),
+        (
+            |snapshot| snapshot.denied_by_apparmor = Some("/usr/local/bin/qemu-ifup".into()),
+            Level::Warning(ExitCode::NotPermitted),
+            "AppArmor does not let libvirtd run /usr/local/bin/qemu-ifup, as <script> would",
+            advice("the line '/usr/local/bin/qemu-ifup PUx,' in /etc/apparmor.d/local/usr.sbin.libvirtd, one such for qemu-ifdown, and then systemctl reload apparmor"),
+        ),
+        (
+            |snapshot| hold(snapshot, &[(7, 54321), (8, 1000)]),
+            tap,
+            "tap0 is also open in q\\x1b[2J\\x0a (pid 8) of uid 1000, whose tap it is not: it gets some of the guest's frames",
+            advice("find out what that is, before its guest goes on: ps -fp 8"),
+        ),
+        (
+            |snapshot| {
+                bridge_info(snapshot).stp_enabled = true;
+                bridge_info(snapshot).forward_delay = 1500;
+                details(snapshot).ports = ports(2);
+            },
+            bridge,
+            "STP is on: a port forwards 30 s after a guest starts, too late for its DHCP",
+            command("echo '* --wait 35' | tee -a /etc/qemu-ifup.conf"),
+        ),
+    ];
+    for (change, level, words, fix) in table {
+        let found = found_with(change);
+        let bad = bad(&found);
+        assert_eq!(bad.len(), 1, "{words}: {found:#?}");
         assert_eq!(
-            others.count(),
-            usize::from(level != Level::Ok),
-            "{found:#?}"
+            (bad[0].level, &*bad[0].message, &bad[0].fix),
+            (level, words, &fix)
         );
-        let code = match level {
-            Level::Problem(code) => code,
-            Level::Ok | Level::Warning => ExitCode::Success,
+        let warns = matches!(level, Level::Warning(_));
+        let code = if warns {
+            ExitCode::Success
+        } else {
+            level.exit_code()
         };
-        assert_eq!(exit_code(&found), code);
+        assert_eq!(exit_code(&found, false), code);
+        assert_eq!(exit_code(&found, true), level.exit_code());
     }
     assert_eq!(BR_MAX_PORTS, 1023);
 }
 
-const MANAGER: InterfaceManager = InterfaceManager {
-    name: "NetworkManager",
-    manages: true,
-    fix: "nmcli device set tap0 managed no",
-};
+/// Two warnings for one MAC would have commands that undo each other.
+#[test]
+fn there_is_at_most_one_warning_about_the_mac_of_a_bridge_and_none_about_one_that_was_set() {
+    const LOW: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const OF_TAP: &str = "ip link set dev br0 address 02:00:00:00:00:01";
+    const OF_UPLINK: &str = "ip link set dev br0 address 02:00:00:00:00:07";
+    #[rustfmt::skip]
+    let table = [
+        // (of the bridge, of its tap, of its uplink, whether it was set, the command)
+        (Some(LOW), Some(LOW), None, Some(true), None),
+        (Some(LOW), Some(LOW), None, Some(false), Some(OF_TAP)),
+        (Some(LOW), Some(LOW), None, None, Some(OF_TAP)),
+        (Some(LOW), Some(LOW), Some(7), Some(false), Some(OF_UPLINK)),
+        (Some(LOW), Some(LOW), Some(7), Some(true), None),
+        // Not the lowest one, so it was set.
+        (Some(LOW), Some(LOW), Some(0), None, None),
+        (Some(LOW), None, None, Some(false), Some(OF_TAP)),
+        (Some(LOW), None, None, Some(true), None),
+        (Some(LOW), None, None, None, None),
+        // As a bridge has it that lost its last port.
+        (Some(MacAddr([0; 6])), None, None, Some(false), None),
+        (None, None, None, None, None),
+    ];
+    for (address, tap, uplink, has_own_mac, command) in table {
+        let found = found_with(|snapshot| {
+            snapshot.bridge.as_mut().unwrap().address = address;
+            let details = details(snapshot);
+            details.has_own_mac = has_own_mac;
+            details.ports[0].address = tap;
+            details.ports.extend(uplink.map(|last| Link {
+                address: Some(MacAddr([2, 0, 0, 0, 0, last])),
+                ..link(4, "up0", LinkKind::Unset)
+            }));
+        });
+        let fixes: Vec<_> = bad(&found).iter().map(|found| found.fix.clone()).collect();
+        let expected: Vec<_> = command
+            .map(|command| Some(Fix::Command(command.to_owned())))
+            .into_iter()
+            .collect();
+        assert_eq!(
+            fixes, expected,
+            "{address:?} {tap:?} {uplink:?} {has_own_mac:?}"
+        );
+    }
+}
 
 #[test]
 fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
     for (errno, hint) in TUN_HINTS {
-        let found = found_with(|snapshot| snapshot.tun = Err(errno));
+        let found = found_with(|snapshot| {
+            snapshot.tun = Err(errno);
+            snapshot.context.needs_sudo = true;
+        });
         let line = found.iter().find(|found| found.subject == "/dev/net/tun");
         let line = line.unwrap();
         assert_eq!(line.level, Level::Problem(ExitCode::Tun));
         assert_eq!(line.message, errno.desc());
-        assert_eq!(line.fix.as_deref(), Some(hint));
+        assert_eq!(line.fix, Some(Fix::Advice(hint.to_owned())));
     }
     assert_eq!(
         TUN_HINTS[2].1, TUN_HINTS[3].1,

@@ -15,6 +15,7 @@ mod args;
 #[path = "../common/build.rs"]
 mod build;
 mod conf;
+mod dump;
 mod errors;
 mod findings;
 mod layers;

@@ -19,7 +19,7 @@ const CAPPED_WITH_ATTRIBUTES: u16 = 0x300;
 
 /// What the wire does when it is asked for an answer.
 #[derive(Clone)]
-enum Event {
+pub enum Event {
     Bytes(Vec<u8>),
     Cut(Vec<u8>),
     Stranger(Vec<u8>),
@@ -27,7 +27,7 @@ enum Event {
 }
 
 #[derive(Default)]
-struct Script(VecDeque<Event>);
+pub struct Script(pub VecDeque<Event>);
 
 impl Transport for Script {
     fn send(&mut self, _: &[u8]) -> io::Result<()> {
@@ -54,7 +54,7 @@ impl Transport for Script {
     }
 }
 
-fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+pub fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + body.len()).unwrap();
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());

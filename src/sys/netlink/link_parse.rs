@@ -35,6 +35,9 @@ pub(super) mod br {
     pub(in crate::sys::netlink) const FORWARD_DELAY: u16 = 1;
     pub(in crate::sys::netlink) const STP_STATE: u16 = 5;
     pub(in crate::sys::netlink) const VLAN_FILTERING: u16 = 7;
+    pub(super) const NF_CALL_IPTABLES: u16 = 36;
+    pub(super) const NF_CALL_IP6TABLES: u16 = 37;
+    pub(super) const NF_CALL_ARPTABLES: u16 = 38;
     pub(super) const VLAN_DEFAULT_PVID: u16 = 39;
 }
 
@@ -179,6 +182,9 @@ fn parse_bridge(data: &[u8]) -> Result<BridgeInfo, SysError> {
             br::FORWARD_DELAY => info.forward_delay = get_u32(value)?,
             br::STP_STATE => info.stp_enabled = get_u32(value)? != 0,
             br::VLAN_FILTERING => info.vlan_filtering = get_bool(value)?,
+            br::NF_CALL_IPTABLES => info.nf_call[0] = get_bool(value)?,
+            br::NF_CALL_IP6TABLES => info.nf_call[1] = get_bool(value)?,
+            br::NF_CALL_ARPTABLES => info.nf_call[2] = get_bool(value)?,
             br::VLAN_DEFAULT_PVID => info.default_pvid = Some(get_u16(value)?).filter(|&v| v != 0),
             // A bridge has dozens of settings.
             _ => {}

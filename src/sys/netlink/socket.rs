@@ -14,8 +14,8 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NetlinkHeader, NlasIterator,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkHeader, NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -33,6 +33,9 @@ const RECV_BUFFER_SIZE: usize = 8 * 1024;
 /// The buffer for a part of a dump: the kernel fills as much as is asked for, up to this (`netlink_dump()` in
 /// net/netlink/af_netlink.c).
 const DUMP_BUFFER_SIZE: usize = 32 * 1024;
+
+/// How often a dump is made at most, where interfaces come and go all the time: then the last one has to do.
+const MAX_DUMPS: usize = 10;
 
 /// Bytes of a netlink header (`struct nlmsghdr` in linux/netlink.h).
 const NLMSG_HDRLEN: usize = 16;
@@ -208,11 +211,24 @@ impl<T: Transport> NetlinkSocket<T> {
         kind: u16,
         body: &impl Emitable,
         expected: u16,
-        mut each: impl FnMut(&[u8]) -> Result<(), SysError>,
+        each: impl FnMut(&[u8]) -> Result<(), SysError>,
     ) -> Result<(), SysError> {
-        self.buffer.clear();
-        self.buffer.reserve(DUMP_BUFFER_SIZE);
-        self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+        let mut bodies = Vec::new();
+        for _attempt in 0..MAX_DUMPS {
+            bodies.clear();
+            self.buffer.clear();
+            self.buffer.reserve(DUMP_BUFFER_SIZE);
+            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+            if self.receive_dump(expected, &mut bodies)? {
+                break;
+            }
+        }
+        bodies.iter().map(Vec::as_slice).try_for_each(each)
+    }
+
+    /// Receives a dump: whether no object came or went meanwhile (NLM_F_DUMP_INTR), so that none is missing.
+    fn receive_dump(&mut self, expected: u16, bodies: &mut Vec<Vec<u8>>) -> Result<bool, SysError> {
+        let mut is_whole = true;
         loop {
             self.receive_datagram()?;
             // A datagram holds many messages here; the last of all is NLMSG_DONE.
@@ -227,17 +243,14 @@ impl<T: Transport> NetlinkSocket<T> {
                 if header.sequence_number != self.sequence {
                     continue;
                 }
+                is_whole &= header.flags & NLM_F_DUMP_INTR == 0;
                 let body = message.get(NLMSG_HDRLEN..length).unwrap_or_default();
-                if header.message_type == NLMSG_DONE {
-                    return Ok(());
+                match header.message_type {
+                    NLMSG_DONE => return Ok(is_whole),
+                    NLMSG_ERROR => return parse_nlmsgerr(header.flags, body).map(|()| is_whole),
+                    kind if kind == expected => bodies.push(body.to_owned()),
+                    _ => return Err(OTHER_REPLY),
                 }
-                if header.message_type == NLMSG_ERROR {
-                    return parse_nlmsgerr(header.flags, body);
-                }
-                if header.message_type != expected {
-                    return Err(OTHER_REPLY);
-                }
-                each(body)?;
             }
         }
     }

@@ -147,6 +147,21 @@ fn a_port_gets_the_vlans_that_were_asked_for_and_no_others() {
 }
 
 #[test]
+fn check_has_no_warning_for_a_bridge_that_filters_vlans() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    guest.sh("ip address add 192.168.10.1/24 dev br0");
+    let options = "--pvid 5 --vlans 10,20-22 tap0";
+    for _ in 0..2 {
+        let said = guest.sh(&format!("qemu-ifup --check --strict --quiet {options}"));
+        assert_eq!(said, "");
+        guest.ifup(options);
+    }
+    let said = guest.sh(&format!("qemu-ifup --check {options}"));
+    assert!(said.contains("VLAN filtering is on"), "{said}");
+}
+
+#[test]
 fn a_trunk_of_all_vlans_is_possible_and_in_nobodys_way() {
     let Some(sandbox) = sandbox() else { return };
     let mut guest = second_kernel(&sandbox, "vlan_filtering 1");

@@ -6,6 +6,11 @@
 
 mod exit_codes;
 mod findings;
+mod firewall;
+mod healthy;
+mod hosts;
+mod mac;
+mod machines;
 mod symptoms;
 mod warnings;
 
@@ -149,11 +154,12 @@ fn assert_failed(run: &Run, code: i32, error: &str, hint: &str) {
     }
 }
 
-/// br0 with an uplink, such as a network card, whose MTU it has.
+/// br0 with an uplink, such as a network card, whose MTU it has. It makes no fe80:: address, which would come with a delay.
 fn give_uplink(s: &Sandbox, mtu: u32) {
     s.sh(&format!(
         "ip link add up0 mtu {mtu} type veth peer name far0 mtu {mtu}
          ip link set up0 address 02:ff:00:00:00:01
+         for end in up0 far0; do ip link set $end addrgenmode none; done
          ip link set up0 up; ip link set far0 up
          ip link set up0 master br0"
     ));

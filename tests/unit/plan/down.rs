@@ -32,6 +32,12 @@ fn what_is_down_or_gone_already_is_told() {
     assert!(told(down(None, false)).contains("does not exist"));
     assert!(told(down(Some(idle.clone()), false)).contains("already down"));
     assert_eq!(told(down(Some(idle), true)), "");
+    let in_use = Link {
+        carrier: true,
+        ..finished(owned())
+    };
+    assert_eq!(told(down(Some(in_use.clone()), false)), "");
+    assert!(told(down(Some(in_use), true)).contains("has no network from now on"));
     let held = finished(TapInfo::default());
     let plan = down(Some(held), true);
     assert!(!plan.steps().iter().any(|p| p.step == Step::DeleteTap));

@@ -1,0 +1,46 @@
+//! Dumps: all interfaces, all addresses.
+
+use crate::netlink::{Event, Script, message};
+use netlink_packet_core::DefaultNla;
+use qemu_ifup::sys::error::SysError;
+use qemu_ifup::sys::netlink::socket::NetlinkSocket;
+
+/// A dump of two parts, of which one is marked as interrupted.
+fn interrupted_dump(sequence: u32, body: u8) -> [Event; 2] {
+    const DONE: u16 = 3;
+    const DUMP_INTR: u16 = 0x10;
+    [
+        Event::Bytes(message(
+            libc::RTM_NEWLINK,
+            0x2 | DUMP_INTR,
+            sequence,
+            &[body; 4],
+        )),
+        Event::Bytes(message(DONE, 0x2, sequence, &[0; 4])),
+    ]
+}
+
+fn dump(events: impl IntoIterator<Item = Event>) -> Result<Vec<Vec<u8>>, SysError> {
+    let mut netlink = NetlinkSocket::with_transport(Script(events.into_iter().collect()));
+    let mut bodies = Vec::new();
+    let body = DefaultNla::new(1, vec![0; 4]);
+    netlink.dump(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, |body| {
+        bodies.push(body.to_owned());
+        Ok(())
+    })?;
+    Ok(bodies)
+}
+
+#[test]
+fn a_dump_that_was_interrupted_is_made_again_and_what_it_said_is_forgotten() {
+    let whole = [
+        Event::Bytes(message(libc::RTM_NEWLINK, 0x2, 3, &[3; 4])),
+        Event::Bytes(message(3, 0x2, 3, &[0; 4])),
+    ];
+    let events = interrupted_dump(1, 1).into_iter();
+    let events = events.chain(interrupted_dump(2, 2)).chain(whole);
+    assert_eq!(dump(events), Ok(vec![vec![3; 4]]));
+    // Where that never ends, the last one has to do.
+    let endless = (1..=20).flat_map(|n| interrupted_dump(n, u8::try_from(n).unwrap()));
+    assert_eq!(dump(endless), Ok(vec![vec![10; 4]]));
+}
