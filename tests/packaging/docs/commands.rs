@@ -84,6 +84,8 @@ pub fn commands(document: &str) -> Vec<String> {
                 }
             }
         } else if block.is_none() && !manual {
+            let backquotes = line.matches('`').count();
+            assert_eq!(backquotes % 2, 0, "{document}: `...` in two lines: {line}");
             let words = line.split('`').skip(1).step_by(2);
             all.extend(words.filter(|w| is_command(w)).map(str::to_owned));
         }
