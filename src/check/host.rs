@@ -39,6 +39,9 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
                 host.context.uid
             ),
         ),
+        (Authority::None, _) if host.context.withheld.is_some() => {
+            findings.error(subject, &Error::MissingCapNetAdmin(host.context.withheld));
+        }
         (Authority::None, _) => findings.problem(
             ExitCode::NotPermitted,
             subject,

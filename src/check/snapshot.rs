@@ -10,6 +10,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Authority;
+use crate::sys::privilege::Withheld;
 
 /// What is known before the kernel is asked. An error is one of the findings.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct CheckContext {
     pub needs_sudo: bool,
     /// The program has CAP_NET_ADMIN.
     pub net_admin: bool,
+    /// What keeps the privilege of the program's file from the caller.
+    pub withheld: Option<Withheld>,
     /// Where the name of the bridge comes from.
     pub bridge_from: &'static str,
     /// The lines of the configuration that apply.

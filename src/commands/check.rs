@@ -42,6 +42,7 @@ pub(super) fn check(
         uid: session.caller.real_uid(),
         needs_sudo: session.caller.invoking_uid() != Ok(0),
         net_admin: credentials.net_admin,
+        withheld: credentials.withheld,
         bridge_from: match (options.bridge, &conf) {
             (Some(_), _) => "the command line, or the name that the program was run under",
             (None, Ok(conf)) if conf.options.bridge.is_some() => CONF_FILE,

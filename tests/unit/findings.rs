@@ -36,6 +36,7 @@ fn healthy() -> HostSnapshot {
             uid: 0,
             needs_sudo: false,
             net_admin: true,
+            withheld: None,
             conf: Ok(Vec::new()),
             acl: Ok(Some(Verdict::Allowed)),
             bridge_name: name("br0"),

@@ -110,9 +110,9 @@ fn broken_files_of_roots_are_findings_with_exit_code_8() {
     let table = [
         // (the file, its contents, its mode, what is said, how the command begins, if there is one)
         ("qemu-ifup.conf", "# nothing\nweb? --brige br1\n", 0o644, "/etc/qemu-ifup.conf:2: unknown option", ""),
-        ("qemu-ifup.conf", "* --bridge br0\n", 0o666, "cannot rely on /etc/qemu-ifup.conf", "sudo cp"),
+        ("qemu-ifup.conf", "* --bridge br0\n", 0o666, "cannot rely on /etc/qemu-ifup.conf", "cp"),
         ("qemu/bridge.conf", "allow br0\nallow\n", 0o644, "/etc/qemu/bridge.conf:2: not a rule", ""),
-        ("qemu/bridge.conf", "allow br0\n", 0o664, "cannot rely on /etc/qemu/bridge.conf", "sudo cp"),
+        ("qemu/bridge.conf", "allow br0\n", 0o664, "cannot rely on /etc/qemu/bridge.conf", "cp"),
     ];
     for (file, contents, mode, words, start) in table {
         on_its_own(words, || {
