@@ -194,12 +194,12 @@ fn the_commands_for_clients_work() {
             },
             Step {
                 command: "qemu-system-x86_64 ... -netdev tap,id=n1,ifname=tap0,script=no,downscript=no -device virtio-net,netdev=n1",
-                before: "ip link delete tap0; /etc/qemu-ifup --owner alice tap0",
+                before: "/etc/qemu-ifdown --delete tap0; /etc/qemu-ifup --owner alice tap0",
                 after: "ip link delete tap0",
             },
             Step {
                 command: "sudo qemu-ifup --multi-queue tap0",
-                before: "ip link delete tap0",
+                before: "/etc/qemu-ifdown --delete tap0",
                 after: "",
             },
         ],
