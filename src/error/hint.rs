@@ -181,9 +181,6 @@ impl Error {
                 SysError::Errno { errno: Errno::EPERM, .. } => {
                     "this takes CAP_NET_ADMIN in the network namespace; a container has to get it from outside: docker run --cap-add NET_ADMIN"
                 }
-                SysError::Errno { errno: Errno::EACCES, .. } => {
-                    "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
-                }
                 SysError::Errno { ext_ack: Some(text), .. } => match text.as_slice() {
                     IPV6_OFF => "leave the IPv6 address out, or switch IPv6 on for interfaces that are created from now on: sudo sysctl net.ipv6.conf.default.disable_ipv6=0",
                     NO_BRIDGE_DRIVER => "the kernel has no bridge driver loaded: sudo modprobe bridge; for a container, on its host",
@@ -191,6 +188,9 @@ impl Error {
                     _ if text.starts_with(NOT_MAPPED) => "name an owner or a group that it maps, root for one (--owner 0); what it maps: cat /proc/self/uid_map",
                     _ => return None,
                 },
+                SysError::Errno { errno: Errno::EACCES, .. } => {
+                    "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
+                }
                 SysError::NotApplied => "the running kernel is too old for this option: leave it out",
                 SysError::Errno { .. } => return None,
                 SysError::Protocol(_) | SysError::Invalid(_) => REPORT,
