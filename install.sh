@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds and installs qemu-ifup and qemu-ifdown, or takes them away again: see --help.
+# Builds and installs qemu-ifup and qemu-ifdown, or removes them: see --help.
 #
-# The way through: check everything, stage the new files under temporary names, and only then swap them in with rename(2).
+# Order: check everything, stage the new files under temporary names, and only then swap them in with rename(2).
 # Whatever fails before the end is undone, newest step first.
 set -eu
 umask 022
@@ -139,12 +139,12 @@ is_static() { # DIR
 already_built() { # prints the directory with the programs
     for dir in "$target"/*-musl*/release "$target"/*/release; do
         if have_programs "$dir" && is_static "$dir"; then
-            warn "cargo is not there: taking what is already built in $dir"
+            warn "cargo was not found: taking what is already built in $dir"
             say "$dir"
             return
         fi
     done
-    fail "cargo is not there, and nothing is built yet: $get_rust, or use --from DIR"
+    fail "cargo was not found, and nothing is built yet: $get_rust, or use --from DIR"
 }
 
 build() { # prints the directory with the programs
@@ -209,6 +209,7 @@ each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
         [ -f "$page" ] || continue # there is none: the pattern itself
         "$1" page "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
     done
+    "$1" page "$top/docs/qemu-ifup.conf.example" "$prefix/share/doc/qemu-ifup/qemu-ifup.conf.example"
     [ -z "$DESTDIR" ] || return 0
     for name in qemu-ifup qemu-ifdown; do
         "$1" link "$prefix/bin/$name" "/etc/$name"
@@ -334,7 +335,7 @@ check_group() {
     command -v getent >/dev/null || fail "--setcap=GROUP needs getent; nothing was changed"
     entry=$(getent group "$group" 2>/dev/null || :)
     [ "${entry%%:*}" = "$group" ] ||
-        fail "there is no group $(quote "$group") (groupadd --system $(quote "$group") makes it); nothing was changed"
+        fail "there is no group $(quote "$group") (groupadd --system $(quote "$group") creates it); nothing was changed"
 }
 
 install() {
@@ -364,7 +365,7 @@ install() {
     each_path remove_unwanted installed
     each_line forget "$removed"
     write_manifest
-    undo= # the point of no return: what follows only sweeps up
+    undo= # the point of no return: what follows only cleans up
     known=$before
     each_path forget_copy installed
     rm -f -- "$manifest.qemu-ifup-old"
@@ -375,7 +376,7 @@ install() {
 advise() {
     if [ "$setcap" = yes ]; then say "$prefix/bin/qemu-ifup and $prefix/bin/qemu-ifdown have cap_net_admin"; fi
     if [ -n "$group" ]; then
-        say "only root and members of $(quote "$group") can run them (usermod -aG $(quote "$group") USER makes one)"
+        say "only root and members of $(quote "$group") can run them (usermod -aG $(quote "$group") USER adds one)"
     fi
     again=--setcap
     [ -z "$lost_group" ] || again=--setcap=$(quote "$lost_group")

@@ -87,7 +87,7 @@ impl Display for StepError {
             Self::TunDevice(errno) => f.write_str(strerror(*errno)),
             Self::Contested(reason) => f.write_str(reason),
             Self::QuotaExceeded { .. } => f.write_str("there are too many"),
-            Self::BridgeInUse => f.write_str("a port is in it by now"),
+            Self::BridgeInUse => f.write_str("it has a port by now"),
             Self::NotForwarding { state, .. } => write!(f, "it is still {state}"),
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
         StepError::QuotaExceeded { quota, taps } => Error::QuotaExceeded { quota, taps },
         StepError::BridgeInUse => {
-            Error::failed(action, SysError::Invalid("a port is in it by now"))
+            Error::failed(action, SysError::Invalid("it has a port by now"))
         }
     }
 }

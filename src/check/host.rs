@@ -210,7 +210,7 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
         // A network of guests and host alone is as good as any.
         Some(false) => findings.ok(
             subject,
-            "this host does not forward IPv4: guests reach it, and through it nothing, until sysctl net.ipv4.ip_forward=1",
+            "this host does not forward IPv4: guests reach the host and nothing beyond it, until sysctl net.ipv4.ip_forward=1",
         ),
         Some(true) => findings.ok(subject, "this host forwards IPv4"),
         None => {}

@@ -27,7 +27,7 @@ impl Display for UsageError {
             Self::Syntax(reason) => f.write_str(reason),
             Self::InvalidName { given, reason } => write!(
                 f,
-                "'{}' is no interface name: {reason}",
+                "'{}' is not an interface name: {reason}",
                 Escaped::truncated(given)
             ),
         }

@@ -39,7 +39,7 @@ pub const TUN_HINTS: [(Errno, &str); 6] = [
     ),
     (
         Errno::EACCES,
-        "its permissions do not let this user in: sudo chmod 0666 /dev/net/tun; that is the default almost everywhere, and lets users open only what is theirs",
+        "its permissions do not allow this user to open it: sudo chmod 0666 /dev/net/tun; that is the default almost everywhere, and lets users open only what is theirs",
     ),
     (
         Errno::EPERM,

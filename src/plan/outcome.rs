@@ -48,7 +48,7 @@ pub enum Notice {
     Gone,
     /// It is down and in no bridge already.
     AlreadyDown,
-    /// It is not persistent and goes with the program that has it open.
+    /// It is not persistent and disappears with the program that has it open.
     NotPersistent,
     /// A program has it open, and keeps a descriptor of nothing.
     DeletedInUse,
@@ -77,7 +77,7 @@ impl Display for Notice {
             Self::Gone => f.write_str("does not exist (any more), nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent => f.write_str(
-                "not deleted, only down and in no bridge: it is not persistent and goes with the program that has it open",
+                "not deleted, only down and in no bridge: it is not persistent and disappears with the program that has it open",
             ),
             Self::DeletedInUse => f.write_str(
                 "a program has it open, which has no network from now on, also if the tap is created again",

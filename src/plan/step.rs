@@ -77,7 +77,7 @@ impl Step {
                 }
             },
             Self::SetPort(update) => match update.isolated {
-                Some(false) => "end its isolation".to_owned(),
+                Some(false) => "switch off its isolation".to_owned(),
                 Some(true) | None => "isolate it".to_owned(),
             },
             Self::SetVlans { .. } => "set its VLANs".to_owned(),

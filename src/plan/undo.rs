@@ -107,7 +107,7 @@ impl Step {
         }
         let before = before?;
         if let Self::SetAccess { .. } = self {
-            return Some("whom it was given to stays so");
+            return Some("it keeps its new owner");
         }
         if let Self::SetLink(update) = self
             && before.up

@@ -88,7 +88,7 @@ impl Display for SysError {
                 errno,
                 ext_ack: Some(text),
             } => write!(f, "{} ({})", Escaped(text), strerror(*errno)),
-            Self::NotApplied => f.write_str("the kernel said yes, but did not do it"),
+            Self::NotApplied => f.write_str("the kernel accepted the request but did not apply it"),
             Self::Protocol(reason) | Self::Invalid(reason) => f.write_str(reason),
         }
     }

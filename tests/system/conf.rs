@@ -58,7 +58,7 @@ fn the_first_of_command_line_program_name_configuration_and_default_says_the_bri
         assert_error(
             &run,
             2,
-            &format!("'{suffix}' is no interface name"),
+            &format!("'{suffix}' is not an interface name"),
             "15 bytes",
         );
     }
@@ -169,7 +169,7 @@ fn a_configuration_that_cannot_be_relied_on_stops_ifup_before_it_changes_anythin
         (
             "printf '* --bridge br\\0\\n' >$C",
             line,
-            "1: 'br\\x00' is no interface name",
+            "1: 'br\\x00' is not an interface name",
         ),
         ("printf '* --mtu 15\\37700\\n' >$C", line, "1: "),
         (

@@ -137,7 +137,7 @@ fn where_the_bridge_cannot_be_created_or_used_nothing_is_left() {
         (
             "--create-bridge --bridge all tap0",
             2,
-            "'all' is no interface name",
+            "'all' is not an interface name",
             "15 bytes",
         ),
         // What is there already is no bridge, or no tap.

@@ -38,7 +38,7 @@ fn names_that_the_kernel_would_not_take_reach_it_from_neither_program() {
     for name in names {
         for program in ["qemu-ifup", "qemu-ifdown"] {
             let run = run(command(bin(program)).arg("--").arg(OsStr::from_bytes(name)));
-            let start = format!("{program}: '{}' is no interface name: ", Escaped(name));
+            let start = format!("{program}: '{}' is not an interface name: ", Escaped(name));
             assert_eq!(run.code, 2, "{start} {run:?}");
             assert!(run.stderr.starts_with(&start), "{start} {run:?}");
         }

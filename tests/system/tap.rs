@@ -55,7 +55,7 @@ fn delete_keeps_a_tap_that_goes_with_its_program_anyway() {
     let Some(s) = sandbox() else { return };
     let _held = open_tap_as(0, "tap0", 0).unwrap();
     s.sh("ip link set tap0 master br0 up");
-    let notice = "qemu-ifdown: tap0: not deleted, only down and in no bridge: it is not persistent and goes with the program that has it open";
+    let notice = "qemu-ifdown: tap0: not deleted, only down and in no bridge: it is not persistent and disappears with the program that has it open";
     assert_notice(&s.ifdown(&["--delete", "tap0"]), notice);
     let link = s.link("tap0").unwrap();
     assert!(!is_up(&link) && link.get("master").is_none(), "{link:#}");

@@ -66,7 +66,7 @@ fn without_cargo_what_is_already_built_is_taken() {
             r#"{FAKE_CARGO}
             rm "$SCRATCH/home/.cargo/bin/cargo"
             refused build
-            says "cargo is not there, and nothing is built yet: get Rust from https://rustup.rs (Debian 13 or newer: apt install rustup && rustup default stable)"
+            says "cargo was not found, and nothing is built yet: get Rust from https://rustup.rs (Debian 13 or newer: apt install rustup && rustup default stable)"
             stand_ins "$SCRATCH/tree/target/release" "of a developer"
             refused build
             stand_ins "$SCRATCH/tree/target/x-y-z/release" built

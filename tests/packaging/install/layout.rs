@@ -12,6 +12,7 @@ fn with_destdir_the_programs_and_pages_are_copied_and_nothing_else_is_done() {
         PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1"
         same "usr/bin/qemu-ifdown 755
 usr/bin/qemu-ifup 755
+usr/share/doc/qemu-ifup/qemu-ifup.conf.example 644
 usr/share/man/man5/qemu-ifup.conf.5 644
 usr/share/man/man8/qemu-ifdown.8 644
 usr/share/man/man8/qemu-ifup.8 644" "$(find "$DESTDIR" ! -type d -printf '%P %m\n' | sort)"
@@ -38,8 +39,8 @@ fn the_programs_are_in_prefix_with_absolute_links_in_etc() {
             done
             [ -f "$prefix/share/man/man8/qemu-ifup.8" ]
             # What is moved leaves nothing behind.
-            [ "$(find /usr/bin /usr/share/man /usr/local /etc -name 'qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
-                grep -v '^/usr/local/share/qemu-ifup$' | wc -l)" = 7 ]
+            [ "$(find /usr/bin /usr/share/man /usr/share/doc /usr/local /etc -name 'qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
+                grep -v '^/usr/local/share/qemu-ifup$' | wc -l)" = 9 ]
         done
         PREFIX=/opt/ignored "$INSTALL" --uninstall
         same "$before" "$(state)"

@@ -63,7 +63,7 @@ fn a_group_that_does_not_exist_is_refused_before_anything_is_changed() {
         "$INSTALL" --from "$SCRATCH/v1" --setcap
         before=$(state)
         refused "$INSTALL" --from "$SCRATCH/v2" --setcap=no-such-group
-        says "there is no group 'no-such-group' (groupadd --system 'no-such-group' makes it); nothing was changed"
+        says "there is no group 'no-such-group' (groupadd --system 'no-such-group' creates it); nothing was changed"
         same "$before" "$(state)"
         # What getent and chown would take for a number, an option or more than a name; the last is quoted for a shell.
         for name in +0 " 0" -0 0x0 --help root: "a
@@ -72,7 +72,7 @@ b" '*' "it's; \$(touch $SCRATCH/run)"; do
             says "there is no group '"
             same "$before" "$(state)"
         done
-        says "groupadd --system 'it'\\''s; \$(touch $SCRATCH/run)' makes it"
+        says "groupadd --system 'it'\\''s; \$(touch $SCRATCH/run)' creates it"
         absent "$SCRATCH/run"
         mount --bind /dev/null "$(readlink -f "$(command -v getent)")"
         refused "$INSTALL" --from "$SCRATCH/v2" --setcap=root

@@ -31,7 +31,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
         ("rm /etc/passwd", "qemu-ifup -u ann tap0", 1, "cannot read /etc/passwd: No such", ""),
         ("", "qemu-ifup", 2, "no IFNAME given", "--help lists the options"),
         ("", "qemu-ifdown --wait 1 tap0", 2, "unknown option --wait", "--help lists"),
-        ("", "qemu-ifup a/b", 2, "'a/b' is no interface name", "1 to 15 bytes"),
+        ("", "qemu-ifup a/b", 2, "'a/b' is not an interface name", "1 to 15 bytes"),
         ("", "qemu-ifup -u ann0 tap0", 2, "'ann0': not in /etc/passwd", "--owner UID"),
         ("", "qemu-ifup -g staff0 tap0", 2, "'staff0': not in /etc/group", "--group GID"),
         ("", "SUDO_UID=x qemu-ifup tap0", 2, "SUDO_UID is 'x'", "run it without SUDO_UID"),

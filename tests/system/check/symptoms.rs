@@ -189,7 +189,7 @@ fn complaint_the_name_is_too_long() {
         assert_failed(
             &run,
             2,
-            "'vm-database-tap0' is no interface name: ",
+            "'vm-database-tap0' is not an interface name: ",
             "1 to 15 bytes",
         );
     }

@@ -81,7 +81,7 @@ fn what_could_not_be_undone_is_said() {
     assert_eq!(
         error.to_string(),
         "cannot attach to br0: I/O error; not undone: detach from its bridge (I/O error); \
-         not undone: whom it was given to stays so"
+         not undone: it keeps its new owner"
     );
     assert_eq!(model.asked.len(), 3);
     assert_eq!(error.exit_code(), ExitCode::Kernel);
