@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(fd >= 0 && !request.dry_run);
             (tap, Some(options))
         }
-        Action::Check { tap, options } => (tap, Some(options)),
+        Action::Check { tap, options, .. } => (tap, Some(options)),
         Action::Down { tap, .. } => (Some(tap), None),
     };
     assert_eq!(options.is_some(), program == Program::Ifup);

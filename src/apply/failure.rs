@@ -131,8 +131,6 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         StepError::Sys(reason) | StepError::Unverified(reason) => Error::failed(action, reason),
         StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
         StepError::QuotaExceeded { quota, taps } => Error::QuotaExceeded { quota, taps },
-        StepError::BridgeInUse => {
-            Error::failed(action, SysError::Invalid("it has a port by now"))
-        }
+        StepError::BridgeInUse => Error::failed(action, SysError::Invalid("it has a port by now")),
     }
 }

@@ -13,6 +13,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
+use crate::sys::error::strerror;
 
 pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
     let subject = "privilege";
@@ -68,7 +69,12 @@ pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
         Err(errno) => {
             let error = Error::TunDevice(errno);
             let code = Level::Problem(error.exit_code());
-            findings.add(code, subject, errno.desc(), error.hint().map(Fix::Advice));
+            findings.add(
+                code,
+                subject,
+                strerror(errno),
+                error.hint().map(Fix::Advice),
+            );
         }
     }
 }
@@ -81,7 +87,7 @@ pub(super) fn vhost(findings: &mut Findings, host: &HostSnapshot) {
             Ok(()) => "/dev/vhost-net can be opened: QEMU may use vhost=on".to_owned(),
             Err(errno) => format!(
                 "/dev/vhost-net: {}: QEMU's vhost=on would fail, and is not needed",
-                errno.desc()
+                strerror(errno)
             ),
         },
     );

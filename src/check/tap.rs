@@ -50,7 +50,13 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     } else {
         "with one queue: QEMU's queues=N fails with EINVAL"
     };
-    findings.ok(SUBJECT, format!("{name} is {persistent}, {queues}"));
+    findings.ok(
+        SUBJECT,
+        format!(
+            "{name} is {persistent}, {queues}; its queueing discipline is {}",
+            link.qdisc
+        ),
+    );
     holders(findings, host, link, info);
     attached(findings, host, link);
     let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, again());

@@ -35,7 +35,10 @@ fn success_is_logged_as_information_and_failure_as_an_error() {
             "<27>qemu-ifup[",
             "\\x1b[31m\\x5cx: cannot attach to br9: no such bridge",
         ),
-        ("<27>qemu-ifdown[", "'two\\x0alines' is not an interface name: "),
+        (
+            "<27>qemu-ifdown[",
+            "'two\\x0alines' is not an interface name: ",
+        ),
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     for (line, (start, text)) in lines.iter().zip(expected) {

@@ -14,6 +14,7 @@ use qemu_ifup::model::link::{Link, LinkKind, TapInfo};
 use qemu_ifup::model::state::InterfaceManager::{Dhcpcd, NetworkManager, Networkd};
 use qemu_ifup::model::state::{Sysctls, TapHolder};
 use qemu_ifup::policy::caller::Authority;
+use qemu_ifup::sys::error::strerror;
 
 /// What is seen of a host where all is well.
 fn healthy() -> HostSnapshot {
@@ -320,7 +321,7 @@ fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
         let line = found.iter().find(|found| found.subject == "/dev/net/tun");
         let line = line.unwrap();
         assert_eq!(line.level, Level::Problem(ExitCode::Tun));
-        assert_eq!(line.message, errno.desc());
+        assert_eq!(line.message, strerror(errno));
         assert_eq!(line.fix, Some(Fix::Advice(hint.to_owned())));
     }
     assert_eq!(
