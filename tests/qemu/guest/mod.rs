@@ -90,7 +90,7 @@ fn build_image(sandbox: &Sandbox) {
         mkdir bin dev etc lib proc sbin sys
         cp -L "$(command -v busybox)" bin
         cp -r '{image}/modules' .
-        set -- /bin/sh "$(command -v ip)" "$(command -v bridge)" '{ifup}' '{ifdown}'
+        set -- /bin/sh "$(command -v ip)" "$(command -v tc)" "$(command -v bridge)" '{ifup}' '{ifdown}'
         cp -L "$@" sbin
         ldd "$@" | grep -o '/[^ :]*[.]so[^ :]*' | sort -u | xargs -I@ cp -L --parents @ .
         echo root:x:0:0::/:/bin/sh >etc/passwd
