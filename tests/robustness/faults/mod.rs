@@ -86,6 +86,8 @@ const NEVER_FAIL: &[&str] = &[
     "rt_sigaction",
     "rt_sigprocmask",
     "getpid",
+    "getuid",
+    "geteuid",
     "getppid",
     "gettid",
     "exit_group",
