@@ -53,6 +53,13 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
     ports(findings, link, details);
     own_mac(findings, host, link, details);
     stp(findings, host, info, details);
+    if info.snoops_multicast && info.has_other_querier {
+        // As it is on many networks; a guest that boots reports by itself.
+        findings.ok(
+            SUBJECT,
+            format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that"),
+        );
+    }
     let filtering = if info.vlan_filtering { "on" } else { "off" };
     findings.ok(SUBJECT, format!("VLAN filtering is {filtering}"));
 }

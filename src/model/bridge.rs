@@ -16,6 +16,10 @@ pub struct BridgeInfo {
     pub vlan_filtering: bool,
     /// The untagged VLAN that a port gets when it joins, if any.
     pub default_pvid: Option<u16>,
+    /// It sends frames to a group only where somebody has reported to be in it: multicast snooping is on.
+    pub snoops_multicast: bool,
+    /// Somebody else on its network asks for these reports over IPv6 (MLD), which makes snooping act.
+    pub has_other_querier: bool,
     /// Its own switches for what goes through the firewall, beside those for all bridges.
     pub nf_call: BridgeNf,
 }

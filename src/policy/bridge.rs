@@ -16,6 +16,8 @@ const NEW_BRIDGE: BridgeInfo = BridgeInfo {
     forward_delay: 0,
     vlan_filtering: false,
     default_pvid: Some(1),
+    snoops_multicast: true,
+    has_other_querier: false,
     nf_call: [false; 3],
 };
 

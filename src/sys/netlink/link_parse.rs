@@ -38,7 +38,11 @@ pub(super) mod br {
     pub(super) const NF_CALL_IPTABLES: u16 = 36;
     pub(super) const NF_CALL_IP6TABLES: u16 = 37;
     pub(super) const NF_CALL_ARPTABLES: u16 = 38;
+    pub(super) const MCAST_SNOOPING: u16 = 23;
     pub(super) const VLAN_DEFAULT_PVID: u16 = 39;
+    /// Since Linux 5.16, with attributes of its own inside (`BRIDGE_QUERIER_*` in linux/if_bridge.h).
+    pub(super) const MCAST_QUERIER_STATE: u16 = 47;
+    pub(super) const QUERIER_IPV6_OTHER_TIMER: u16 = 7;
 }
 
 /// What is inside `IFLA_INFO_SLAVE_DATA` of a bridge port (`IFLA_BRPORT_*` in linux/if_link.h).
@@ -182,6 +186,10 @@ fn parse_bridge(data: &[u8]) -> Result<BridgeInfo, SysError> {
             br::FORWARD_DELAY => info.forward_delay = get_u32(value)?,
             br::STP_STATE => info.stp_enabled = get_u32(value)? != 0,
             br::VLAN_FILTERING => info.vlan_filtering = get_bool(value)?,
+            br::MCAST_SNOOPING => info.snoops_multicast = get_bool(value)?,
+            br::MCAST_QUERIER_STATE => {
+                info.has_other_querier = find_attr(value, br::QUERIER_IPV6_OTHER_TIMER)?.is_some();
+            }
             br::NF_CALL_IPTABLES => info.nf_call[0] = get_bool(value)?,
             br::NF_CALL_IP6TABLES => info.nf_call[1] = get_bool(value)?,
             br::NF_CALL_ARPTABLES => info.nf_call[2] = get_bool(value)?,

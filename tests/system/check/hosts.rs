@@ -1,6 +1,7 @@
 //! What is wrong with a host besides the most common complaints, and whether what is printed helps.
 
 use crate::check::{assert_unchanged, check, command_in, give_uplink, snapshot};
+use crate::common::eventually;
 use crate::common::fds::inherit;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::{ALICE, MALLORY, as_user, open_tap_as};
@@ -286,4 +287,23 @@ fn what_a_user_may_not_have_more_of_is_a_problem_before_it_is_an_error() {
     check(&s, "qemu-ifup --check tap2").does_not_say("problem", "");
     must(&s, "alice qemu-ifdown --delete tap1");
     check(&s, "alice qemu-ifup --check tap2").does_not_say("problem", "");
+}
+
+#[test]
+fn a_querier_elsewhere_is_told_of_where_the_bridge_snoops() {
+    let Some(s) = host() else { return };
+    let says = "sends multicast only where it was asked for";
+    let look = || check(&s, "qemu-ifup --check");
+    look().does_not_say("ok", says);
+    must(
+        &s,
+        "ip link add br9 type bridge mcast_querier 1 mcast_query_interval 100 mcast_startup_query_interval 100
+         ip link add up0 up master br0 type veth peer name far0
+         ip link set far0 up master br9
+         ip link set br9 up",
+    );
+    // It asks once it has an address of its own to ask from.
+    eventually(|| look().find("ok", says).map(drop)).expect("no querier is told of");
+    must(&s, "ip link set dev br0 type bridge mcast_snooping 0");
+    look().does_not_say("ok", says);
 }
