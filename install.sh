@@ -209,7 +209,10 @@ each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
         [ -f "$page" ] || continue # there is none: the pattern itself
         "$1" page "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
     done
-    "$1" page "$top/docs/qemu-ifup.conf.example" "$prefix/share/doc/qemu-ifup/qemu-ifup.conf.example"
+    for page in "$top"/docs/*; do
+        [ -f "$page" ] || continue
+        "$1" page "$page" "$prefix/share/doc/qemu-ifup/${page##*/}"
+    done
     [ -z "$DESTDIR" ] || return 0
     for name in qemu-ifup qemu-ifdown; do
         "$1" link "$prefix/bin/$name" "/etc/$name"

@@ -2,12 +2,14 @@
 
 use crate::apply::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
+use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds};
 use crate::model::vlan::PortVlan;
 use crate::sys::ifreq::index_to_name;
+use crate::sys::netlink::addr::get_addresses;
 use crate::sys::netlink::{link, vlan};
 use crate::sys::process::new_ids;
 use crate::sys::qemu_fd::InheritedFd;
@@ -34,6 +36,7 @@ impl Kernel {
                 tap: link,
                 bridge: None,
                 bridges: Vec::new(),
+                network_in_use: None,
                 vlans: Vec::new(),
                 ipv6: false,
                 has_fd: false,
@@ -71,6 +74,10 @@ impl Kernel {
             } else {
                 Vec::new()
             },
+            network_in_use: match &spec.create_bridge {
+                Some(wanted) if creates_bridge => self.network_in_use(spec.bridge, wanted)?,
+                Some(_) | None => None,
+            },
             tap: link,
             master,
             bridge,
@@ -87,6 +94,29 @@ impl Kernel {
             Ok(name == tap.name || found()?.is_some_and(is_it))
         });
         found.map_err(|error| Error::failed("look for QEMU's descriptor", error))
+    }
+
+    /// The first of these addresses of a bridge whose network another interface is in already.
+    pub fn network_in_use(
+        &mut self,
+        bridge: IfName,
+        addresses: &[IpPrefix],
+    ) -> Result<Option<(IpPrefix, IfName)>, Error> {
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        let failed = |error| Error::failed("look at the addresses of this host", error);
+        for (index, other) in get_addresses(&mut self.netlink).map_err(failed)? {
+            let mut of_this = addresses.iter();
+            if let Some(address) = of_this.find(|address| address.conflicts_with(&other))
+                // It may be gone, or be the bridge, which somebody else has just created.
+                && let Ok(name) = index_to_name(&self.netlink, index)
+                && name != bridge
+            {
+                return Ok(Some((*address, name)));
+            }
+        }
+        Ok(None)
     }
 
     /// All bridges; none where the kernel does not say.

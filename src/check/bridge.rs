@@ -50,6 +50,14 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
             )),
         ),
     }
+    if let Some((address, other)) = details.network_in_use {
+        findings.warn(
+            ExitCode::Bridge,
+            SUBJECT,
+            format!("{name} has {address}, and {other} is in the same network: this host reaches only one of the two"),
+            Fix::Advice("give one of them an address of another network; in /etc/qemu-ifup.conf, with --address".to_owned()),
+        );
+    }
     ports(findings, link, details);
     own_mac(findings, host, link, details);
     stp(findings, host, info, details);
@@ -66,6 +74,10 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
 
 fn missing(findings: &mut Findings, host: &HostSnapshot) {
     let name = host.context.bridge_name;
+    // What it says of the bridge is not known; that it is broken is said already.
+    if host.context.conf.is_err() {
+        return;
+    }
     if !host.context.creates_bridge {
         let existing = host.bridges.clone();
         return findings.error(SUBJECT, &Error::NoSuchBridge { name, existing });

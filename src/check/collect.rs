@@ -7,8 +7,7 @@ use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
-use crate::sys::error::SysError;
-use crate::sys::netlink::addr::has_address;
+use crate::sys::netlink::addr::{get_addresses, has_address};
 use crate::sys::netlink::link;
 use crate::sys::procfs;
 use crate::sys::tun::{self, TunError};
@@ -24,7 +23,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     let bridge = kernel.find_link(context.bridge_name)?;
     let bridge_details = match &bridge {
         Some(link) if matches!(link.kind, LinkKind::Bridge(_)) => {
-            Some(bridge_details(kernel, link).map_err(failed)?)
+            Some(bridge_details(kernel, link)?)
         }
         Some(_) | None => None,
     };
@@ -66,16 +65,25 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     })
 }
 
-fn bridge_details(kernel: &mut Kernel, bridge: &Link) -> Result<BridgeDetails, SysError> {
+fn bridge_details(kernel: &mut Kernel, bridge: &Link) -> Result<BridgeDetails, Error> {
+    let failed = |error| Error::failed("look around", error);
     let mut ports = Vec::new();
     link::dump(kernel.netlink(), |found| {
         if found.master == Some(bridge.index) {
             ports.push(found);
         }
-    })?;
+    })
+    .map_err(failed)?;
+    let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
+    let own = addresses
+        .into_iter()
+        .filter(|(index, _)| *index == bridge.index);
+    let own: Vec<_> = own.map(|(_, address)| address).collect();
     Ok(BridgeDetails {
         ports,
-        has_address: has_address(kernel.netlink(), bridge.index, libc::RT_SCOPE_UNIVERSE)?,
+        has_address: has_address(kernel.netlink(), bridge.index, libc::RT_SCOPE_UNIVERSE)
+            .map_err(failed)?,
+        network_in_use: kernel.network_in_use(bridge.name, &own)?,
         has_own_mac: procfs::has_own_mac(bridge),
     })
 }

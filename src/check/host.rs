@@ -117,7 +117,7 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
     let add = format!("echo {} | sudo tee -a {ACL_FILE}", ShellQuoted(&rule));
     match (&host.context.acl, host.context.authority) {
         (Err(error), _) => findings.error("ACL", error),
-        (Ok(_), Authority::Root) => findings.ok("ACL", "does not bind root"),
+        (Ok(_), Authority::Root) => findings.ok("ACL", "does not apply to root"),
         (Ok(_), Authority::None) => {
             findings.ok(
                 "ACL",
@@ -202,7 +202,7 @@ pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
         let harmless = harmless.join(" and ");
         findings.ok(
             subject,
-            format!("bridged frames go through {harmless}, where no rules are known of"),
+            format!("bridged frames go through {harmless}, where no rules were found"),
         );
     }
 }
@@ -216,7 +216,7 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
         // A network of guests and host alone is as good as any.
         Some(false) => findings.ok(
             subject,
-            "this host does not forward IPv4: guests reach the host and nothing beyond it, until sysctl net.ipv4.ip_forward=1",
+            "this host does not forward IPv4: guests reach the host and nothing beyond it, until sudo sysctl net.ipv4.ip_forward=1",
         ),
         Some(true) => findings.ok(subject, "this host forwards IPv4"),
         None => {}

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use crate::config::acl::Verdict;
 use crate::error::Error;
+use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
@@ -87,6 +88,8 @@ pub struct BridgeDetails {
     pub ports: Vec<Link>,
     /// It has an address that is not link-local.
     pub has_address: bool,
+    /// One of its addresses, and the interface that is in the same network.
+    pub network_in_use: Option<(IpPrefix, IfName)>,
     /// Its MAC was set and stays, whatever ports it has. None where that is not told.
     pub has_own_mac: Option<bool>,
 }

@@ -153,6 +153,10 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
             format!("{name} is a port of {master}, not of {bridge}"),
             Fix::Command(again),
         ),
+        // That the bridge is missing is said already.
+        None if host.bridge.is_none() => {
+            return findings.ok(SUBJECT, format!("{name} is in no bridge yet"));
+        }
         None => (format!("{name} is in no bridge"), Fix::Command(again)),
     };
     findings.warn(ExitCode::Tap, SUBJECT, message, fix);

@@ -108,7 +108,7 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
         || options.multi_queue && is_about_queues
         || has_access && is_about_access && !is_about_queues
         || has_vlans && matches!(error, Error::VlanFilteringOff(_))
-        || has_addresses && matches!(error, Error::Usage(_))
+        || has_addresses && matches!(error, Error::Usage(_) | Error::NetworkInUse { .. })
 }
 
 /// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled

@@ -144,8 +144,9 @@ impl BringUp<'_> {
             return None;
         }
         let mut look = || {
-            let has = get_addresses(session.kernel.netlink(), bridge.link.index).ok()?;
-            let mut missing = wanted.iter().filter(|address| !has.contains(address));
+            let all = get_addresses(session.kernel.netlink()).ok()?;
+            let has = |address| all.contains(&(bridge.link.index, address));
+            let mut missing = wanted.iter().filter(|address| !has(**address));
             missing.next().copied()
         };
         look()?;

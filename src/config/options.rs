@@ -238,10 +238,14 @@ pub(super) fn unknown_option(arg: &Arg<'_>, help: &str) -> UsageError {
     UsageError::Syntax(match arg {
         Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
         Arg::Long(word) => {
-            let meant = nearest(word, help);
-            let meant = meant.map(|meant| format!(", did you mean --{meant}?"));
             let given = Escaped::truncated(word.as_bytes());
-            format!("unknown option --{given}{}", meant.unwrap_or_default())
+            match nearest(word, help) {
+                Some(meant) if meant == &**word => {
+                    format!("--{given} is for the command line of qemu-ifup only")
+                }
+                Some(meant) => format!("unknown option --{given}, did you mean --{meant}?"),
+                None => format!("unknown option --{given}"),
+            }
         }
         Arg::Value(word) => format!("unexpected '{}'", Escaped::truncated(word.as_bytes())),
     })

@@ -52,6 +52,14 @@ impl Display for Error {
             Self::InvalidHelperFd { fd, reason } => {
                 write!(f, "cannot hand a tap over descriptor {fd}: {reason}")
             }
+            Self::NetworkInUse {
+                bridge,
+                address,
+                interface,
+            } => write!(
+                f,
+                "cannot create the bridge {bridge} with {address}: {interface} is in that network already"
+            ),
             Self::NoSuchBridge { name, existing } => no_such_bridge(f, *name, existing),
             Self::NotABridge { name, kind } => write!(
                 f,

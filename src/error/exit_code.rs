@@ -45,7 +45,8 @@ impl Error {
                 ExitCode::NotPermitted
             }
             Self::Acl(_) | Self::Conf(_) | Self::UntrustedFile { .. } => ExitCode::Configuration,
-            Self::NoSuchBridge { .. }
+            Self::NetworkInUse { .. }
+            | Self::NoSuchBridge { .. }
             | Self::NotABridge { .. }
             | Self::VlanFilteringOff(_)
             | Self::BridgeExists(_)

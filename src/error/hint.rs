@@ -135,6 +135,9 @@ impl Error {
             Self::InvalidHelperFd { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }
+            Self::NetworkInUse { .. } => {
+                "this host would reach only one of the two: give the bridge another network with --address (a line of /etc/qemu-ifup.conf for some taps may have its own)".to_owned()
+            }
             Self::NoSuchBridge { name, .. } => {
                 let name = quoted(name);
                 format!(

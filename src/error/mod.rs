@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::config::acl::AclError;
 use crate::config::error::{ConfError, ConfigError, UsageError};
+use crate::model::addr::IpPrefix;
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
@@ -87,6 +88,15 @@ pub enum Error {
         fd: i32,
         /// Why not.
         reason: SysError,
+    },
+    /// A new bridge is to have an address of a network that another interface is in.
+    NetworkInUse {
+        /// The bridge.
+        bridge: IfName,
+        /// The address.
+        address: IpPrefix,
+        /// The other interface.
+        interface: IfName,
     },
     /// There is no such bridge.
     NoSuchBridge {

@@ -64,10 +64,44 @@ impl IpPrefix {
         let usable = prefix <= longest && !ip.is_unspecified() && !ip.is_multicast();
         usable.then_some(Self { ip, prefix })
     }
+
+    /// Whether two interfaces cannot have one each: it is the same address, or one of the same network. Link-local ones are
+    /// each interface's own.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        let differing = match (self.ip, other.ip) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V6(a), _) if a.is_unicast_link_local() => return false,
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        };
+        self.ip == other.ip || self.prefix == other.prefix && differing >= self.prefix.into()
+    }
 }
 
 impl Display for IpPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_is_for_one_interface() {
+        let conflict = |a, b| {
+            let [a, b] = [a, b].map(|text| IpPrefix::parse(text).unwrap());
+            assert_eq!(a.conflicts_with(&b), b.conflicts_with(&a));
+            a.conflicts_with(&b)
+        };
+        assert!(conflict("192.168.10.1/24", "192.168.10.200/24"));
+        assert!(conflict("192.168.10.1/24", "192.168.10.1/32"));
+        assert!(conflict("fd00::1/64", "fd00::ffff/64"));
+        assert!(!conflict("192.168.10.1/24", "192.168.11.1/24"));
+        // The more specific route wins, as somebody may want it.
+        assert!(!conflict("10.1.2.3/24", "10.9.9.9/8"));
+        assert!(!conflict("0.0.0.1/0", "::1/0"));
+        assert!(!conflict("fe80::1/64", "fe80::1/64"));
     }
 }

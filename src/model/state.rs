@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::escape::Escaped;
+use crate::model::addr::IpPrefix;
 use crate::model::bridge::BridgeNf;
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkRef};
@@ -30,6 +31,8 @@ pub struct CurrentState {
     pub bridge: Option<Link>,
     /// The other bridges, where the one that was named does not exist.
     pub bridges: Vec<IfName>,
+    /// An address that a new bridge is to have, and the interface that has one of this network already.
+    pub network_in_use: Option<(IpPrefix, IfName)>,
     /// The VLANs of the tap as a port, where they were asked for; in order.
     pub vlans: Vec<PortVlan>,
     /// The kernel has IPv6.

@@ -74,7 +74,7 @@ impl Display for Notice {
                 "{bridge} exists already, and does not have the address {address}, which only a new bridge gets: sudo ip address add {address} dev {}",
                 ShellQuoted(bridge.as_bytes())
             ),
-            Self::Gone => f.write_str("does not exist (any more), nothing to do"),
+            Self::Gone => f.write_str("does not exist, nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent => f.write_str(
                 "not deleted, only down and in no bridge: it is not persistent and disappears with the program that has it open",

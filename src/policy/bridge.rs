@@ -55,6 +55,13 @@ pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<Tar
             }
         },
         (None, Some(addresses)) => {
+            if let Some((address, interface)) = state.network_in_use {
+                return Err(Error::NetworkInUse {
+                    bridge: spec.bridge,
+                    address,
+                    interface,
+                });
+            }
             let link = LinkRef {
                 index: state.ids.index,
                 name: spec.bridge,

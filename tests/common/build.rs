@@ -97,6 +97,7 @@ pub fn state(tap: Option<Link>) -> CurrentState {
         master: None,
         bridge: Some(bridge()),
         bridges: Vec::new(),
+        network_in_use: None,
         has_fd: false,
         vlans: Vec::new(),
         ipv6: true,

@@ -119,6 +119,8 @@ fn the_address_and_mtu_of_a_new_bridge_stay_through_a_hundred_taps_on_a_bridge_w
 fn where_the_bridge_cannot_be_created_or_used_nothing_is_left() {
     let Some(s) = Sandbox::new() else { return };
     s.sh("ip link add v0 type veth peer name v1; ip tuntap add tun0 mode tun");
+    // ::1 is then on no other interface.
+    s.sh("ip link set lo down");
     let before = s.settled();
     let cases = [
         // What is wrong with the wish.
@@ -251,4 +253,52 @@ fn an_ipv6_address_on_a_host_without_ipv6_is_refused_with_a_hint_and_nothing_is_
     assert_succeeded(&s.ifup(&["--create-bridge", "--address", IPV4, "tap0"]), "");
     assert_new_bridge(&s, "br0", &[IPV4]);
     assert_eq!(s.ports("br0"), ["tap0"]);
+}
+
+#[test]
+fn a_network_that_another_interface_is_in_is_not_given_to_a_new_bridge() {
+    let Some(s) = Sandbox::new() else { return };
+    s.etc(
+        "qemu-ifup.conf",
+        "* --create-bridge --address 192.168.10.1/24\nweb? --bridge br1\n",
+    );
+    assert_succeeded(&s.ifup(&["tap0"]), "");
+    let before = s.settled();
+    for (args, prefix) in [
+        (&["web0"][..], "qemu-ifup: web0: /etc/qemu-ifup.conf:1: "),
+        (
+            &["--bridge", "br1", "--address", "192.168.10.7/24", "tap1"],
+            "qemu-ifup: tap1: ",
+        ),
+    ] {
+        let run = s.ifup(args);
+        let address = args.get(3).unwrap_or(&"192.168.10.1/24");
+        let error = format!(
+            "{prefix}cannot create the bridge br1 with {address}: br0 is in that network already"
+        );
+        assert_error(&run, 4, &error, "another network with --address");
+        assert_settled_as(&s, &before, "refused");
+        let check = s.ifup(&[&["--check", "-q"], args].concat());
+        assert_eq!(check.code, 4, "{check:?}");
+        assert!(
+            check.stdout.contains("br0 is in that network already"),
+            "{check:?}"
+        );
+    }
+    s.etc(
+        "qemu-ifup.conf",
+        "* --create-bridge --address 192.168.10.1/24\nweb? --bridge br1 --address 192.168.11.1/24\n",
+    );
+    assert_succeeded(&s.ifup(&["web0"]), "");
+    let all_well = s.ifup(&["--check", "-q", "--strict", "web0"]);
+    assert_eq!((all_well.code, &*all_well.stdout), (0, ""), "{all_well:?}");
+    // What came about in another way.
+    s.sh("ip address add 192.168.10.9/24 dev br1");
+    let check = s.ifup(&["--check", "-q", "web0"]);
+    assert!(
+        check
+            .stdout
+            .contains("br1 has 192.168.10.9/24, and br0 is in the same network"),
+        "{check:?}"
+    );
 }

@@ -80,7 +80,7 @@ fn an_alternative_name_is_not_taken_for_the_name() {
     for name in ["tap0alt", "tap1alt"] {
         let run = s.ifup(&[name]);
         assert_ne!(run.code, 0, "{run:?}");
-        let gone = format!("qemu-ifdown: {name}: does not exist (any more), nothing to do");
+        let gone = format!("qemu-ifdown: {name}: does not exist, nothing to do");
         assert_notice(&s.ifdown(&["--delete", name]), &gone);
     }
     s.assert_unchanged(&before);

@@ -43,7 +43,7 @@ fn down_detaches_and_delete_deletes() {
     assert!(s.link("tap0").is_none());
 
     let before = s.snapshot();
-    let notice = "qemu-ifdown: tap0: does not exist (any more), nothing to do";
+    let notice = "qemu-ifdown: tap0: does not exist, nothing to do";
     for args in [&["tap0"][..], &["--delete", "tap0"]] {
         assert_notice(&s.ifdown(args), notice);
     }

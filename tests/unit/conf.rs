@@ -84,7 +84,10 @@ fn a_mistake_is_named_with_its_line_even_if_the_line_does_not_match() {
         ("web? --wait x", "--wait"),
         ("web? --owner 1 --group 2", "not to two"),
         ("web? --verbose", "--verbose"),
-        ("web? --fd=3", "--fd"),
+        (
+            "web? --fd=3",
+            "--fd is for the command line of qemu-ifup only",
+        ),
         ("web? br1", "br1"),
         ("--bridge br1", "begins with a pattern"),
         ("web? --bridge a\u{1b}[2J\u{7f}/", "\\x1b"),

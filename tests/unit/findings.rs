@@ -51,6 +51,7 @@ fn healthy() -> HostSnapshot {
         bridge: Some(bridge),
         bridge_details: Some(BridgeDetails {
             ports: vec![tap.clone()],
+            network_in_use: None,
             has_address: true,
             has_own_mac: Some(true),
         }),
@@ -139,7 +140,7 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
                 snapshot.sysctls.br_netfilter = true;
                 snapshot.sysctls.bridge_nf = [true, false, true];
             },
-            "bridged frames go through iptables and arptables, where no rules are known of",
+            "bridged frames go through iptables and arptables, where no rules were found",
         ),
         // Without the module, a bridge's own switch means nothing.
         (
@@ -152,7 +153,7 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
         (|snapshot| hold(snapshot, &[(7, 54321)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 7)"),
         // Its descriptor may have been passed on by root, or by its owner.
         (|snapshot| hold(snapshot, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
-        (|snapshot| snapshot.context.acl = Ok(None), "does not bind root"),
+        (|snapshot| snapshot.context.acl = Ok(None), "does not apply to root"),
         (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier until a port has one"),
         (
             |snapshot| {

@@ -35,16 +35,15 @@ pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<Add
     }
 }
 
-/// The addresses of an interface.
+/// All addresses, each with the interface that has it.
 pub fn get_addresses<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<IpPrefix>, SysError> {
+) -> Result<Vec<(IfIndex, IpPrefix)>, SysError> {
     let mut found = Vec::new();
     let all = AddressHeader::default();
     netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
         let (header, attributes) = body.split_first_chunk::<IFADDRMSG_LEN>().ok_or(TRUNCATED)?;
-        let [_, prefix, _, _, this_index @ ..] = *header;
+        let [_, prefix, _, _, index @ ..] = *header;
         // IPv6 has the first only where there is a peer.
         let address = match find_attr(attributes, libc::IFA_LOCAL)? {
             Some(local) => Some(local),
@@ -52,10 +51,8 @@ pub fn get_addresses<T: Transport>(
         };
         let address = address.unwrap_or_default();
         let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
-        if let Ok(ip) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
-            && u32::from_ne_bytes(this_index) == index
-        {
-            found.push(IpPrefix { ip, prefix });
+        if let Ok(ip) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)) {
+            found.push((u32::from_ne_bytes(index), IpPrefix { ip, prefix }));
         }
         Ok(())
     })?;

@@ -5,7 +5,7 @@ use crate::common::{Run, bin, command, needs, run};
 use crate::docs::file;
 
 /// The first words of what counts as a command when it stands in a line of text. In a block of `sh` every line does.
-const PROGRAMS: [&str; 36] = [
+const PROGRAMS: [&str; 37] = [
     "./install.sh",
     "apt",
     "bridge",
@@ -13,6 +13,7 @@ const PROGRAMS: [&str; 36] = [
     "cargo",
     "chmod",
     "chown",
+    "cp",
     "dnsmasq",
     "echo",
     "git",

@@ -16,7 +16,7 @@ const TROUBLESHOOTING: [Step; 19] = [
         after: "/etc/qemu-ifup --create-bridge --bridge br6 --address fd00::1/64 tap6",
     },
     Step {
-        command: "chown root /etc/qemu-ifup.conf && chmod 0644 /etc/qemu-ifup.conf",
+        command: "cp /etc/qemu-ifup.conf /etc/qemu-ifup.conf.new && chmod go-w /etc/qemu-ifup.conf.new && mv /etc/qemu-ifup.conf.new /etc/qemu-ifup.conf",
         before: "chown alice /etc/qemu-ifup.conf; ! /etc/qemu-ifup tap0",
         after: "/etc/qemu-ifup tap0",
     },

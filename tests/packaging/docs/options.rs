@@ -113,7 +113,10 @@ fn is_for_the_configuration(spec: &str) -> bool {
     let long = long_of(spec);
     match parse_options([long.into()]) {
         Ok(_) => true,
-        Err(error) => !error.to_string().starts_with("unknown option"),
+        Err(error) => {
+            let said = error.to_string();
+            !said.starts_with("unknown option") && !said.ends_with("command line of qemu-ifup only")
+        }
     }
 }
 

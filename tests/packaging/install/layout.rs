@@ -12,7 +12,12 @@ fn with_destdir_the_programs_and_pages_are_copied_and_nothing_else_is_done() {
         PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1"
         same "usr/bin/qemu-ifdown 755
 usr/bin/qemu-ifup 755
+usr/share/doc/qemu-ifup/clients.md 644
+usr/share/doc/qemu-ifup/command-line.md 644
+usr/share/doc/qemu-ifup/networks.md 644
 usr/share/doc/qemu-ifup/qemu-ifup.conf.example 644
+usr/share/doc/qemu-ifup/speed.md 644
+usr/share/doc/qemu-ifup/troubleshooting.md 644
 usr/share/man/man5/qemu-ifup.conf.5 644
 usr/share/man/man8/qemu-ifdown.8 644
 usr/share/man/man8/qemu-ifup.8 644" "$(find "$DESTDIR" ! -type d -printf '%P %m\n' | sort)"

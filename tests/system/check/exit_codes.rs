@@ -59,7 +59,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
         ("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "mknod -m 0666 /dev/net/tun c 10 200"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 10 199", "qemu-ifup tap0", 6, "No such device", "modprobe tun"),
         ("rm /dev/net/tun; mknod /dev/net/tun c 120 0", "qemu-ifup tap0", 6, "No such device or address", "modprobe tun"),
-        ("", "qemu-ifup -b br9 --create-bridge --address ::1/128 tap0", 7, "cannot create the bridge br9: ", ""),
+        ("ip link set lo down", "qemu-ifup -b br9 --create-bridge --address ::1/128 tap0", 7, "cannot create the bridge br9: ", ""),
         (
             "printf '\\n* --bridge\\n' >/etc/qemu-ifup.conf",
             "qemu-ifup tap0",

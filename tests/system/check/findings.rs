@@ -139,7 +139,7 @@ fn a_missing_bridge_that_would_be_created_is_no_problem() {
     );
     for line in [
         "qemu-ifup --check tap0",
-        "qemu-ifup --check -b br6 --create-bridge tap1",
+        "qemu-ifup --check -b br6 --create-bridge --address 192.168.6.1/24 tap1",
     ] {
         let checked = check(&s, line);
         assert_eq!(checked.code, 0, "{checked:#?}");
