@@ -4,11 +4,13 @@
 //   floor up TAP BRIDGE        create, owner, one SETLINK (address, MTU, master, up), persist
 //   floor held TAP BRIDGE FD   owner, one SETLINK, for a tap that is open at FD, as QEMU's is
 //   floor down TAP             one SETLINK (no master, down)
-//   floor up2|held2 ...        the same with two SETLINKs, the first of which turns off IPv6 addresses on the tap: what it
-//                              takes to leave what qemu-ifup leaves (a SETLINK does that last, when the tap is up already)
+//   floor up2|held2 ...        the same with two SETLINKs, the first of which turns off IPv6 addresses on the tap, and without
+//                              a queueing discipline: what it takes to leave what qemu-ifup leaves (a SETLINK does the former
+//                              last, when the tap is up already)
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -56,6 +58,15 @@ static void ask(int netlink)
     must(answer.head.nlmsg_type == NLMSG_ERROR ? answer.error.error : -1);
 }
 
+// Not acknowledged: only a refusal would be answered.
+static void noqueue(int netlink, int index)
+{
+    struct { struct nlmsghdr head; struct tcmsg tc; struct rtattr kind; char name[8]; } qdisc = {
+        {sizeof qdisc, RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE, 0, 0},
+        {.tcm_ifindex = index, .tcm_parent = TC_H_ROOT}, {RTA_LENGTH(8), TCA_KIND}, "noqueue"};
+    must(send(netlink, &qdisc, sizeof qdisc, 0));
+}
+
 static void flags(unsigned flags)
 {
     message.link.ifi_flags = flags;
@@ -87,7 +98,7 @@ int main(int argc, char **argv)
     } else {
         must(tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC));
         strncpy(request.ifr_name, tap, IFNAMSIZ - 1);
-        request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL);
+        request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL | (two ? 0x40 : 0)); // IFF_NO_CARRIER
         must(ioctl(tun, TUNSETIFF, &request));
     }
     must(ioctl(tun, TUNSETOWNER, 0));
@@ -99,6 +110,10 @@ int main(int argc, char **argv)
     put(IFLA_ADDRESS, "\xfe\x54\x00\x12\x34\x56", 6);
     put(IFLA_MTU, &mtu, 4);
     if (two) {
+        struct ifreq own = {0};
+        strncpy(own.ifr_name, tap, IFNAMSIZ - 1);
+        must(ioctl(netlink, SIOCGIFINDEX, &own));
+        noqueue(netlink, own.ifr_ifindex);
         struct { struct rtattr inet6, mode; unsigned char value[4]; } spec = {
             {RTA_LENGTH(8), AF_INET6}, {RTA_LENGTH(1), IFLA_INET6_ADDR_GEN_MODE}, {IN6_ADDR_GEN_MODE_NONE}};
         put(IFLA_AF_SPEC | NLA_F_NESTED, &spec, sizeof spec);
