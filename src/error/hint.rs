@@ -127,7 +127,7 @@ impl Error {
             ),
             Self::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. }) => make_roots(path),
             Self::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. }) => unreadable(path, reason),
-            Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH".to_owned(),
+            Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
             Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
             Self::InConf { error, .. } => return error.hint(),
             Self::UntrustedFile { path, reason } if *reason == NOT_ROOTS => make_roots(Path::new(path)),
