@@ -104,13 +104,14 @@ impl Reporter {
 
     /// One line, with what an administrator looks for: the tap, the caller, and which process that was (QEMU's).
     fn log(&self, facility: Facility, severity: Severity, text: &impl Display) {
-        let parent = std::os::unix::process::parent_id();
-        let caller = match self.caller {
-            Some(uid) => format!(" (uid {uid}, for pid {parent})"),
-            None => format!(" (for pid {parent})"),
-        };
-        let text = self.with_tap(text) + &caller;
-        syslog::send(facility, severity, self.program.name(), &text);
+        syslog::send(facility, severity, self.program.name(), || {
+            let parent = std::os::unix::process::parent_id();
+            let caller = match self.caller {
+                Some(uid) => format!(" (uid {uid}, for pid {parent})"),
+                None => format!(" (for pid {parent})"),
+            };
+            self.with_tap(text) + &caller
+        });
     }
 }
 

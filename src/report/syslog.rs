@@ -8,8 +8,13 @@ use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 /// Where syslogd listens (syslog(3)).
 const LOG_SOCKET: &str = "/dev/log";
 
-/// Sends one line. A line that does not arrive is not worth a failure.
-pub(super) fn send(facility: Facility, severity: Severity, tag: &'static str, text: &str) {
+/// Sends one line, if there is a syslogd. A line that does not arrive is not worth a failure.
+pub(super) fn send(
+    facility: Facility,
+    severity: Severity,
+    tag: &'static str,
+    text: impl FnOnce() -> String,
+) {
     // Containers have none, and to find that out by way of a socket takes three times as long.
     if !Path::new(LOG_SOCKET).exists() {
         return;
@@ -24,7 +29,9 @@ pub(super) fn send(facility: Facility, severity: Severity, tag: &'static str, te
     {
         return;
     }
-    let _ = logger.formatter.format(&mut logger.backend, severity, text);
+    let _ = logger
+        .formatter
+        .format(&mut logger.backend, severity, &text());
 }
 
 /// The classic line without a time: every syslogd stamps what it receives with its own clock and time zone.

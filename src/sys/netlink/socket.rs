@@ -157,11 +157,11 @@ impl<T: Transport> NetlinkSocket<T> {
         flags: u16,
         body: &impl Emitable,
     ) -> Result<(), SysError> {
-        let mut messages = Vec::new();
+        let mut messages = Vec::with_capacity(256);
         if let Some((kind, flags, body)) = before {
-            messages = self.message(kind, NLM_F_REQUEST | flags, body)?;
+            self.append(&mut messages, kind, NLM_F_REQUEST | flags, body)?;
         }
-        messages.extend(self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?);
+        self.append(&mut messages, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
         self.transport.send(&messages)?;
         self.recv_ack()
     }
@@ -186,8 +186,8 @@ impl<T: Transport> NetlinkSocket<T> {
         let before = self.sequence;
         let mut batch = Vec::new();
         for (kind, flags, body) in requests {
-            let message = self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body);
-            batch.extend(message.map_err(at_first)?);
+            self.append(&mut batch, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
+                .map_err(at_first)?;
         }
         let last = self.sequence;
         self.transport
@@ -256,13 +256,20 @@ impl<T: Transport> NetlinkSocket<T> {
     }
 
     fn send(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), SysError> {
-        let message = self.message(kind, flags, body)?;
+        let mut message = Vec::with_capacity(256);
+        self.append(&mut message, kind, flags, body)?;
         self.transport.send(&message)?;
         Ok(())
     }
 
-    /// The next request, ready to be sent.
-    fn message(&mut self, kind: u16, flags: u16, body: &dyn Emitable) -> Result<Vec<u8>, SysError> {
+    /// Appends the next request to those that are sent together.
+    fn append(
+        &mut self,
+        messages: &mut Vec<u8>,
+        kind: u16,
+        flags: u16,
+        body: &dyn Emitable,
+    ) -> Result<(), SysError> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = NLMSG_HDRLEN + body.buffer_len();
         let mut header = NetlinkHeader::default();
@@ -270,13 +277,15 @@ impl<T: Transport> NetlinkSocket<T> {
         header.message_type = kind;
         header.flags = flags;
         header.sequence_number = self.sequence;
-        let mut message = vec![0; length];
+        let start = messages.len();
+        messages.resize(start + length, 0);
         // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
+        let message = messages.get_mut(start..).unwrap_or_default();
         if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
             header.emit(room);
             body.emit(rest);
         }
-        Ok(message)
+        Ok(())
     }
 
     /// Receives the reply to the last request: its header, and where in the buffer its body is. A refusal is an error.
