@@ -9,7 +9,7 @@ use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds};
 use crate::model::vlan::PortVlan;
 use crate::sys::ifreq::index_to_name;
-use crate::sys::netlink::addr::get_addresses;
+use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{link, vlan};
 use crate::sys::process::new_ids;
 use crate::sys::qemu_fd::InheritedFd;
@@ -75,7 +75,12 @@ impl Kernel {
                 Vec::new()
             },
             network_in_use: match &spec.create_bridge {
-                Some(wanted) if creates_bridge => self.network_in_use(spec.bridge, wanted)?,
+                Some(wanted) if creates_bridge && !wanted.is_empty() => {
+                    let all = get_addresses(&mut self.netlink).map_err(|error| {
+                        Error::failed("look at the addresses of this host", error)
+                    })?;
+                    self.network_in_use(spec.bridge, wanted, &all)
+                }
                 Some(_) | None => None,
             },
             tap: link,
@@ -96,27 +101,20 @@ impl Kernel {
         found.map_err(|error| Error::failed("look for QEMU's descriptor", error))
     }
 
-    /// The first of these addresses of a bridge whose network another interface is in already.
+    /// The first of these addresses of a bridge whose network another interface is in already, by `all` that there are.
     pub fn network_in_use(
-        &mut self,
+        &self,
         bridge: IfName,
         addresses: &[IpPrefix],
-    ) -> Result<Option<(IpPrefix, IfName)>, Error> {
-        if addresses.is_empty() {
-            return Ok(None);
-        }
-        let failed = |error| Error::failed("look at the addresses of this host", error);
-        for (index, other) in get_addresses(&mut self.netlink).map_err(failed)? {
+        all: &[LinkAddress],
+    ) -> Option<(IpPrefix, IfName)> {
+        all.iter().find_map(|other| {
             let mut of_this = addresses.iter();
-            if let Some(address) = of_this.find(|address| address.conflicts_with(&other))
-                // It may be gone, or be the bridge, which somebody else has just created.
-                && let Ok(name) = index_to_name(&self.netlink, index)
-                && name != bridge
-            {
-                return Ok(Some((*address, name)));
-            }
-        }
-        Ok(None)
+            let address = of_this.find(|address| address.conflicts_with(&other.prefix))?;
+            // It may be gone, or be the bridge, which somebody else has just created.
+            let name = index_to_name(&self.netlink, other.index).ok()?;
+            (name != bridge).then_some((*address, name))
+        })
     }
 
     /// All bridges; none where the kernel does not say.

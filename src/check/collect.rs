@@ -7,7 +7,7 @@ use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
-use crate::sys::netlink::addr::{get_addresses, has_address};
+use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::link;
 use crate::sys::procfs;
 use crate::sys::tun::{self, TunError};
@@ -21,9 +21,10 @@ pub fn docker_drops(kernel: &mut Kernel) -> bool {
 pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
     let failed = |error| Error::failed("look around", error);
     let bridge = kernel.find_link(context.bridge_name)?;
+    let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
     let bridge_details = match &bridge {
         Some(link) if matches!(link.kind, LinkKind::Bridge(_)) => {
-            Some(bridge_details(kernel, link)?)
+            Some(bridge_details(kernel, link, &addresses)?)
         }
         Some(_) | None => None,
     };
@@ -31,12 +32,9 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
         Some(name) => kernel.find_link(name)?,
         None => None,
     };
-    let tap_has_address = match &tap {
-        Some(tap) => {
-            has_address(kernel.netlink(), tap.index, libc::RT_SCOPE_LINK).map_err(failed)?
-        }
-        None => false,
-    };
+    let tap_has_address = tap
+        .as_ref()
+        .is_some_and(|tap| has_address(&addresses, tap, libc::RT_SCOPE_LINK));
     Ok(HostSnapshot {
         tun: try_tun(),
         bridge,
@@ -65,7 +63,16 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     })
 }
 
-fn bridge_details(kernel: &mut Kernel, bridge: &Link) -> Result<BridgeDetails, Error> {
+fn has_address(addresses: &[LinkAddress], link: &Link, scope: u8) -> bool {
+    let mut addresses = addresses.iter();
+    addresses.any(|address| address.index == link.index && address.scope == scope)
+}
+
+fn bridge_details(
+    kernel: &mut Kernel,
+    bridge: &Link,
+    addresses: &[LinkAddress],
+) -> Result<BridgeDetails, Error> {
     let failed = |error| Error::failed("look around", error);
     let mut ports = Vec::new();
     link::dump(kernel.netlink(), |found| {
@@ -74,16 +81,13 @@ fn bridge_details(kernel: &mut Kernel, bridge: &Link) -> Result<BridgeDetails, E
         }
     })
     .map_err(failed)?;
-    let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
-    let own = addresses
-        .into_iter()
-        .filter(|(index, _)| *index == bridge.index);
-    let own: Vec<_> = own.map(|(_, address)| address).collect();
+    let own = addresses.iter();
+    let own = own.filter(|address| address.index == bridge.index);
+    let own: Vec<_> = own.map(|address| address.prefix).collect();
     Ok(BridgeDetails {
         ports,
-        has_address: has_address(kernel.netlink(), bridge.index, libc::RT_SCOPE_UNIVERSE)
-            .map_err(failed)?,
-        network_in_use: kernel.network_in_use(bridge.name, &own)?,
+        has_address: has_address(addresses, bridge, libc::RT_SCOPE_UNIVERSE),
+        network_in_use: kernel.network_in_use(bridge.name, &own, addresses),
         has_own_mac: procfs::has_own_mac(bridge),
     })
 }

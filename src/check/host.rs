@@ -11,6 +11,7 @@ use crate::error::exit_code::ExitCode;
 use crate::escape::{Escaped, ShellQuoted};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
+use crate::model::spec::TapAccess;
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 use crate::sys::error::strerror;
@@ -55,7 +56,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
 /// Whether the tap is the caller's, and up on the bridge.
 fn is_prepared(host: &HostSnapshot) -> bool {
     let is_theirs = |tap: &&Link| match &tap.kind {
-        LinkKind::Tap(info) => info.owner == Some(host.context.uid) && info.group.is_none(),
+        LinkKind::Tap(info) => info.is_for(TapAccess::Owner(host.context.uid)),
         LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
     };
     let tap = host.tap.as_ref().filter(is_theirs);

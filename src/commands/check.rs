@@ -85,7 +85,7 @@ fn try_up(
     asked: &TapOptions,
     conf: MatchedConf,
 ) -> Result<(), Error> {
-    let spec = tap_spec(name, asked, conf)?;
+    let spec = tap_spec(name, asked, &conf)?;
     let mut tap = Tap::new(name);
     let mut state = kernel.observe(&mut tap, Some(&spec))?;
     let is_open = state.tap.as_ref().is_some_and(Link::is_open);

@@ -116,19 +116,19 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
 pub(super) fn tap_spec(
     tap: IfName,
     asked: &TapOptions,
-    conf: MatchedConf,
+    conf: &MatchedConf,
 ) -> Result<TapSpec, Error> {
     let usage = |reason: String| Error::Usage(UsageError::Syntax(reason));
     let options = asked.clone().with_defaults(conf.options.clone());
     if !options.addresses.is_empty() && !options.create_bridge {
         let error = usage("--address goes with --create-bridge".to_owned());
-        return Err(in_conf(error, asked, &conf));
+        return Err(in_conf(error, asked, conf));
     }
     if options.create_bridge && options.bridge == Some(tap) {
         return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
     let access = options.access.map(resolve_ids).transpose();
-    let access = access.map_err(|error| in_conf(error, asked, &conf))?;
+    let access = access.map_err(|error| in_conf(error, asked, conf))?;
     let vlans = VlanSpec {
         pvid: options.pvid,
         tagged: options.vlans,

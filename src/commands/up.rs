@@ -35,7 +35,7 @@ pub(super) fn up(
 ) -> Result<(), Error> {
     let acl = session.load_acl()?;
     let conf = load_conf(name)?;
-    let spec = tap_spec(name, options, conf.clone())?;
+    let spec = tap_spec(name, options, &conf)?;
     BringUp {
         spec: &spec,
         asked: options,
@@ -59,7 +59,7 @@ pub(super) fn hand_over(
     let acl = session.load_acl()?;
     let spec_of = |name| {
         let conf = load_conf(name)?;
-        Ok::<_, Error>((tap_spec(name, options, conf.clone())?, conf))
+        Ok::<_, Error>((tap_spec(name, options, &conf)?, conf))
     };
     let named = name.map(spec_of).transpose()?;
     let bridge = named.as_ref().map(|(spec, _)| spec.bridge);
@@ -145,8 +145,9 @@ impl BringUp<'_> {
         }
         let mut look = || {
             let all = get_addresses(session.kernel.netlink()).ok()?;
-            let has = |address| all.contains(&(bridge.link.index, address));
-            let mut missing = wanted.iter().filter(|address| !has(**address));
+            let own = all.iter().filter(|own| own.index == bridge.link.index);
+            let has: Vec<_> = own.map(|own| own.prefix).collect();
+            let mut missing = wanted.iter().filter(|address| !has.contains(address));
             missing.next().copied()
         };
         look()?;

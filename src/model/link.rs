@@ -157,7 +157,7 @@ impl Link {
     /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
     pub fn is_open(&self) -> bool {
         match &self.kind {
-            LinkKind::Tap(_) => self.queues().map_or(self.carrier, |queues| queues > 0),
+            LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
             LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
         }
     }

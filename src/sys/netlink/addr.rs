@@ -35,15 +35,28 @@ pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<Add
     }
 }
 
-/// All addresses, each with the interface that has it.
+/// An address, and the interface that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The interface.
+    pub index: IfIndex,
+    /// How far it reaches (`libc::RT_SCOPE_*`).
+    pub scope: u8,
+    /// The address.
+    pub prefix: IpPrefix,
+}
+
+/// All addresses of all interfaces.
 pub fn get_addresses<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
-) -> Result<Vec<(IfIndex, IpPrefix)>, SysError> {
+) -> Result<Vec<LinkAddress>, SysError> {
     let mut found = Vec::new();
     let all = AddressHeader::default();
     netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
-        let (header, attributes) = body.split_first_chunk::<IFADDRMSG_LEN>().ok_or(TRUNCATED)?;
-        let [_, prefix, _, _, index @ ..] = *header;
+        let (header, attributes) = body
+            .split_first_chunk::<IFADDRMSG_LEN>()
+            .ok_or(SysError::Protocol("an address is truncated"))?;
+        let [_, prefix, _, scope, index @ ..] = *header;
         // IPv6 has the first only where there is a peer.
         let address = match find_attr(attributes, libc::IFA_LOCAL)? {
             Some(local) => Some(local),
@@ -52,27 +65,12 @@ pub fn get_addresses<T: Transport>(
         let address = address.unwrap_or_default();
         let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
         if let Ok(ip) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)) {
-            found.push((u32::from_ne_bytes(index), IpPrefix { ip, prefix }));
+            found.push(LinkAddress {
+                index: u32::from_ne_bytes(index),
+                scope,
+                prefix: IpPrefix { ip, prefix },
+            });
         }
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-const TRUNCATED: SysError = SysError::Protocol("an address is truncated");
-
-/// Whether an interface has an address of this scope (`libc::RT_SCOPE_*`).
-pub fn has_address<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-    scope: u8,
-) -> Result<bool, SysError> {
-    let mut found = false;
-    let all = AddressHeader::default();
-    netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
-        let header = body.first_chunk::<IFADDRMSG_LEN>();
-        let [_, _, _, this_scope, this_index @ ..] = *header.ok_or(TRUNCATED)?;
-        found |= this_scope == scope && u32::from_ne_bytes(this_index) == index;
         Ok(())
     })?;
     Ok(found)

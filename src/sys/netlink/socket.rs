@@ -144,8 +144,7 @@ impl<T: Transport> NetlinkSocket<T> {
         flags: u16,
         body: &impl Emitable,
     ) -> Result<(), SysError> {
-        self.send(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
-        self.recv_ack()
+        self.request_ack_after(None, kind, flags, body)
     }
 
     /// As [`Self::request_ack`], in one `sendto(2)` with a request before it whose failure is none: it is not acknowledged, and

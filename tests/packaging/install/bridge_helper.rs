@@ -21,8 +21,8 @@ fn a_real_qemu_runs_ours_and_after_uninstall_its_own_again() {
     }
     sandbox(
         r#"
-        mkdir -p "$SCRATCH/dev/upper" "$SCRATCH/dev/work" /etc/qemu
-        mount -t overlay overlay -o "lowerdir=/dev,upperdir=$SCRATCH/dev/upper,workdir=$SCRATCH/dev/work" /dev
+        mkdir -p /etc/qemu
+        cover dev
         chmod 0666 /dev/net/tun
         echo "allow br0" >/etc/qemu/bridge.conf
         ip link add br0 type bridge

@@ -60,8 +60,8 @@ fn everything_works_through_the_links() {
     }
     sandbox(
         r#"
-        mkdir -p "$SCRATCH/dev/upper" "$SCRATCH/dev/work" /etc/qemu
-        mount -t overlay overlay -o "lowerdir=/dev,upperdir=$SCRATCH/dev/upper,workdir=$SCRATCH/dev/work" /dev
+        mkdir -p /etc/qemu
+        cover dev
         chmod 0666 /dev/net/tun
         rm -rf /etc/qemu-ifup.conf
         printf 'allow br0\nallow br1\n' >/etc/qemu/bridge.conf

@@ -45,10 +45,12 @@ stand_ins "$SCRATCH/v2" two
 const COVER: &str = r#"
 set -eu
 mount -t tmpfs -o mode=755 sandbox "$SCRATCH"
+cover() { # DIR: what is changed below it stays in the sandbox
+    mkdir -p "$SCRATCH/$1/upper" "$SCRATCH/$1/work"
+    mount -t overlay overlay -o "lowerdir=/$1,upperdir=$SCRATCH/$1/upper,workdir=$SCRATCH/$1/work" "/$1"
+}
 for dir in etc usr var/lib/dpkg; do
-    [ -d "/$dir" ] || continue
-    mkdir -p "$SCRATCH/$dir/upper" "$SCRATCH/$dir/work"
-    mount -t overlay overlay -o "lowerdir=/$dir,upperdir=$SCRATCH/$dir/upper,workdir=$SCRATCH/$dir/work" "/$dir"
+    [ ! -d "/$dir" ] || cover "$dir"
 done
 "$INSTALL" --uninstall >/dev/null # it may be installed here
 make_group() { echo "$1:x:$2:" >>/etc/group; }

@@ -90,8 +90,7 @@ fn members_of_the_group_bring_taps_up_and_others_see_what_the_readme_says() {
     }
     sandbox(
         r#"
-        mkdir -p "$SCRATCH/dev/upper" "$SCRATCH/dev/work"
-        mount -t overlay overlay -o "lowerdir=/dev,upperdir=$SCRATCH/dev/upper,workdir=$SCRATCH/dev/work" /dev
+        cover dev
         chmod 0666 /dev/net/tun
         rm -rf /etc/qemu-ifup.conf
         mkdir -p /etc/qemu
