@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io, thread};
 
 /// Namespaces of its own for the test's thread, with `lo` up and private copies (overlays) of /etc and /dev. In them
-/// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no /dev/log, no user `alice`, whatever the host has.
+/// nothing is configured: no qemu-ifup, no qemu-ifup.conf, no bridge.conf, no AppArmor profile of libvirtd, no /dev/log, no user
+/// `alice`, whatever the host has.
 ///
 /// A test fails where one of our programs brings a tap up that is a port of no bridge, even for a moment: whoever holds
 /// its descriptor would then reach the host's own network. What the test itself does by [`Sandbox::sh`] is its own affair.
@@ -54,7 +55,7 @@ impl Sandbox {
                  mkdir \"$DIR/$d\" \"$DIR/$d.work\"
                  mount -t overlay -o \"lowerdir=/$d,upperdir=$DIR/$d,workdir=$DIR/$d.work\" overlay /$d
              done
-             rm -rf /dev/log /etc/qemu-ifup* /etc/qemu-ifdown* /etc/qemu
+             rm -rf /dev/log /etc/qemu-ifup* /etc/qemu-ifdown* /etc/qemu /etc/apparmor.d/usr.sbin.libvirtd
              sed -i '/^\\(alice\\|ann\\|annes\\):/d' /etc/passwd /etc/group
              ip link set lo up",
         );

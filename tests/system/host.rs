@@ -24,7 +24,6 @@ pub fn host() -> Option<Sandbox> {
         "ln -s /etc/qemu-ifup /etc/qemu-ifdown \"$DIR\"
          ip address add 192.168.10.1/24 dev br0
          echo 1 >/proc/sys/net/ipv4/ip_forward
-         rm -f /etc/apparmor.d/usr.sbin.libvirtd
          {SWITCHES_OFF}"
     ));
     Some(s)

@@ -127,6 +127,7 @@ mkdir -p "$release"
 cp "$IFUP" "$IFDOWN" "$release"
 truncate -s 1M "$DIR/source/guest.qcow2"
 "$DIR/source/install.sh" --uninstall >/dev/null # it may be installed here
+mkdir -p /etc/modules-load.d # systemd's, which a chroot need not have
 echo "127.0.0.1 $(uname -n)" >>/etc/hosts # for sudo, which looks itself up
 userdel alice 2>/dev/null || : # whoever that is here
 useradd --uid 54321 --create-home --home-dir "$DIR/alice" --shell /bin/sh alice

@@ -25,6 +25,7 @@ for program in systemctl udevadm; do # by which netplan tells systemd, which is 
     ln -sf /bin/true "/usr/bin/$program"
 done
 cp -a "$ROOT/etc/." /etc
+echo 0123456789abcdef0123456789abcdef >/etc/machine-id # without one, networkd's DHCP client does not start
 ldconfig
 mkdir -p /run/dbus /run/network /run/netns /run/systemd /etc/network /etc/netplan /etc/systemd/network
 rm -f /etc/netplan/* /etc/systemd/network/* /etc/NetworkManager/system-connections/*

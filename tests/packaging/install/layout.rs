@@ -101,7 +101,6 @@ fn everything_works_through_the_links() {
 fn the_line_that_apparmor_needs_is_printed_where_its_profile_is() {
     sandbox(
         r#"
-        rm -rf /etc/apparmor.d
         said=$("$INSTALL" --from "$SCRATCH/v1")
         [[ $said != *AppArmor* ]]
         mkdir -p /etc/apparmor.d/local

@@ -53,6 +53,7 @@ for dir in etc usr var/lib/dpkg; do
     [ ! -d "/$dir" ] || cover "$dir"
 done
 "$INSTALL" --uninstall >/dev/null # it may be installed here
+rm -f /etc/apparmor.d/usr.sbin.libvirtd # of which install.sh would speak
 make_group() { echo "$1:x:$2:" >>/etc/group; }
 state() {
     {
