@@ -48,6 +48,12 @@ pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfErro
                 "a line begins with a pattern of interface names (such as *), not with '{word}'"
             )));
         }
+        if pattern.contains(&b'[') {
+            let word = Escaped::truncated(pattern);
+            return Err(fail(format!(
+                "'{word}': only * and ? stand for other characters, write ? instead of [ and what is in it"
+            )));
+        }
         let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
         let found = parse_options(options).map_err(|error| fail(error.to_string()))?;
         if glob_match(pattern, tap.as_bytes()) {
