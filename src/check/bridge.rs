@@ -65,7 +65,7 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
         // As it is on many networks; a guest that boots reports by itself.
         findings.ok(
             SUBJECT,
-            format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that"),
+            host.for_reader(&format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that")),
         );
     }
     let filtering = if info.vlan_filtering { "on" } else { "off" };

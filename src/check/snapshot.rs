@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
+use crate::model::spec::TapAccess;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Authority;
 use crate::sys::privilege::Withheld;
@@ -20,8 +21,8 @@ pub struct CheckContext {
     pub authority: Authority,
     /// The caller's real uid.
     pub uid: u32,
-    /// Whoever reads it is not root, also where they called the program through sudo.
-    pub needs_sudo: bool,
+    /// What whoever reads it may act with: not as root where they called the program through sudo.
+    pub reader: Authority,
     /// The program has CAP_NET_ADMIN.
     pub net_admin: bool,
     /// What keeps the privilege of the program's file from the caller.
@@ -79,6 +80,24 @@ pub struct HostSnapshot {
     pub bridge_driver: Option<bool>,
     /// This program's path, where AppArmor does not let libvirtd run it.
     pub denied_by_apparmor: Option<PathBuf>,
+}
+
+impl HostSnapshot {
+    /// The tap is the caller's own.
+    pub(super) fn is_callers_tap(&self) -> bool {
+        let access = TapAccess::Owner(self.context.uid);
+        let tap = self.tap.as_ref().map(|tap| &tap.kind);
+        matches!(tap, Some(LinkKind::Tap(info)) if info.is_for(access))
+    }
+
+    /// A text with commands for whoever reads it. What the program lends is enough for their own tap.
+    pub(super) fn for_reader(&self, text: &str) -> String {
+        let mut reader = self.context.reader;
+        if reader == Authority::Delegated && self.tap.is_some() && !self.is_callers_tap() {
+            reader = Authority::None;
+        }
+        reader.without_needless_sudo(text)
+    }
 }
 
 /// What belongs to a bridge.

@@ -40,7 +40,7 @@ pub(super) fn check(
     let context = CheckContext {
         authority: session.caller.authority(),
         uid: session.caller.real_uid(),
-        needs_sudo: session.caller.invoking_uid() != Ok(0),
+        reader: session.caller.authority_in_shell(),
         net_admin: credentials.net_admin,
         withheld: credentials.withheld,
         bridge_from: match (options.bridge, &conf) {

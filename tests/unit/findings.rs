@@ -35,7 +35,7 @@ fn healthy() -> HostSnapshot {
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,
-            needs_sudo: false,
+            reader: Authority::Root,
             net_admin: true,
             withheld: None,
             conf: Ok(Vec::new()),
@@ -317,7 +317,7 @@ fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
     for (errno, hint) in TUN_HINTS {
         let found = found_with(|snapshot| {
             snapshot.tun = Err(errno);
-            snapshot.context.needs_sudo = true;
+            snapshot.context.reader = Authority::None;
         });
         let line = found.iter().find(|found| found.subject == "/dev/net/tun");
         let line = line.unwrap();
