@@ -48,10 +48,11 @@ pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfErro
                 "a line begins with a pattern of interface names (such as *), not with '{word}'"
             )));
         }
-        if pattern.contains(&b'[') {
+        // What a shell would read otherwise, and what is in no name.
+        if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
             let word = Escaped::truncated(pattern);
             return Err(fail(format!(
-                "'{word}': only * and ? stand for other characters, write ? instead of [ and what is in it"
+                "'{word}' is not a pattern of interface names: * is any text, ? any one character, and [ {{ / : % cannot be in it"
             )));
         }
         let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
