@@ -155,8 +155,7 @@ impl OptionKind {
             Self::CreateBridge => options.create_bridge = true,
             Self::Address => {
                 let value = parser.value()?;
-                let expected =
-                    "an address and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
+                let expected = "an address for the host and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
                 let address = value.to_str().and_then(IpPrefix::parse);
                 let address =
                     address.ok_or_else(|| invalid_value("--address", expected, &value))?;
