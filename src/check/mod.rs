@@ -10,7 +10,7 @@ pub mod output;
 pub mod snapshot;
 mod tap;
 
-use crate::check::finding::{Finding, Findings, Fix};
+use crate::check::finding::{Finding, Findings};
 use crate::check::snapshot::HostSnapshot;
 
 /// Everything that is worth a line, in the order in which a guest depends on it.
@@ -32,9 +32,7 @@ pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
     }
     let Findings(mut findings) = findings;
     for finding in &mut findings {
-        if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
-            *text = snapshot.for_reader(text);
-        }
+        snapshot.address(finding);
     }
     findings
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::check::finding::{Finding, Fix};
 use crate::config::acl::Verdict;
 use crate::error::Error;
 use crate::model::addr::IpPrefix;
@@ -97,6 +98,13 @@ impl HostSnapshot {
             reader = Authority::None;
         }
         reader.without_needless_sudo(text)
+    }
+
+    /// Makes what fixes it a text for whoever reads it.
+    pub fn address(&self, finding: &mut Finding) {
+        if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
+            *text = self.for_reader(text);
+        }
     }
 }
 

@@ -61,9 +61,14 @@ pub(super) fn check(
         wait: all.wait,
         tap,
     };
-    let mut findings = diagnose(&collect(&mut session.kernel, context)?);
+    let snapshot = collect(&mut session.kernel, context)?;
+    let mut findings = diagnose(&snapshot);
     if let (Some(tap), Ok(conf)) = (tap, conf) {
-        let refusal = |error| Finding::from_error("qemu-ifup", &error);
+        let refusal = |error| {
+            let mut finding = Finding::from_error("qemu-ifup", &error);
+            snapshot.address(&mut finding);
+            finding
+        };
         match (tap_spec(tap, options, &conf), acl) {
             // qemu-ifup ends there, whatever the host is like.
             (Err(error), _) => findings.insert(0, refusal(error)),
