@@ -280,6 +280,19 @@ fn a_bridge_that_is_there_without_the_address_has_a_command_that_gives_it() {
     assert!(!must(&s, line).stderr.contains("address"));
 }
 
+/// A line of the configuration for all taps has the address of one bridge; on a second one it would cut off the first.
+#[test]
+fn a_bridge_is_not_to_get_an_address_whose_network_another_one_is_in() {
+    let Some(s) = host() else { return };
+    s.bridge_up("br1");
+    for address in ["192.168.10.1/24", "192.168.10.2/24"] {
+        let line = format!("qemu-ifup -b br1 --create-bridge --address {address} tap0");
+        let said = must(&s, &line).stderr;
+        assert!(!said.contains("ip address add"), "{said}");
+        must(&s, "qemu-ifdown --delete tap0");
+    }
+}
+
 /// All texts that print commands.
 const SOURCES: [&str; 5] = [
     "src/error/hint.rs",
