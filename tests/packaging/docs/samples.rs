@@ -80,5 +80,7 @@ fn each_line_of_the_example_of_the_configuration_applies() {
         let applies = "/etc/qemu-ifup.conf:1 applies";
         let said = taps.map(|tap| sandbox.ifup(&["--check", tap]).stdout);
         assert!(said.iter().any(|s| s.contains(applies)), "{line}\n{said:?}");
+        // It needs no other line.
+        assert!(!said.iter().any(|s| s.contains("goes with")), "{line}");
     }
 }
