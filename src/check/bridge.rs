@@ -89,7 +89,17 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
             "the kernel has no bridges, and no module for them",
             Fix::Advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE".to_owned()),
         );
-    } else if host.context.asks_ipv6 && host.sysctls.disable_ipv6 == Some(true) {
+    } else if let Some((address, interface)) = host.network_in_use {
+        let bridge = name;
+        let error = Error::NetworkInUse {
+            bridge,
+            address,
+            interface,
+        };
+        findings.error(SUBJECT, &error);
+    } else if host.context.addresses.iter().any(|a| a.ip.is_ipv6())
+        && host.sysctls.disable_ipv6 == Some(true)
+    {
         findings.problem(
             ExitCode::Kernel,
             SUBJECT,

@@ -38,8 +38,8 @@ pub struct CheckContext {
     pub bridge_name: IfName,
     /// The bridge is created where it is missing.
     pub creates_bridge: bool,
-    /// It would get an IPv6 address then.
-    pub asks_ipv6: bool,
+    /// The addresses that it would get then.
+    pub addresses: Vec<IpPrefix>,
     /// The MTU that is asked for.
     pub mtu: Option<u32>,
     /// How many seconds are waited for a port to forward, if that is asked for.
@@ -59,6 +59,8 @@ pub struct HostSnapshot {
     pub bridge: Option<Link>,
     /// What belongs to the bridge, if it is one.
     pub bridge_details: Option<BridgeDetails>,
+    /// One of the addresses of a new bridge, and the interface that is in the same network.
+    pub network_in_use: Option<(IpPrefix, IfName)>,
     /// All bridges.
     pub bridges: Vec<IfName>,
     /// Settings of the kernel.

@@ -56,7 +56,7 @@ pub(super) fn check(
         },
         bridge_name,
         creates_bridge: all.create_bridge,
-        asks_ipv6: all.addresses.iter().any(|address| address.ip.is_ipv6()),
+        addresses: all.addresses,
         mtu: all.mtu,
         wait: all.wait,
         tap,

@@ -42,7 +42,7 @@ fn healthy() -> HostSnapshot {
             acl: Ok(Some(Verdict::Allowed)),
             bridge_name: name("br0"),
             creates_bridge: false,
-            asks_ipv6: false,
+            addresses: Vec::new(),
             mtu: None,
             wait: None,
             tap: Some(name("tap0")),
@@ -55,6 +55,7 @@ fn healthy() -> HostSnapshot {
             has_address: true,
             has_own_mac: Some(true),
         }),
+        network_in_use: None,
         bridges: vec![name("br0")],
         sysctls: Sysctls {
             ip_forward: Some(true),
