@@ -38,6 +38,8 @@ warn() { printf 'install.sh: %s\n' "$*" >&2 || :; }
 fail() { warn "$*"; exit 1; }
 usage_error() { warn "$* (see --help)"; exit 2; }
 
+sudo=${SUDO_UID:+sudo } # for commands that whoever called this is to run
+
 quote() { printf "'%s'" "$(say "$1" | sed "s/'/'\\\\''/g")"; } # as one word for a shell
 absolute() { case $1 in /*) say "$1" ;; *) say "$PWD/$1" ;; esac; }
 exists() { [ -e "$1" ] || [ -L "$1" ]; }
@@ -338,7 +340,7 @@ check_group() {
     command -v getent >/dev/null || fail "--setcap=GROUP needs getent; nothing was changed"
     entry=$(getent group "$group" 2>/dev/null || :)
     [ "${entry%%:*}" = "$group" ] ||
-        fail "there is no group $(quote "$group") (groupadd --system $(quote "$group") creates it); nothing was changed"
+        fail "there is no group $(quote "$group") (${sudo}groupadd --system $(quote "$group") creates it); nothing was changed"
 }
 
 install() {
@@ -379,7 +381,7 @@ install() {
 advise() {
     if [ "$setcap" = yes ]; then say "$prefix/bin/qemu-ifup and $prefix/bin/qemu-ifdown have cap_net_admin"; fi
     if [ -n "$group" ]; then
-        say "only root and members of $(quote "$group") can run them (usermod -aG $(quote "$group") USER adds one)"
+        say "only root and members of $(quote "$group") can run them (${sudo}usermod -aG $(quote "$group") USER adds one)"
     fi
     again=--setcap
     [ -z "$lost_group" ] || again=--setcap=$(quote "$lost_group")
@@ -401,11 +403,11 @@ advise() {
         say "note: AppArmor keeps libvirtd from running them in $prefix/bin; lines for $local_profile that let it:"
         say "  $prefix/bin/qemu-ifup PUx,"
         say "  $prefix/bin/qemu-ifdown PUx,"
-        say "and then: apparmor_parser -r /etc/apparmor.d/usr.sbin.libvirtd"
+        say "and then: ${sudo}apparmor_parser -r /etc/apparmor.d/usr.sbin.libvirtd"
     fi
     program=$prefix/bin/qemu-ifup
     if [ "$(command -v qemu-ifup)" = "$program" ]; then program=qemu-ifup; fi
-    say "next: sudo $program --check"
+    say "next: ${sudo}$program --check"
 }
 
 # --- Uninstall ------------------------------------------------------------------------------------------------------
@@ -478,6 +480,10 @@ uninstall() {
     each_path forget_copy installed
     rm -f -- "$manifest.qemu-ifup-old"
     each_path remove_empty made
+    for path in /etc/qemu-ifup.* /etc/qemu-ifdown.* /etc/qemu/bridge.conf; do
+        ! exists "$path" || say "leaving $path: install.sh did not create it"
+    done
+    [ -z "$lost_group" ] || say "leaving the group $(quote "$lost_group")"
     [ "$left" = no ] || fail "not everything was removed"
 }
 
@@ -492,7 +498,10 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --from=*) from=${1#*=} ;;
-    --setcap) setcap=yes group='' ;;
+    --setcap)
+        setcap=yes group=''
+        case ${2:--} in -*) ;; *) usage_error "a group follows =, without a space: --setcap=$(quote "$2")" ;; esac
+        ;;
     --setcap=*)
         setcap=yes group=${1#*=}
         # No numbers: one could be the name of one group and the number of another.

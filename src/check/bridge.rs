@@ -65,7 +65,7 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
         // As it is on many networks; a guest that boots reports by itself.
         findings.ok(
             SUBJECT,
-            format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that"),
+            host.for_reader(&format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that")),
         );
     }
     let filtering = if info.vlan_filtering { "on" } else { "off" };
@@ -89,7 +89,17 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
             "the kernel has no bridges, and no module for them",
             Fix::Advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE".to_owned()),
         );
-    } else if host.context.asks_ipv6 && host.sysctls.disable_ipv6 == Some(true) {
+    } else if let Some((address, interface)) = host.network_in_use {
+        let bridge = name;
+        let error = Error::NetworkInUse {
+            bridge,
+            address,
+            interface,
+        };
+        findings.error(SUBJECT, &error);
+    } else if host.context.addresses.iter().any(|a| a.ip.is_ipv6())
+        && host.sysctls.disable_ipv6 == Some(true)
+    {
         findings.problem(
             ExitCode::Kernel,
             SUBJECT,

@@ -39,6 +39,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
         tun: try_tun(),
         bridge,
         bridge_details,
+        network_in_use: kernel.network_in_use(context.bridge_name, &context.addresses, &addresses),
         bridges: kernel.bridges(),
         sysctls: procfs::sysctls(),
         tap_master: match tap.as_ref().and_then(|tap| tap.master) {

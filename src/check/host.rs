@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::{Escaped, ShellQuoted};
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkKind};
-use crate::model::spec::TapAccess;
+use crate::model::link::LinkKind;
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 use crate::sys::error::strerror;
@@ -55,12 +54,8 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
 
 /// Whether the tap is the caller's, and up on the bridge.
 fn is_prepared(host: &HostSnapshot) -> bool {
-    let is_theirs = |tap: &&Link| match &tap.kind {
-        LinkKind::Tap(info) => info.is_for(TapAccess::Owner(host.context.uid)),
-        LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
-    };
-    let tap = host.tap.as_ref().filter(is_theirs);
-    tap.is_some_and(|tap| tap.up) && host.tap_master == Some(host.context.bridge_name)
+    let is_up = host.tap.as_ref().is_some_and(|tap| tap.up);
+    is_up && host.is_callers_tap() && host.tap_master == Some(host.context.bridge_name)
 }
 
 pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
@@ -116,6 +111,11 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
     let bridge = host.context.bridge_name;
     let rule = [b"allow ", bridge.as_bytes()].concat();
     let add = format!("echo {} | sudo tee -a {ACL_FILE}", ShellQuoted(&rule));
+    let advice = |command| {
+        Fix::Advice(format!(
+            "root decides which bridges users may use: {command}"
+        ))
+    };
     match (&host.context.acl, host.context.authority) {
         (Err(error), _) => findings.error("ACL", error),
         (Ok(_), Authority::Root) => findings.ok("ACL", "does not apply to root"),
@@ -138,13 +138,13 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
             ExitCode::NotPermitted,
             "ACL",
             format!("no line of {ACL_FILE} allows {bridge}"),
-            Fix::Command(add),
+            advice(add),
         ),
         (Ok(None), Authority::Delegated) => findings.problem(
             ExitCode::NotPermitted,
             "ACL",
             format!("there is no {ACL_FILE}"),
-            Fix::Command(format!("sudo mkdir -p /etc/qemu && {add}")),
+            advice(format!("sudo mkdir -p /etc/qemu && {add}")),
         ),
     }
 }
@@ -217,7 +217,7 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
         // A network of guests and host alone is as good as any.
         Some(false) => findings.ok(
             subject,
-            "this host does not forward IPv4: guests reach the host and nothing beyond it, until sudo sysctl net.ipv4.ip_forward=1",
+            host.for_reader("this host does not forward IPv4: guests reach the host and nothing beyond it, until sudo sysctl net.ipv4.ip_forward=1"),
         ),
         Some(true) => findings.ok(subject, "this host forwards IPv4"),
         None => {}

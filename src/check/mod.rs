@@ -10,12 +10,10 @@ pub mod output;
 pub mod snapshot;
 mod tap;
 
-use crate::check::finding::{Finding, Findings, Fix};
+use crate::check::finding::{Finding, Findings};
 use crate::check::snapshot::HostSnapshot;
 
-/// Everything that is worth a line, in the order in which a guest depends on it. What root has to do begins with `sudo `,
-/// which is left
-/// out for root.
+/// Everything that is worth a line, in the order in which a guest depends on it.
 pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
     let mut findings = Findings::default();
     for look in [
@@ -33,13 +31,8 @@ pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
         look(&mut findings, snapshot);
     }
     let Findings(mut findings) = findings;
-    // A container has no sudo, and root needs none.
-    if !snapshot.context.needs_sudo {
-        for finding in &mut findings {
-            if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
-                *text = text.replace("sudo ", "");
-            }
-        }
+    for finding in &mut findings {
+        snapshot.address(finding);
     }
     findings
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::check::finding::{Finding, Fix};
 use crate::config::acl::Verdict;
 use crate::error::Error;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
+use crate::model::spec::TapAccess;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Authority;
 use crate::sys::privilege::Withheld;
@@ -20,8 +22,8 @@ pub struct CheckContext {
     pub authority: Authority,
     /// The caller's real uid.
     pub uid: u32,
-    /// Whoever reads it is not root, also where they called the program through sudo.
-    pub needs_sudo: bool,
+    /// What whoever reads it may act with: not as root where they called the program through sudo.
+    pub reader: Authority,
     /// The program has CAP_NET_ADMIN.
     pub net_admin: bool,
     /// What keeps the privilege of the program's file from the caller.
@@ -36,8 +38,8 @@ pub struct CheckContext {
     pub bridge_name: IfName,
     /// The bridge is created where it is missing.
     pub creates_bridge: bool,
-    /// It would get an IPv6 address then.
-    pub asks_ipv6: bool,
+    /// The addresses that it would get then.
+    pub addresses: Vec<IpPrefix>,
     /// The MTU that is asked for.
     pub mtu: Option<u32>,
     /// How many seconds are waited for a port to forward, if that is asked for.
@@ -57,6 +59,8 @@ pub struct HostSnapshot {
     pub bridge: Option<Link>,
     /// What belongs to the bridge, if it is one.
     pub bridge_details: Option<BridgeDetails>,
+    /// One of the addresses of a new bridge, and the interface that is in the same network.
+    pub network_in_use: Option<(IpPrefix, IfName)>,
     /// All bridges.
     pub bridges: Vec<IfName>,
     /// Settings of the kernel.
@@ -79,6 +83,31 @@ pub struct HostSnapshot {
     pub bridge_driver: Option<bool>,
     /// This program's path, where AppArmor does not let libvirtd run it.
     pub denied_by_apparmor: Option<PathBuf>,
+}
+
+impl HostSnapshot {
+    /// The tap is the caller's own.
+    pub(super) fn is_callers_tap(&self) -> bool {
+        let access = TapAccess::Owner(self.context.uid);
+        let tap = self.tap.as_ref().map(|tap| &tap.kind);
+        matches!(tap, Some(LinkKind::Tap(info)) if info.is_for(access))
+    }
+
+    /// A text with commands for whoever reads it. What the program lends is enough for their own tap.
+    pub(super) fn for_reader(&self, text: &str) -> String {
+        let mut reader = self.context.reader;
+        if reader == Authority::Delegated && self.tap.is_some() && !self.is_callers_tap() {
+            reader = Authority::None;
+        }
+        reader.without_needless_sudo(text)
+    }
+
+    /// Makes what fixes it a text for whoever reads it.
+    pub fn address(&self, finding: &mut Finding) {
+        if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
+            *text = self.for_reader(text);
+        }
+    }
 }
 
 /// What belongs to a bridge.

@@ -7,19 +7,14 @@ use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
 use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
-use crate::policy::caller::Authority;
 
 const SUBJECT: &str = "tap";
 
 /// The command that makes the tap what it should be.
 fn again(host: &HostSnapshot, name: IfName) -> String {
-    let sudo = match host.context.authority {
-        Authority::Delegated => "",
-        Authority::Root | Authority::None => "sudo ",
-    };
     let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
     format!(
-        "{sudo}qemu-ifup --bridge {bridge} {}",
+        "sudo qemu-ifup --bridge {bridge} {}",
         ShellQuoted(name.as_bytes())
     )
 }
@@ -120,9 +115,9 @@ fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &Tap
         ),
         false if host.holders.is_empty() && info.persistent => findings.ok(
             SUBJECT,
-            format!(
-                "{name} is open in no program, so it has no carrier: if it is left over, qemu-ifdown --delete {quoted}"
-            ),
+            host.for_reader(&format!(
+                "{name} is open in no program, so it has no carrier: if it is left over, sudo qemu-ifdown --delete {quoted}"
+            )),
         ),
         false if host.holders.is_empty() => {
             findings.ok(SUBJECT, format!("{name} has no carrier"));

@@ -9,15 +9,16 @@ use crate::check::diagnose;
 use crate::check::finding::{Finding, Level, exit_code};
 use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
-use crate::commands::session::{Session, tap_spec};
+use crate::commands::session::{Session, in_conf, tap_spec};
 use crate::config::args::CheckOutput;
-use crate::config::conf::{CONF_FILE, MatchedConf};
+use crate::config::conf::CONF_FILE;
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::model::if_name::IfName;
 use crate::model::link::Link;
+use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::plan::step::Step;
 use crate::policy::rules::Policy;
@@ -40,7 +41,7 @@ pub(super) fn check(
     let context = CheckContext {
         authority: session.caller.authority(),
         uid: session.caller.real_uid(),
-        needs_sudo: session.caller.invoking_uid() != Ok(0),
+        reader: session.caller.authority_in_shell(),
         net_admin: credentials.net_admin,
         withheld: credentials.withheld,
         bridge_from: match (options.bridge, &conf) {
@@ -55,19 +56,31 @@ pub(super) fn check(
         },
         bridge_name,
         creates_bridge: all.create_bridge,
-        asks_ipv6: all.addresses.iter().any(|address| address.ip.is_ipv6()),
+        addresses: all.addresses,
         mtu: all.mtu,
         wait: all.wait,
         tap,
     };
-    let mut findings = diagnose(&collect(&mut session.kernel, context)?);
-    // Where nothing is wrong with the host, what was asked for may still be refused.
-    if let (Some(tap), ExitCode::Success, Ok(conf), Ok(acl)) =
-        (tap, exit_code(&findings, false), conf, acl)
-    {
-        let policy = Policy::new(&session.caller, acl.as_ref(), true);
-        let refused = try_up(&mut session.kernel, &policy, tap, options, conf).err();
-        findings.extend(refused.map(|error| Finding::from_error("qemu-ifup", &error)));
+    let snapshot = collect(&mut session.kernel, context)?;
+    let mut findings = diagnose(&snapshot);
+    if let (Some(tap), Ok(conf)) = (tap, conf) {
+        let refusal = |error| {
+            let mut finding = Finding::from_error("qemu-ifup", &error);
+            snapshot.address(&mut finding);
+            finding
+        };
+        match (tap_spec(tap, options, &conf), acl) {
+            // qemu-ifup ends there, whatever the host is like.
+            (Err(error), _) => findings.insert(0, refusal(error)),
+            // Where nothing is wrong with the host, what was asked for may still be refused.
+            (Ok(spec), Ok(acl)) if exit_code(&findings, false) == ExitCode::Success => {
+                let policy = Policy::new(&session.caller, acl.as_ref(), true);
+                let refused = try_up(&mut session.kernel, &policy, spec, options).err();
+                let refused = refused.map(|error| in_conf(error, options, &conf));
+                findings.extend(refused.map(refusal));
+            }
+            (Ok(_), Ok(_) | Err(_)) => {}
+        }
     }
     if output.quiet {
         findings.retain(|finding| finding.level != Level::Ok);
@@ -81,12 +94,10 @@ pub(super) fn check(
 fn try_up(
     kernel: &mut Kernel,
     policy: &Policy<'_>,
-    name: IfName,
+    spec: TapSpec,
     asked: &TapOptions,
-    conf: MatchedConf,
 ) -> Result<(), Error> {
-    let spec = tap_spec(name, asked, &conf)?;
-    let mut tap = Tap::new(name);
+    let mut tap = Tap::new(spec.tap);
     let mut state = kernel.observe(&mut tap, Some(&spec))?;
     let is_open = state.tap.as_ref().is_some_and(Link::is_open);
     // One that a program has open is what that program wanted, whatever the configuration has for others.

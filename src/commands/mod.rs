@@ -38,7 +38,7 @@ pub fn dispatch(
     let helper = helper.transpose()?;
     let kernel = Kernel::open()?;
     let caller = Caller::identify(credentials)?;
-    reporter.set_caller(caller.real_uid());
+    reporter.set_caller(&caller);
     // What it has open goes with the program, all at once.
     let mut session = ManuallyDrop::new(Session {
         kernel,

@@ -14,6 +14,7 @@ use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
+use crate::model::link::LinkRef;
 use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::plan::outcome::Notice;
@@ -133,7 +134,8 @@ impl BringUp<'_> {
         Ok(())
     }
 
-    /// An address that was asked for, and that a bridge does not have which was there already.
+    /// An address that was asked for, and that a bridge does not have which was there already. One whose network another
+    /// interface is in is meant for that one, by a line of the configuration for all taps.
     fn missing_address(
         &self,
         session: &mut Session<'_>,
@@ -144,11 +146,15 @@ impl BringUp<'_> {
             return None;
         }
         let mut look = || {
+            let LinkRef { index, name } = bridge.link;
             let all = get_addresses(session.kernel.netlink()).ok()?;
-            let own = all.iter().filter(|own| own.index == bridge.link.index);
-            let has: Vec<_> = own.map(|own| own.prefix).collect();
-            let mut missing = wanted.iter().filter(|address| !has.contains(address));
-            missing.next().copied()
+            let has = |address| {
+                all.iter()
+                    .any(|own| own.index == index && own.prefix == address)
+            };
+            let in_use = |address| session.kernel.network_in_use(name, &[address], &all);
+            let mut wanted = wanted.iter().copied();
+            wanted.find(|&address| !has(address) && in_use(address).is_none())
         };
         look()?;
         // A new bridge is there a moment before its addresses, which another qemu-ifup may be about to give it.

@@ -133,7 +133,7 @@ where
                 // Its name is borrowed from the parser, so which option it is must be known before its value is parsed.
                 let option = OptionKind::from_arg(&option)
                     .filter(|_| program == Program::Ifup)
-                    .ok_or_else(|| unknown_option(&option, program.help()))?;
+                    .ok_or_else(|| unknown_option(&option, program))?;
                 option.parse_value(&mut parser, &mut options)?;
             }
         }

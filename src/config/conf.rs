@@ -48,6 +48,13 @@ pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfErro
                 "a line begins with a pattern of interface names (such as *), not with '{word}'"
             )));
         }
+        // What a shell would read otherwise, and what is in no name.
+        if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
+            let word = Escaped::truncated(pattern);
+            return Err(fail(format!(
+                "'{word}' is not a pattern of interface names: * is any text, ? any one character, and [ {{ / : % cannot be in it"
+            )));
+        }
         let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
         let found = parse_options(options).map_err(|error| fail(error.to_string()))?;
         if glob_match(pattern, tap.as_bytes()) {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use lexopt::Arg;
 
 use crate::config::error::UsageError;
-use crate::config::help::IFUP_HELP;
+use crate::config::program::Program;
 use crate::escape::Escaped;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
@@ -83,7 +83,8 @@ where
     let mut parser = lexopt::Parser::from_args(words);
     let mut options = TapOptions::default();
     while let Some(arg) = parser.next()? {
-        let option = OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg, IFUP_HELP))?;
+        let option =
+            OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg, Program::Ifup))?;
         option.parse_value(&mut parser, &mut options)?;
     }
     Ok(options)
@@ -154,8 +155,7 @@ impl OptionKind {
             Self::CreateBridge => options.create_bridge = true,
             Self::Address => {
                 let value = parser.value()?;
-                let expected =
-                    "an address and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
+                let expected = "an address for the host and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
                 let address = value.to_str().and_then(IpPrefix::parse);
                 let address =
                     address.ok_or_else(|| invalid_value("--address", expected, &value))?;
@@ -233,15 +233,19 @@ fn invalid_value(option: &str, expected: &str, word: &OsStr) -> UsageError {
     UsageError::Syntax(format!("{option} takes {expected}, not '{given}'"))
 }
 
-/// An option that does not exist, or not here; `help` has those that do.
-pub(super) fn unknown_option(arg: &Arg<'_>, help: &str) -> UsageError {
+/// An option that this program does not have, or not here.
+pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
     UsageError::Syntax(match arg {
         Arg::Short(letter) => format!("unknown option -{}", letter.escape_default()),
         Arg::Long(word) => {
             let given = Escaped::truncated(word.as_bytes());
-            match nearest(word, help) {
+            let other = program.other();
+            match nearest(word, program.help()) {
                 Some(meant) if meant == &**word => {
                     format!("--{given} is for the command line of qemu-ifup only")
+                }
+                Some(_) | None if long_options(other.help()).any(|option| option == &**word) => {
+                    format!("unknown option --{given}, which is one of {}", other.name())
                 }
                 Some(meant) => format!("unknown option --{given}, did you mean --{meant}?"),
                 None => format!("unknown option --{given}"),
@@ -251,10 +255,15 @@ pub(super) fn unknown_option(arg: &Arg<'_>, help: &str) -> UsageError {
     })
 }
 
+/// The long options in a text of help.
+fn long_options(help: &str) -> impl Iterator<Item = &str> + Clone {
+    let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter_map(|word| word.strip_prefix("--"))
+}
+
 /// The long option that somebody may have meant: it begins like this, or takes two edits at most.
 fn nearest<'a>(word: &str, help: &'a str) -> Option<&'a str> {
-    let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    let mut options = words.filter_map(|word| word.strip_prefix("--"));
+    let mut options = long_options(help);
     let is_long = word.len() > 2;
     options
         .clone()

@@ -20,6 +20,14 @@ impl Program {
         }
     }
 
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Ifup => Self::Ifdown,
+            Self::Ifdown => Self::Ifup,
+        }
+    }
+
     /// The text of `--help`.
     pub fn help(self) -> &'static str {
         match self {

@@ -96,8 +96,8 @@ fn unreadable(path: &Path, reason: &SysError) -> String {
 }
 
 impl Error {
-    /// What to do about it, where we know. What root has to do begins with `sudo `; [`crate::report`] leaves that out
-    /// for root.
+    /// What to do about it, where we know. What takes privilege begins with `sudo `; [`crate::report`] leaves that out for
+    /// whoever needs none.
     pub fn hint(&self) -> Option<String> {
         let quoted = |name: &IfName| ShellQuoted(name.as_bytes()).to_string();
         let hint = match self {
@@ -123,7 +123,7 @@ impl Error {
             }
             Self::Denied { hint, .. } => hint.clone(),
             Self::QuotaExceeded { quota, .. } => format!(
-                "delete one that no program has open (qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
+                "delete one that no program has open (sudo qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
             ),
             Self::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. }) => make_roots(path),
             Self::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. }) => unreadable(path, reason),
@@ -158,11 +158,11 @@ impl Error {
                 "name a tap, such as tap0 (those that exist: ip link show type tun)".to_owned()
             }
             Self::TapImmutable { name, in_use: false, .. } => format!(
-                "delete it, and qemu-ifup creates it again: qemu-ifdown --delete {}",
+                "delete it, and qemu-ifup creates it again: sudo qemu-ifdown --delete {}",
                 quoted(name)
             ),
             Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => format!(
-                "name another tap, or leave the option out; this says which program has it open: qemu-ifup --check {}",
+                "name another tap, or leave the option out; this says which program has it open: sudo qemu-ifup --check {}",
                 quoted(name)
             ),
             Self::TapContested { name, .. } => format!(

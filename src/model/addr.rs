@@ -55,13 +55,24 @@ pub struct IpPrefix {
 }
 
 impl IpPrefix {
-    /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused.
+    /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused, and one that is the
+    /// network's and no host's.
     pub fn parse(text: &str) -> Option<Self> {
         let (ip, prefix) = text.split_once('/')?;
         let ip: IpAddr = ip.parse().ok()?;
         let longest = if ip.is_ipv4() { 32 } else { 128 };
         let prefix = u8::try_from(parse_decimal(prefix)?).ok()?;
-        let usable = prefix <= longest && !ip.is_unspecified() && !ip.is_multicast();
+        let is_hosts = match ip {
+            IpAddr::V4(ip) => {
+                let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+                prefix > 30 || ![0, host].contains(&(ip.to_bits() & host))
+            }
+            IpAddr::V6(ip) => {
+                let host = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+                prefix > 126 || ip.to_bits() & host != 0
+            }
+        };
+        let usable = prefix <= longest && is_hosts && !ip.is_unspecified() && !ip.is_multicast();
         usable.then_some(Self { ip, prefix })
     }
 

@@ -23,6 +23,23 @@ pub enum Authority {
     None,
 }
 
+impl Authority {
+    /// A text for whoever has this in their shell. In the source each command that takes privilege begins with `sudo `: root
+    /// needs none, which not every container has, and for these two commands what the program lends is enough.
+    pub fn without_needless_sudo(self, text: &str) -> String {
+        let mut text = text.to_owned();
+        let needless: &[&str] = match self {
+            Self::Root => &[""],
+            Self::Delegated => &["qemu-ifdown --delete ", "qemu-ifup --bridge "],
+            Self::None => &[],
+        };
+        for command in needless {
+            text = text.replace(&format!("sudo {command}"), command);
+        }
+        text
+    }
+}
+
 /// The user who runs the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -95,6 +112,14 @@ impl Caller {
 
     /// What they may act with.
     pub fn authority(&self) -> Authority {
+        self.authority
+    }
+
+    /// What they may act with in their own shell, from which sudo, pkexec or doas may have called the program.
+    pub fn authority_in_shell(&self) -> Authority {
+        if self.real == 0 && self.invoking != Ok(0) {
+            return Authority::None;
+        }
         self.authority
     }
 

@@ -5,8 +5,6 @@ mod syslog;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use nix::unistd::getuid;
-
 use ::syslog::{Facility, Severity};
 
 use crate::config::program::{Program, Verbosity};
@@ -15,6 +13,7 @@ use crate::error::exit_code::ExitCode;
 use crate::model::if_name::IfName;
 use crate::plan::outcome::Outcome;
 use crate::plan::step::Step;
+use crate::policy::caller::{Authority, Caller};
 
 /// Tells people what happens. Nothing here can fail: a closed stderr or a missing syslogd must not stop the work.
 #[derive(Debug)]
@@ -23,6 +22,8 @@ pub struct Reporter {
     verbosity: Verbosity,
     tap: Option<IfName>,
     caller: Option<u32>,
+    /// What whoever reads this may act with.
+    reader: Authority,
 }
 
 impl Reporter {
@@ -33,12 +34,14 @@ impl Reporter {
             verbosity: Verbosity::Normal,
             tap: None,
             caller: None,
+            reader: Authority::None,
         }
     }
 
-    /// From here on, the log names this uid as the caller.
-    pub fn set_caller(&mut self, uid: u32) {
-        self.caller = Some(uid);
+    /// From here on, the log names this caller, and the messages are for them.
+    pub fn set_caller(&mut self, caller: &Caller) {
+        self.caller = Some(caller.real_uid());
+        self.reader = caller.authority_in_shell();
     }
 
     /// From here on, this much is printed, and the messages are about this tap, if it is known.
@@ -58,7 +61,7 @@ impl Reporter {
         if let Some(hint) = error.hint() {
             text += &format!("\n{}: hint: {hint}", self.program.name());
         }
-        to_stderr(&text);
+        self.to_stderr(&text);
         // Refusals are for whoever watches over users.
         if error.exit_code() == ExitCode::NotPermitted {
             self.log(Facility::LOG_AUTH, Severity::LOG_NOTICE, error);
@@ -70,7 +73,7 @@ impl Reporter {
     /// Something worth knowing that is no error.
     pub fn notice(&self, notice: &impl Display) {
         if self.verbosity != Verbosity::Quiet {
-            to_stderr(&self.line(notice));
+            self.to_stderr(&self.line(notice));
         }
     }
 
@@ -82,13 +85,19 @@ impl Reporter {
     /// A step that is done to this tap, as the command that does the same.
     pub fn step(&self, tap: IfName, step: &Step) {
         if self.verbosity == Verbosity::Verbose {
-            to_stderr(&step.ip_command(tap));
+            self.to_stderr(&step.ip_command(tap));
         }
     }
 
     /// The work is done.
     pub fn done(&self, outcome: Outcome) {
         self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &outcome);
+    }
+
+    /// One write for each message, so that those of several programs do not mix. If nobody can read it, so be it.
+    fn to_stderr(&self, text: &str) {
+        let text = self.reader.without_needless_sudo(text) + "\n";
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     fn line(&self, text: &impl Display) -> String {
@@ -113,16 +122,6 @@ impl Reporter {
             self.with_tap(text) + &caller
         });
     }
-}
-
-/// One write for each message, so that those of several programs do not mix. If nobody can read it, so be it.
-fn to_stderr(text: &str) {
-    let mut text = format!("{text}\n");
-    // Root needs no sudo, and a container has none. But whoever called us by it is no root.
-    if getuid().is_root() && std::env::var_os("SUDO_UID").is_none() {
-        text = text.replace("sudo ", "");
-    }
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints what was asked for.

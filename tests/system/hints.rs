@@ -1,5 +1,6 @@
 //! Every command that an error prints is run here: it is taken out of the message, a shell runs it, and the call then works.
 
+use crate::common::sandbox::Sandbox;
 use crate::common::users::{ALICE, as_user, open_tap_as};
 use crate::common::{needs, run};
 use crate::expect::assert_error;
@@ -57,10 +58,10 @@ const ROWS: &[Row] = &[
     ),
     // The tap.
     row("", "qemu-ifup lo", 5, "it is not a tap", "ip link show type tun", "{} | grep -q held0"),
-    row("ip tuntap add t0 mode tap user 5", "qemu-ifup --group 7 t0", 5, "it has an owner", "qemu-ifdown --delete", ""),
-    row("ip tuntap add t0 mode tap", "qemu-ifup --multi-queue t0", 5, "for one", "qemu-ifdown --delete", ""),
-    row("", "qemu-ifup --multi-queue held0", 5, "for one", "qemu-ifup --check", "{}| grep 'held0 is in use by'"),
-    row("", "qemu-ifup --owner 7 held0", 5, "another program has it open", "qemu-ifup --check", "{} | grep 'held0 is in use by'"),
+    row("ip tuntap add t0 mode tap user 5", "qemu-ifup --group 7 t0", 5, "it has an owner", "sudo qemu-ifdown --delete", ""),
+    row("ip tuntap add t0 mode tap", "qemu-ifup --multi-queue t0", 5, "for one", "sudo qemu-ifdown --delete", ""),
+    row("", "qemu-ifup --multi-queue held0", 5, "for one", "sudo qemu-ifup --check", "{}| grep 'held0 is in use by'"),
+    row("", "qemu-ifup --owner 7 held0", 5, "another program has it open", "sudo qemu-ifup --check", "{} | grep 'held0 is in use by'"),
     row("", "alice qemu-ifup eth7", 3, "such as tap0", "echo {} | sudo tee", ""),
     row("", "alice qemu-ifup my-7._", 3, "such as tap0", "echo {} | sudo tee", ""),
     row("", "alice qemu-ifup eth7", 3, "such as tap0", "sudo qemu-ifup", "{}"),
@@ -180,6 +181,71 @@ fn sudo_is_a_part_of_a_command_for_whoever_is_not_root_in_their_shell() {
     }
 }
 
+/// To delete or to attach a tap, a user needs no sudo where the program lends its privilege and the tap is theirs.
+#[test]
+fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
+    #[rustfmt::skip]
+    let table = [
+        // (how it is called, whether the program lends, the tap's owner, whether the command has sudo)
+        ("", false, ALICE, false),
+        ("export SUDO_UID=54321;", false, ALICE, true),
+        ("alice", false, ALICE, true),
+        ("alice", true, ALICE, false),
+        ("alice", true, 5, true),
+    ];
+    for (who, lends, owner, has_sudo) in table {
+        on_its_own(&format!("{who} {lends} {owner}"), || {
+            let host = if lends {
+                host_for_alice("allow br0\n")
+            } else {
+                host()
+            };
+            let Some(s) = host else { return };
+            s.open_tun_to_all();
+            s.sh(&format!("ip tuntap add t0 mode tap user {owner}"));
+            let run_as_reader = |command: &str| {
+                let reader = if has_sudo || who != "alice" { "" } else { who };
+                must(&s, &format!("{reader} {command}"));
+            };
+            let found = |text: &str, start: &str| {
+                let command = command_in(text, start).to_owned();
+                let with_sudo = text.matches(&format!("sudo {start}")).count();
+                let all = text.matches(start).count();
+                assert_eq!(with_sudo, if has_sudo { all } else { 0 }, "{text}");
+                command
+            };
+            let checked = must_say(&s, &format!("{who} qemu-ifup --check t0"));
+            found(&checked, "qemu-ifdown --delete t0");
+            run_as_reader(&found(&checked, "qemu-ifup --bridge br0 t0"));
+            assert!(s.link("t0").unwrap()["master"] == "br0");
+            s.etc("qemu-ifup.conf", "* --multi-queue\n");
+            let checked = must_say(&s, &format!("{who} qemu-ifup --check t0"));
+            let mut delete = found(&checked, "qemu-ifdown --delete t0");
+            if owner == ALICE {
+                let failed = sh(&s, &format!("{who} qemu-ifup --dry-run t0")).stderr;
+                delete = found(&failed, &delete);
+            }
+            run_as_reader(&delete);
+            assert!(s.link("t0").is_none());
+        });
+    }
+}
+
+/// What it prints, whatever it ends with.
+fn must_say(s: &Sandbox, line: &str) -> String {
+    let said = sh(s, line);
+    assert!(!said.stdout.is_empty(), "{said:?}");
+    said.stdout
+}
+
+#[test]
+fn to_root_check_names_no_sudo() {
+    let Some(s) = host() else { return };
+    s.sh("ip tuntap add t0 mode tap; echo 0 >/proc/sys/net/ipv4/ip_forward");
+    let said = must_say(&s, "qemu-ifup --check t0");
+    assert!(said.contains("sysctl") && !said.contains("sudo"), "{said}");
+}
+
 #[test]
 fn an_id_that_a_user_namespace_does_not_map_has_a_command_too() {
     if !needs("unshare") {
@@ -214,6 +280,19 @@ fn a_bridge_that_is_there_without_the_address_has_a_command_that_gives_it() {
     assert!(!must(&s, line).stderr.contains("address"));
 }
 
+/// A line of the configuration for all taps has the address of one bridge; on a second one it would cut off the first.
+#[test]
+fn a_bridge_is_not_to_get_an_address_whose_network_another_one_is_in() {
+    let Some(s) = host() else { return };
+    s.bridge_up("br1");
+    for address in ["192.168.10.1/24", "192.168.10.2/24"] {
+        let line = format!("qemu-ifup -b br1 --create-bridge --address {address} tap0");
+        let said = must(&s, &line).stderr;
+        assert!(!said.contains("ip address add"), "{said}");
+        must(&s, "qemu-ifdown --delete tap0");
+    }
+}
+
 /// All texts that print commands.
 const SOURCES: [&str; 5] = [
     "src/error/hint.rs",
@@ -230,7 +309,7 @@ fn there_is_no_other_command_in_the_source() {
         "sudo ip address add",
         "cat /proc/self/uid_map",
         "--owner 0",
-        "sudo qemu-ifup --check",
+        "qemu-ifup --check",
         "qemu-ifup --version",
     ];
     let known: Vec<&str> = (ROWS.iter().map(|row| row.command))

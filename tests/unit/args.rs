@@ -1,7 +1,7 @@
 //! The command line, word by word.
 
 use qemu_ifup::config::args::{Action, Command, Request, parse};
-use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::config::options::{TapOptions, parse_options};
 use qemu_ifup::config::program::{Program, Verbosity};
 use qemu_ifup::error::Error;
 use qemu_ifup::error::exit_code::ExitCode;
@@ -163,7 +163,7 @@ fn qemu_calls_its_helper_without_a_name_unless_its_user_has_given_it_one() {
 
 #[test]
 fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
-    let cases: [(&str, Option<&str>); 13] = [
+    let cases: [(&str, Option<&str>); 12] = [
         ("--bridg=br1", Some("--bridge")),
         ("--brigde=br1", Some("--bridge")),
         ("--create-brige", Some("--create-bridge")),
@@ -175,7 +175,6 @@ fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
         ("--mut=9", Some("--mtu")),
         ("--frob", None),
         ("--x", None),
-        ("--delete", None),
         (
             "--a-very-long-word-that-is-near-to-nothing-at-all-and-goes-on-and-on",
             None,
@@ -191,14 +190,25 @@ fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
             format!("unknown option {option}{}", meant.unwrap_or_default())
         );
     }
-    // What only the other program has is not suggested.
-    let error = parse(Program::Ifdown, words(&["--wait", "tap0"])).unwrap_err();
-    assert_eq!(error.to_string(), "unknown option --wait");
     let error = parse(Program::Ifdown, words(&["--delet", "tap0"])).unwrap_err();
     assert_eq!(
         error.to_string(),
         "unknown option --delet, did you mean --delete?"
     );
+}
+
+#[test]
+fn an_option_of_the_other_program_is_said_to_be_that_ones() {
+    let theirs = "unknown option --delete, which is one of qemu-ifdown";
+    let error = up(&["--delete", "tap0"]).unwrap_err();
+    assert_eq!(error.to_string(), theirs);
+    let in_conf = parse_options(words(&["--delete"])).unwrap_err();
+    assert_eq!(in_conf.to_string(), theirs);
+    for option in ["--check", "--bridge", "--wait", "--fd"] {
+        let error = parse(Program::Ifdown, words(&[option, "tap0"])).unwrap_err();
+        let theirs = format!("unknown option {option}, which is one of qemu-ifup");
+        assert_eq!(error.to_string(), theirs);
+    }
 }
 
 #[test]

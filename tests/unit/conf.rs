@@ -90,6 +90,12 @@ fn a_mistake_is_named_with_its_line_even_if_the_line_does_not_match() {
         ),
         ("web? br1", "br1"),
         ("--bridge br1", "begins with a pattern"),
+        (
+            "web[0-9] --bridge br1",
+            "'web[0-9]' is not a pattern of interface names",
+        ),
+        ("web{0,1} --bridge br1", "'web{0,1}' is not a pattern"),
+        ("web0: --bridge br1", "'web0:' is not a pattern"),
         ("web? --bridge a\u{1b}[2J\u{7f}/", "\\x1b"),
     ] {
         let file = format!("# one\n* --mtu 1500\n{line}\n");

@@ -35,14 +35,14 @@ fn healthy() -> HostSnapshot {
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,
-            needs_sudo: false,
+            reader: Authority::Root,
             net_admin: true,
             withheld: None,
             conf: Ok(Vec::new()),
             acl: Ok(Some(Verdict::Allowed)),
             bridge_name: name("br0"),
             creates_bridge: false,
-            asks_ipv6: false,
+            addresses: Vec::new(),
             mtu: None,
             wait: None,
             tap: Some(name("tap0")),
@@ -55,6 +55,7 @@ fn healthy() -> HostSnapshot {
             has_address: true,
             has_own_mac: Some(true),
         }),
+        network_in_use: None,
         bridges: vec![name("br0")],
         sysctls: Sysctls {
             ip_forward: Some(true),
@@ -317,7 +318,7 @@ fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
     for (errno, hint) in TUN_HINTS {
         let found = found_with(|snapshot| {
             snapshot.tun = Err(errno);
-            snapshot.context.needs_sudo = true;
+            snapshot.context.reader = Authority::None;
         });
         let line = found.iter().find(|found| found.subject == "/dev/net/tun");
         let line = line.unwrap();

@@ -31,6 +31,8 @@ fn a_wrong_call_is_a_usage_error() {
         done
         usage_error --setcap=
         usage_error --setcap=0
+        usage_error --setcap "the guests" 2>"$SCRATCH/said"
+        grep -q -F -e "--setcap='the guests'" "$SCRATCH/said"
         "$INSTALL" --help | grep -q -e --uninstall
         "$INSTALL" --help | grep -q -F -e "--setcap[=GROUP]"
         "#,
@@ -110,6 +112,32 @@ fn a_program_that_somebody_replaced_by_hand_is_never_lost() {
         [ "$(cat /usr/local/bin/qemu-ifup.orig)" = "my own" ]
         "$INSTALL" --uninstall
         [ "$(cat /usr/local/bin/qemu-ifup)" = "my own" ]
+        "#,
+    );
+}
+
+#[test]
+fn uninstall_says_what_stays() {
+    sandbox(
+        r#"
+        mkdir -p /etc/qemu
+        rm -f /etc/qemu-ifup?* /etc/qemu-ifdown?* /etc/qemu/bridge.conf
+        "$INSTALL" --from "$SCRATCH/v1"
+        said=$("$INSTALL" --uninstall)
+        [[ $said != *leaving* ]]
+        "$INSTALL" --from "$SCRATCH/v1"
+        touch /etc/qemu-ifup.conf /etc/qemu/bridge.conf
+        ln -s qemu-ifup /etc/qemu-ifup.br1
+        said=$("$INSTALL" --uninstall)
+        for path in /etc/qemu-ifup.conf /etc/qemu/bridge.conf /etc/qemu-ifup.br1; do
+            says "leaving $path: install.sh did not create it"
+            [ -e "$path" ] || [ -L "$path" ]
+        done
+        [ "$(grep -c leaving <<<"$said")" = 3 ]
+        make_group guests 54331
+        "$INSTALL" --from "$SCRATCH/v1" --setcap=guests
+        said=$("$INSTALL" --uninstall)
+        says "leaving the group 'guests'"
         "#,
     );
 }

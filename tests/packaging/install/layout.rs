@@ -128,9 +128,9 @@ fn the_next_step_is_named_as_it_can_be_typed() {
         r#"
         export PATH=/usr/local/bin:$PATH
         said=$("$INSTALL" --from "$BIN" | tail -n 1)
-        same "next: sudo qemu-ifup --check" "$said"
+        same "next: qemu-ifup --check" "$said"
         said=$(PREFIX=/usr/local/other "$INSTALL" --from "$BIN" | tail -n 1)
-        same "next: sudo /usr/local/other/bin/qemu-ifup --check" "$said"
+        same "next: /usr/local/other/bin/qemu-ifup --check" "$said"
         "#,
     );
 }

@@ -92,6 +92,7 @@ fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
         .env_remove("DESTDIR")
         .env_remove("PREFIX")
         .env_remove("SUDO_USER")
+        .env_remove("SUDO_UID")
         .env_remove("CARGO_TARGET_DIR")
         .output()
         .unwrap();

@@ -65,6 +65,8 @@ fn a_group_that_does_not_exist_is_refused_before_anything_is_changed() {
         refused "$INSTALL" --from "$SCRATCH/v2" --setcap=no-such-group
         says "there is no group 'no-such-group' (groupadd --system 'no-such-group' creates it); nothing was changed"
         same "$before" "$(state)"
+        SUDO_UID=54321 refused "$INSTALL" --from "$SCRATCH/v2" --setcap=no-such-group
+        says "(sudo groupadd --system 'no-such-group' creates it)"
         # What getent and chown would take for a number, an option or more than a name; the last is quoted for a shell.
         for name in +0 " 0" -0 0x0 --help root: "a
 b" '*' "it's; \$(touch $SCRATCH/run)"; do

@@ -209,6 +209,9 @@ fn check_ends_with_the_code_that_the_work_itself_would_end_with() {
         ("ip tuntap add t0 mode tap user 5", "alice", "t0", 3),
         ("ip tuntap add t0 mode tap", "alice", "t0", 3),
         ("echo '* --pvid 5' >/etc/qemu-ifup.conf", "", "tap0", 4),
+        ("echo '* --owner ann0' >/etc/qemu-ifup.conf", "", "-b br9 tap0", 8),
+        ("echo '* --owner ann0' >/etc/qemu-ifup.conf", "alice", "-b br9 tap0", 8),
+        ("", "", "-b br9 --owner ann0 tap0", 2),
         ("echo '* --bridge br8' >/etc/qemu-ifup.conf", "alice", "tap0", 3),
     ];
     let mut wrong = Vec::new();

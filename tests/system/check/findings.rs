@@ -150,6 +150,20 @@ fn a_missing_bridge_that_would_be_created_is_no_problem() {
 }
 
 #[test]
+fn a_bridge_that_cannot_be_created_since_its_network_is_in_use_is_a_problem() {
+    let Some(s) = host() else { return };
+    s.etc(
+        "qemu-ifup.conf",
+        "* --bridge br7 --create-bridge --address 192.168.10.7/24\n",
+    );
+    for line in ["qemu-ifup --check", "qemu-ifup --check tap0"] {
+        let checked = check(&s, line);
+        assert_eq!(checked.code, 4, "{checked:#?}");
+        checked.says("problem", "br0 is in that network already");
+    }
+}
+
+#[test]
 fn a_bridge_with_an_uplink_needs_no_forwarding_by_the_host() {
     let Some(s) = host() else { return };
     s.sh("echo 0 >/proc/sys/net/ipv4/ip_forward");
