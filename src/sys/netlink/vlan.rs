@@ -77,7 +77,7 @@ pub fn set_port_vlans<T: Transport>(
     if get_port_vlans(netlink, index)? == to {
         Ok(())
     } else {
-        Err(SysError::NotApplied)
+        Err(SysError::NotApplied("all of its VLANs"))
     }
 }
 
