@@ -270,7 +270,7 @@ fn a_second_kernel_isolates_a_port() {
 fn a_second_kernel_locks_a_port_in_each_of_its_vlans() {
     let Some(sandbox) = sandbox() else { return };
     let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
-    let mut entries = |guest: &mut Guest| -> Vec<String> {
+    let entries = |guest: &mut Guest| -> Vec<String> {
         let show = "bridge fdb show dev tap0 | grep 52:54:00 | sed 's/ *$//' | sort";
         guest.sh(show).lines().map(str::to_owned).collect()
     };

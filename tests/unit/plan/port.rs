@@ -101,9 +101,11 @@ ip link set dev tap0 type bridge_slave fdb_flush";
     assert_eq!(all[2..], [lock, add, "ip link set dev tap0 up", PERSIST]);
     let entries = |plan: &Plan| -> Vec<Vec<u16>> {
         let steps = plan.steps().iter();
-        let entries = steps.filter_map(|planned| match &planned.step {
-            Step::SetFdb { to, .. } => Some(to.iter().map(|entry| entry.vid).collect()),
-            _ => None,
+        let entries = steps.filter_map(|planned| {
+            let Step::SetFdb { to, .. } = &planned.step else {
+                return None;
+            };
+            Some(to.iter().map(|entry| entry.vid).collect())
         });
         entries.collect()
     };
