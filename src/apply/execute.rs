@@ -17,7 +17,7 @@ use crate::plan::step::Step;
 use crate::sys::error::SysError;
 use crate::sys::ifreq::name_to_index;
 use crate::sys::netlink::link::LinkMonitor;
-use crate::sys::netlink::{bridge, link, vlan};
+use crate::sys::netlink::{bridge, fdb, link, vlan};
 use crate::sys::qemu_fd::HelperSocket;
 use crate::sys::tun::{TunFd, reset_filters, set_access};
 
@@ -50,7 +50,10 @@ impl Executor for TapExecutor<'_> {
                 self.kernel.give_created(self.tap, created, *access)?;
             }
             Step::SetLink(update) => link::set(netlink, self.tap.index()?, update)?,
-            Step::SetPort(update) => bridge::set_port(netlink, self.tap.index()?, update)?,
+            Step::SetPort(options) => bridge::set_port(netlink, self.tap.index()?, options)?,
+            Step::SetFdb { from, to } => {
+                fdb::set_static(netlink, self.tap.index()?, from, to)?;
+            }
             Step::SetVlans { from, to } => {
                 vlan::set_port_vlans(netlink, self.tap.index()?, from, to)?;
             }

@@ -3,6 +3,7 @@
 use crate::apply::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
 use crate::model::addr::IpPrefix;
+use crate::model::bridge::{FdbEntry, PortOption, PortOptions};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
 use crate::model::spec::TapSpec;
@@ -10,7 +11,7 @@ use crate::model::state::{CurrentState, NewIds};
 use crate::model::vlan::PortVlan;
 use crate::sys::ifreq::index_to_name;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
-use crate::sys::netlink::{link, vlan};
+use crate::sys::netlink::{fdb, link, vlan};
 use crate::sys::process::new_ids;
 use crate::sys::qemu_fd::InheritedFd;
 
@@ -33,6 +34,7 @@ impl Kernel {
         let Some(spec) = spec else {
             return Ok(CurrentState {
                 master: self.master(link.as_ref(), None)?,
+                fdb: self.static_fdb(link.as_ref(), false)?,
                 tap: link,
                 bridge: None,
                 bridges: Vec::new(),
@@ -59,11 +61,14 @@ impl Kernel {
         let master = self.master(link.as_ref(), bridge.as_ref())?;
         Ok(CurrentState {
             vlans: match &link {
-                Some(link) if master.is_some() && spec.vlans.is_some() => {
+                Some(link)
+                    if master.is_some() && (spec.vlans.is_some() || spec.lock_mac.is_some()) =>
+                {
                     self.port_vlans(link.index)?
                 }
                 Some(_) | None => Vec::new(),
             },
+            fdb: self.static_fdb(link.as_ref(), spec.lock_mac.is_some())?,
             ids: if creates_bridge || link.is_none() {
                 self.new_ids(creates_bridge)?
             } else {
@@ -148,6 +153,17 @@ impl Kernel {
     fn port_vlans(&mut self, index: IfIndex) -> Result<Vec<PortVlan>, Error> {
         let vlans = vlan::get_port_vlans(&mut self.netlink, index);
         vlans.map_err(|error| Error::failed("read its VLANs", error))
+    }
+
+    /// The static entries of the forwarding database for a port, where they are asked for, or it is locked to them.
+    fn static_fdb(&mut self, tap: Option<&Link>, is_asked: bool) -> Result<Vec<FdbEntry>, Error> {
+        let port = tap.and_then(|tap| Some((tap.index, tap.port?)));
+        let is_locked = |options: PortOptions| options.get(PortOption::Locked) == Some(true);
+        match port.filter(|(_, port)| is_asked || is_locked(port.options)) {
+            Some((index, _)) => fdb::get_static(&mut self.netlink, index)
+                .map_err(|error| Error::failed("read its fdb entries", error)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Random identifiers, with an ifindex that nobody has where one is needed.

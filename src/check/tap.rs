@@ -5,6 +5,7 @@ use crate::check::snapshot::HostSnapshot;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
+use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 
@@ -132,7 +133,12 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     let again = again(host, name);
     let (message, fix) = match host.tap_master {
         Some(master) if master == bridge && link.up => {
-            return findings.ok(SUBJECT, format!("{name} is up on {bridge}"));
+            let usual = PortOptions::of_new_port();
+            let options = link.port.map(|port| port.options.differing_from(usual));
+            let options = options.filter(|options| !options.is_empty());
+            let options = options.map(|options| format!(", with {options}"));
+            let options = options.unwrap_or_default();
+            return findings.ok(SUBJECT, format!("{name} is up on {bridge}{options}"));
         }
         Some(master) if master == bridge => (format!("{name} is down"), Fix::Command(again)),
         // Its guest may well be where it should be.

@@ -55,7 +55,7 @@ pub(super) fn check(
             Err(error) => Err(error.clone()),
         },
         bridge_name,
-        creates_bridge: all.create_bridge,
+        creates_bridge: all.create_bridge == Some(true),
         addresses: all.addresses,
         mtu: all.mtu,
         wait: all.wait,
@@ -101,7 +101,7 @@ fn try_up(
     let mut state = kernel.observe(&mut tap, Some(&spec))?;
     let is_open = state.tap.as_ref().is_some_and(Link::is_open);
     // One that a program has open is what that program wanted, whatever the configuration has for others.
-    let is_judged_as_it_is = is_open && !asked.multi_queue && asked.access.is_none();
+    let is_judged_as_it_is = is_open && asked.multi_queue != Some(true) && asked.access.is_none();
     state.has_fd |= is_judged_as_it_is;
     let auth = match policy.authorize_up(spec, asked, state) {
         Err(Error::TapImmutable { .. }) if is_judged_as_it_is => return Ok(()),

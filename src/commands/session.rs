@@ -9,6 +9,7 @@ use crate::config::error::UsageError;
 use crate::config::files::load_acl;
 use crate::config::options::TapOptions;
 use crate::error::Error;
+use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::Qdisc;
 use crate::model::spec::{TapSpec, VlanSpec};
@@ -16,6 +17,7 @@ use crate::plan::Plan;
 use crate::policy::caller::{Authority, Caller, resolve_ids};
 use crate::policy::tap::ONE_QUEUE;
 use crate::report::{Reporter, to_stdout};
+use crate::sys::error::SysError;
 use crate::sys::netlink::bridge::{IPV6_OFF, NO_VLAN_FILTERING, SAME_ADDRESS};
 use crate::sys::qemu_fd::HelperSocket;
 use crate::sys::tun::NOT_MAPPED;
@@ -90,6 +92,10 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
     let has_addresses = !options.addresses.is_empty();
     let has_vlans = options.pvid.is_some() || !options.vlans.is_empty();
     let has_access = options.access.is_some();
+    if matches!(error, Error::Usage(UsageError::Syntax(text)) if text == LOCK_CONFLICT) {
+        return matches!(options.lock_mac, Some(Some(_)));
+    }
+    let has_port = !options.port.is_empty() || options.lock_mac.is_some();
     if let Error::StepFailed { reason, .. } = error
         && let Some(text) = reason.ext_ack()
     {
@@ -105,11 +111,22 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
         Error::UnknownName { .. } | Error::TapImmutable { .. } | Error::TapBusy { .. }
     );
     options.bridge.is_some() && is_about_bridge
-        || options.multi_queue && is_about_queues
+        || options.multi_queue.is_some() && is_about_queues
         || has_access && is_about_access && !is_about_queues
+        || has_port
+            && matches!(
+                error,
+                Error::StepFailed {
+                    reason: SysError::NotApplied(_),
+                    ..
+                }
+            )
         || has_vlans && matches!(error, Error::VlanFilteringOff(_))
         || has_addresses && matches!(error, Error::Usage(_) | Error::NetworkInUse { .. })
 }
+
+/// The options that would undo what --lock-mac is for.
+const LOCK_CONFLICT: &str = "--lock-mac goes with none of --learning, --flood and --no-guard";
 
 /// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled
 /// in.
@@ -120,13 +137,30 @@ pub(super) fn tap_spec(
 ) -> Result<TapSpec, Error> {
     let usage = |reason: String| Error::Usage(UsageError::Syntax(reason));
     let options = asked.clone().with_defaults(conf.options.clone());
-    if !options.addresses.is_empty() && !options.create_bridge {
+    if !options.addresses.is_empty() && options.create_bridge.is_none() {
         let error = usage("--address goes with --create-bridge".to_owned());
         return Err(in_conf(error, asked, conf));
     }
-    if options.create_bridge && options.bridge == Some(tap) {
+    let creates_bridge = options.create_bridge == Some(true);
+    if creates_bridge && options.bridge == Some(tap) {
         return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
+    let lock = match options.lock_mac {
+        Some(Some(_)) => {
+            let lock = PortOptions::of_locked_port();
+            // A locked port that learns is none: it learns what link-local frames claim.
+            if !options
+                .port
+                .differing_from(lock.or(options.port))
+                .is_empty()
+            {
+                return Err(in_conf(usage(LOCK_CONFLICT.to_owned()), asked, conf));
+            }
+            lock
+        }
+        Some(None) => PortOptions::of_locked_port().inverted(),
+        None => PortOptions::default(),
+    };
     let access = options.access.map(resolve_ids).transpose();
     let access = access.map_err(|error| in_conf(error, asked, conf))?;
     let vlans = VlanSpec {
@@ -137,10 +171,11 @@ pub(super) fn tap_spec(
         tap,
         bridge: options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
         access,
-        multi_queue: options.multi_queue,
+        multi_queue: options.multi_queue == Some(true),
         mtu: options.mtu,
-        create_bridge: options.create_bridge.then_some(options.addresses),
-        isolated: options.isolated,
+        create_bridge: creates_bridge.then_some(options.addresses),
+        port: options.port.or(lock),
+        lock_mac: options.lock_mac,
         vlans: (vlans.pvid.is_some() || !vlans.tagged.is_empty()).then_some(vlans),
         noqueue: options.qdisc != Some(Qdisc::Default),
         wait: options.wait,

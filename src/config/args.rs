@@ -160,7 +160,9 @@ where
                 "--fd hands a tap to QEMU; --dry-run has none to hand over",
             ));
         }
-        (Program::Ifup, _, Some(_)) if options.access.is_some() || options.multi_queue => {
+        (Program::Ifup, _, Some(_))
+            if options.access.is_some() || options.multi_queue.is_some() =>
+        {
             return Err(usage_error(
                 "--fd creates a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
             ));

@@ -8,7 +8,8 @@ use lexopt::Arg;
 use crate::config::error::UsageError;
 use crate::config::program::Program;
 use crate::escape::Escaped;
-use crate::model::addr::IpPrefix;
+use crate::model::addr::{IpPrefix, UnicastMac};
+use crate::model::bridge::{PortOption, PortOptions};
 use crate::model::if_name::IfName;
 use crate::model::link::{MAX_MTU, MIN_MTU, Qdisc};
 use crate::model::parse_decimal;
@@ -22,16 +23,18 @@ pub struct TapOptions {
     pub bridge: Option<IfName>,
     /// --owner or --group
     pub access: Option<TapAccess<NameOrId>>,
-    /// --multi-queue
-    pub multi_queue: bool,
+    /// --multi-queue, --no-multi-queue
+    pub multi_queue: Option<bool>,
     /// --mtu
     pub mtu: Option<u32>,
-    /// --create-bridge
-    pub create_bridge: bool,
+    /// --create-bridge, --no-create-bridge
+    pub create_bridge: Option<bool>,
     /// --address, each time
     pub addresses: Vec<IpPrefix>,
-    /// --isolated
-    pub isolated: bool,
+    /// --isolated and the others, and their opposites
+    pub port: PortOptions,
+    /// --lock-mac, --no-lock-mac
+    pub lock_mac: Option<Option<UnicastMac>>,
     /// --pvid
     pub pvid: Option<u16>,
     /// --vlans, in order
@@ -51,11 +54,12 @@ impl TapOptions {
         Self {
             bridge: self.bridge.or(defaults.bridge),
             access: self.access.or(defaults.access),
-            multi_queue: self.multi_queue || defaults.multi_queue,
+            multi_queue: self.multi_queue.or(defaults.multi_queue),
             mtu: self.mtu.or(defaults.mtu),
-            create_bridge: self.create_bridge || defaults.create_bridge,
+            create_bridge: self.create_bridge.or(defaults.create_bridge),
             addresses: or_if_empty(self.addresses, defaults.addresses),
-            isolated: self.isolated || defaults.isolated,
+            port: self.port.or(defaults.port),
+            lock_mac: self.lock_mac.or(defaults.lock_mac),
             pvid: self.pvid.or(defaults.pvid),
             vlans: or_if_empty(self.vlans, defaults.vlans),
             qdisc: self.qdisc.or(defaults.qdisc),
@@ -94,13 +98,15 @@ where
 #[derive(Debug, Clone, Copy)]
 pub(super) enum OptionKind {
     Bridge,
-    CreateBridge,
+    CreateBridge(bool),
     Address,
     Owner,
     Group,
-    MultiQueue,
+    MultiQueue(bool),
     Mtu,
-    Isolated,
+    Port(PortOption, bool),
+    LockMac,
+    NoLockMac,
     Pvid,
     Vlans,
     Qdisc,
@@ -114,11 +120,28 @@ impl OptionKind {
             Arg::Short('b') | Arg::Long("bridge" | "br") => Some(Self::Bridge),
             Arg::Short('u') | Arg::Long("owner") => Some(Self::Owner),
             Arg::Short('g') | Arg::Long("group") => Some(Self::Group),
-            Arg::Long("multi-queue") => Some(Self::MultiQueue),
+            Arg::Long("multi-queue") => Some(Self::MultiQueue(true)),
+            Arg::Long("no-multi-queue") => Some(Self::MultiQueue(false)),
             Arg::Long("mtu") => Some(Self::Mtu),
-            Arg::Long("create-bridge") => Some(Self::CreateBridge),
+            Arg::Long("create-bridge") => Some(Self::CreateBridge(true)),
+            Arg::Long("no-create-bridge") => Some(Self::CreateBridge(false)),
             Arg::Long("address") => Some(Self::Address),
-            Arg::Long("isolated") => Some(Self::Isolated),
+            Arg::Long("isolated") => Some(Self::Port(PortOption::Isolated, true)),
+            Arg::Long("no-isolated") => Some(Self::Port(PortOption::Isolated, false)),
+            Arg::Long("guard") => Some(Self::Port(PortOption::Guard, true)),
+            Arg::Long("no-guard") => Some(Self::Port(PortOption::Guard, false)),
+            Arg::Long("root-block") => Some(Self::Port(PortOption::RootBlock, true)),
+            Arg::Long("no-root-block") => Some(Self::Port(PortOption::RootBlock, false)),
+            Arg::Long("learning") => Some(Self::Port(PortOption::Learning, true)),
+            Arg::Long("no-learning") => Some(Self::Port(PortOption::Learning, false)),
+            Arg::Long("flood") => Some(Self::Port(PortOption::Flood, true)),
+            Arg::Long("no-flood") => Some(Self::Port(PortOption::Flood, false)),
+            Arg::Long("mcast-flood") => Some(Self::Port(PortOption::McastFlood, true)),
+            Arg::Long("no-mcast-flood") => Some(Self::Port(PortOption::McastFlood, false)),
+            Arg::Long("neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, true)),
+            Arg::Long("no-neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, false)),
+            Arg::Long("lock-mac") => Some(Self::LockMac),
+            Arg::Long("no-lock-mac") => Some(Self::NoLockMac),
             Arg::Long("pvid") => Some(Self::Pvid),
             Arg::Long("vlans") => Some(Self::Vlans),
             Arg::Long("qdisc") => Some(Self::Qdisc),
@@ -148,11 +171,11 @@ impl OptionKind {
                 let group = parse_name_or_id("--group", parser.value()?)?;
                 options.access = Some(TapAccess::Group(group));
             }
-            Self::MultiQueue => options.multi_queue = true,
+            Self::MultiQueue(on) => options.multi_queue = Some(on),
             Self::Mtu => {
                 options.mtu = Some(parse_u32_in("--mtu", &parser.value()?, MIN_MTU, MAX_MTU)?);
             }
-            Self::CreateBridge => options.create_bridge = true,
+            Self::CreateBridge(on) => options.create_bridge = Some(on),
             Self::Address => {
                 let value = parser.value()?;
                 let expected = "an address for the host and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
@@ -161,7 +184,15 @@ impl OptionKind {
                     address.ok_or_else(|| invalid_value("--address", expected, &value))?;
                 options.addresses.push(address);
             }
-            Self::Isolated => options.isolated = true,
+            Self::Port(option, on) => options.port = options.port.with(option, on),
+            Self::LockMac => {
+                let value = parser.value()?;
+                let expected = "the MAC of a network card, such as 52:54:00:12:34:56";
+                let mac = value.to_str().and_then(UnicastMac::parse);
+                let mac = mac.ok_or_else(|| invalid_value("--lock-mac", expected, &value))?;
+                options.lock_mac = Some(Some(mac));
+            }
+            Self::NoLockMac => options.lock_mac = Some(None),
             Self::Pvid => {
                 let value = parser.value()?;
                 let expected = "a number from 1 to 4094";

@@ -67,7 +67,7 @@ impl Error {
                     errno: Errno::EPERM | Errno::EACCES,
                     ..
                 } => ExitCode::NotPermitted,
-                SysError::Errno { .. } | SysError::NotApplied => ExitCode::Kernel,
+                SysError::Errno { .. } | SysError::NotApplied(_) => ExitCode::Kernel,
                 SysError::Protocol(_) | SysError::Invalid(_) => ExitCode::Unexpected,
             },
             Self::ForwardingTimeout { .. } => ExitCode::Timeout,

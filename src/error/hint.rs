@@ -194,7 +194,7 @@ impl Error {
                 SysError::Errno { errno: Errno::EACCES, .. } => {
                     "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
                 }
-                SysError::NotApplied => "the running kernel is too old for this option: leave it out",
+                SysError::NotApplied(_) => "the running kernel is too old for this option: leave it out",
                 SysError::Errno { .. } => return None,
                 SysError::Protocol(_) | SysError::Invalid(_) => REPORT,
             }

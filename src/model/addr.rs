@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::model::parse_decimal;
 
 /// An Ethernet address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
@@ -35,6 +35,32 @@ impl MacAddr {
     fn from_parts(first: u8, rest: [u8; 5]) -> Self {
         let [b, c, d, e, f] = rest;
         Self([first, b, c, d, e, f])
+    }
+}
+
+/// The Ethernet address of one network card: neither a group's nor all zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnicastMac(MacAddr);
+
+impl UnicastMac {
+    /// Parses six bytes in hexadecimal with colons between them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 6];
+        let mut words = text.split(':');
+        for byte in &mut bytes {
+            let word = words.next().filter(|word| word.len() == 2)?;
+            let is_hex = word.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(word, 16).ok().filter(|_| is_hex)?;
+        }
+        let [first, ..] = bytes;
+        let is_one_cards = first & 1 == 0 && bytes != [0; 6];
+        (words.next().is_none() && is_one_cards).then_some(Self(MacAddr(bytes)))
+    }
+}
+
+impl From<UnicastMac> for MacAddr {
+    fn from(mac: UnicastMac) -> Self {
+        mac.0
     }
 }
 
@@ -98,6 +124,33 @@ impl Display for IpPrefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_card_is_six_bytes_and_no_groups() {
+        let parsed = |text| UnicastMac::parse(text).map(|mac| MacAddr::from(mac).to_string());
+        let canonical = Some("52:54:00:ab:cd:ef".to_owned());
+        assert_eq!(parsed("52:54:00:aB:CD:ef"), canonical);
+        assert_eq!(
+            parsed("00:00:00:00:00:01"),
+            Some("00:00:00:00:00:01".to_owned())
+        );
+        for wrong in [
+            "",
+            "00:00:00:00:00:00",
+            "01:00:5e:00:00:01",
+            "ff:ff:ff:ff:ff:ff",
+            "52:54:00:ab:cd",
+            "52:54:00:ab:cd:ef:01",
+            "52:54:0:ab:cd:ef",
+            "52:54:00:ab:cd:+f",
+            "52:54:00:ab:cd:eg",
+            "52-54-00-ab-cd-ef",
+            " 52:54:00:ab:cd:ef",
+            "5254.00ab.cdef",
+        ] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn one_network_is_for_one_interface() {

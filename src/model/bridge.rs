@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::model::addr::MacAddr;
+
 /// The ports that a bridge has room for (`BR_PORT_BITS` in the kernel's net/bridge/br_private.h, less one).
 pub const BR_MAX_PORTS: usize = 1023;
 
@@ -41,8 +43,170 @@ impl BridgeInfo {
 pub struct BridgePortInfo {
     /// What it does with frames.
     pub state: PortState,
-    /// It may not talk to other isolated ports. None where the kernel does not know the option.
-    pub isolated: Option<bool>,
+    /// Its options. One that the kernel does not know is off.
+    pub options: PortOptions,
+}
+
+/// An option of a bridge port that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortOption {
+    /// It may not talk to other isolated ports.
+    Isolated,
+    /// A BPDU that comes in shuts it, where the bridge speaks STP.
+    Guard,
+    /// It does not become the way to the root bridge (STP).
+    RootBlock,
+    /// The source addresses of what comes in are learned: frames to them go to it.
+    Learning,
+    /// Frames to an address that is not known go to it.
+    Flood,
+    /// Frames to a group that nobody has reported to be in go to it.
+    McastFlood,
+    /// The bridge answers ARP and ND for it where it can, and does not pass the question on.
+    NeighSuppress,
+    /// It takes frames only from addresses that the forwarding database has for it.
+    Locked,
+}
+
+impl PortOption {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Isolated,
+        Self::Guard,
+        Self::RootBlock,
+        Self::Learning,
+        Self::Flood,
+        Self::McastFlood,
+        Self::NeighSuppress,
+        Self::Locked,
+    ];
+
+    /// The word that bridge(8) has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Isolated => "isolated",
+            Self::Guard => "guard",
+            Self::RootBlock => "root_block",
+            Self::Learning => "learning",
+            Self::Flood => "flood",
+            Self::McastFlood => "mcast_flood",
+            Self::NeighSuppress => "neigh_suppress",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// Options of a bridge port, each on or off. `None` leaves one as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PortOptions([Option<bool>; PortOption::ALL.len()]);
+
+impl PortOptions {
+    /// What this says of each.
+    pub fn from_fn(of: impl FnMut(PortOption) -> Option<bool>) -> Self {
+        Self(PortOption::ALL.map(of))
+    }
+
+    /// Those of a port that has just joined (`new_nbp()` in net/bridge/br_if.c).
+    pub fn of_new_port() -> Self {
+        use PortOption::{Flood, Learning, McastFlood};
+        Self::from_fn(|option| Some(matches!(option, Learning | Flood | McastFlood)))
+    }
+
+    /// Those that keep a port to the addresses that the forwarding database has for it.
+    pub fn of_locked_port() -> Self {
+        Self::from_fn(|option| match option {
+            PortOption::Locked | PortOption::Guard => Some(true),
+            PortOption::Learning | PortOption::Flood => Some(false),
+            PortOption::Isolated
+            | PortOption::RootBlock
+            | PortOption::McastFlood
+            | PortOption::NeighSuppress => None,
+        })
+    }
+
+    /// Whether it is on or off.
+    pub fn get(&self, option: PortOption) -> Option<bool> {
+        self.0.get(option as usize).copied().flatten()
+    }
+
+    /// The same with one of them on or off.
+    #[must_use]
+    pub fn with(self, option: PortOption, on: bool) -> Self {
+        Self::from_fn(|other| {
+            if other == option {
+                Some(on)
+            } else {
+                self.get(other)
+            }
+        })
+    }
+
+    /// These, and for those that are not given, `defaults`.
+    #[must_use]
+    pub fn or(self, defaults: Self) -> Self {
+        Self::from_fn(|option| self.get(option).or(defaults.get(option)))
+    }
+
+    /// Those of these that are not so in `current`.
+    #[must_use]
+    pub fn differing_from(self, current: Self) -> Self {
+        Self::from_fn(|option| {
+            self.get(option)
+                .filter(|_| self.get(option) != current.get(option))
+        })
+    }
+
+    /// The opposite of each that is given.
+    #[must_use]
+    pub fn inverted(self) -> Self {
+        Self::from_fn(|option| self.get(option).map(|on| !on))
+    }
+
+    /// Those that are given.
+    pub fn iter(&self) -> impl Iterator<Item = (PortOption, bool)> {
+        let all = PortOption::ALL.into_iter();
+        all.filter_map(|option| Some((option, self.get(option)?)))
+    }
+
+    /// Whether none is given.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As bridge(8) spells them.
+impl Display for PortOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (option, on)) in self.iter().enumerate() {
+            let space = if position == 0 { "" } else { " " };
+            let on = if on { "on" } else { "off" };
+            write!(f, "{space}{} {on}", option.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// A static entry of the forwarding database: frames to this address go to this port, and stay there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdbEntry {
+    /// The address.
+    pub mac: MacAddr,
+    /// The VLAN; 0 where the bridge does not filter VLANs.
+    pub vid: u16,
+}
+
+/// The addresses that no entry has any more, and those that one has, each once.
+pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<MacAddr>) {
+    let macs = |entries: &[FdbEntry]| {
+        let mut macs: Vec<MacAddr> = entries.iter().map(|entry| entry.mac).collect();
+        macs.sort_unstable();
+        macs.dedup();
+        macs
+    };
+    let there = macs(to);
+    let mut gone = macs(from);
+    gone.retain(|mac| !there.contains(mac));
+    (gone, there)
 }
 
 /// What a port of a bridge does with frames (`BR_STATE_*` in linux/if_bridge.h).

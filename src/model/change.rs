@@ -1,4 +1,4 @@
-//! Changes that the kernel is asked for: to a link, to a bridge port, and a new bridge.
+//! Changes that the kernel is asked for: to a link, and a new bridge.
 
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::link::{AddrGenMode, LinkRef, Qdisc};
@@ -45,20 +45,6 @@ impl LinkUpdate {
         self.down || self.master.is_some()
     }
 
-    /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What to change of a bridge port, in one message. `None` leaves a thing as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PortUpdate {
-    /// It may not talk to other isolated ports.
-    pub isolated: Option<bool>,
-}
-
-impl PortUpdate {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display};
 
-use crate::model::addr::IpPrefix;
+use crate::model::addr::{IpPrefix, UnicastMac};
+use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::vlan::PortVlan;
 
@@ -78,8 +79,10 @@ pub struct TapSpec {
     pub mtu: Option<u32>,
     /// Create the bridge, with these addresses, if it does not exist.
     pub create_bridge: Option<Vec<IpPrefix>>,
-    /// The port may not talk to other isolated ports.
-    pub isolated: bool,
+    /// What the port is to be like, as far as that was said.
+    pub port: PortOptions,
+    /// The one address that the port takes frames from; the inner `None` is any again.
+    pub lock_mac: Option<Option<UnicastMac>>,
     /// The VLANs of the port, if they matter.
     pub vlans: Option<VlanSpec>,
     /// It queues nothing, if it was never up: its guest does that.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::escape::Escaped;
 use crate::model::addr::IpPrefix;
-use crate::model::bridge::BridgeNf;
+use crate::model::bridge::{BridgeNf, FdbEntry};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkRef};
 use crate::model::vlan::PortVlan;
@@ -35,6 +35,8 @@ pub struct CurrentState {
     pub network_in_use: Option<(IpPrefix, IfName)>,
     /// The VLANs of the tap as a port, where they were asked for; in order.
     pub vlans: Vec<PortVlan>,
+    /// The static entries that the forwarding database has for it, where they were asked for.
+    pub fdb: Vec<FdbEntry>,
     /// The kernel has IPv6.
     pub ipv6: bool,
     /// This program has the tap open: QEMU passed its descriptor on, or the tap was created to be handed over.

@@ -1,6 +1,7 @@
 //! Each step as the ip(8) and bridge(8) commands that do the same.
 
 use crate::escape::ShellQuoted;
+use crate::model::bridge::{PortOption, fdb_changes};
 use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
 use crate::model::link::Qdisc;
@@ -33,11 +34,21 @@ impl Step {
                 format!("ip tuntap add dev {dev} mode tap {word} {id}{queues}")
             }
             Self::SetLink(update) => set_link(dev, update),
-            Self::SetPort(update) => {
-                let on_off = |on| if on { "on" } else { "off" };
-                let isolated = update.isolated.map(on_off);
-                let isolated = isolated.map(|word| format!(" isolated {word}"));
-                format!("bridge link set dev {dev}{}", isolated.unwrap_or_default())
+            Self::SetPort(options) => {
+                let flush = if options.get(PortOption::Learning) == Some(false) {
+                    format!("\nip link set dev {dev} type bridge_slave fdb_flush")
+                } else {
+                    String::new()
+                };
+                format!("bridge link set dev {dev} {options}{flush}")
+            }
+            Self::SetFdb { from, to } => {
+                let (gone, there) = fdb_changes(from, to);
+                let del = |mac| format!("bridge fdb del {mac} dev {dev} master");
+                let add = |mac| format!("bridge fdb replace {mac} dev {dev} master static sticky");
+                let lines = gone.into_iter().map(del);
+                let lines = lines.chain(there.into_iter().map(add));
+                lines.collect::<Vec<_>>().join("\n")
             }
             Self::SetVlans { from, to } => set_vlans(dev, from, to),
             Self::SetAccess { access, has_fd } => {

@@ -1,7 +1,8 @@
 //! [`Step`]: one thing that the kernel is asked to do.
 
 use crate::escape::ShellQuoted;
-use crate::model::change::{LinkUpdate, NewBridge, PortUpdate};
+use crate::model::bridge::{FdbEntry, PortOptions};
+use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
 use crate::model::link::LinkRef;
 use crate::model::spec::{Quota, TapAccess};
@@ -26,7 +27,14 @@ pub enum Step {
     /// Change the tap.
     SetLink(LinkUpdate),
     /// Change the tap's bridge port, and make sure that the kernel did.
-    SetPort(PortUpdate),
+    SetPort(PortOptions),
+    /// Change the static entries that the forwarding database has for the port, and make sure that it then has them.
+    SetFdb {
+        /// Those it had.
+        from: Vec<FdbEntry>,
+        /// Those it is to have.
+        to: Vec<FdbEntry>,
+    },
     /// Change the VLANs of the port, and make sure that it then has exactly those that it should.
     SetVlans {
         /// Those it had.
@@ -76,10 +84,8 @@ impl Step {
                     format!("set{}", if args.is_empty() { qdisc } else { &args })
                 }
             },
-            Self::SetPort(update) => match update.isolated {
-                Some(false) => "switch off its isolation".to_owned(),
-                Some(true) | None => "isolate it".to_owned(),
-            },
+            Self::SetPort(options) => format!("set {options}"),
+            Self::SetFdb { .. } => "set its fdb entries".to_owned(),
             Self::SetVlans { .. } => "set its VLANs".to_owned(),
             Self::SetAccess { access, .. } => format!("give it to {access}"),
             Self::Up(_) => "bring it up".to_owned(),

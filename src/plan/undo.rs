@@ -1,7 +1,8 @@
 //! What takes a step back.
 
 use crate::model::addr::MacAddr;
-use crate::model::change::{LinkUpdate, PortUpdate};
+use crate::model::bridge::PortOptions;
+use crate::model::change::LinkUpdate;
 use crate::model::link::{AddrGenMode, Link, LinkRef, Qdisc};
 use crate::plan::PlannedStep;
 use crate::plan::step::Step;
@@ -9,7 +10,9 @@ use crate::policy::tap::ExistingTap;
 
 /// What a [`LinkUpdate`] can change, as it is at one point of the plan.
 #[derive(Clone, Copy)]
-struct LinkState {
+struct LinkState<'a> {
+    /// The tap before the plan, whose options as a port go when it leaves its bridge.
+    tap: &'a ExistingTap,
     address: Option<MacAddr>,
     mtu: u32,
     up: bool,
@@ -17,8 +20,8 @@ struct LinkState {
     addr_gen_mode: Option<AddrGenMode>,
 }
 
-impl LinkState {
-    fn of(tap: &ExistingTap) -> Self {
+impl<'a> LinkState<'a> {
+    fn of(tap: &'a ExistingTap) -> Self {
         let Link {
             address,
             mtu,
@@ -27,6 +30,7 @@ impl LinkState {
             ..
         } = tap.link;
         Self {
+            tap,
             address,
             mtu,
             up,
@@ -43,6 +47,7 @@ impl LinkState {
                 up: self.up && !update.takes_down(),
                 master: update.master.unwrap_or(self.master),
                 addr_gen_mode: update.addr_gen_mode.or(self.addr_gen_mode),
+                ..self
             }
         } else {
             Self {
@@ -52,8 +57,8 @@ impl LinkState {
         }
     }
 
-    /// The steps that take an update back. What was up goes up again once it is a port as before; what was up in no bridge
-    /// stays down, since the host would take its frames for its own.
+    /// The steps that take an update back. What was up goes up again once it is a port as before, with its options; what was
+    /// up in no bridge stays down, since the host would take its frames for its own.
     fn revert(self, update: &LinkUpdate) -> Vec<Step> {
         let inverse = LinkUpdate {
             address: update.address.and(self.address),
@@ -65,8 +70,20 @@ impl LinkState {
             creator: None,
         };
         let inverse = Some(inverse).filter(|inverse| !inverse.is_empty());
+        let back = update.master.and(self.master);
+        let port = self.tap.link.port.filter(|_| back.is_some());
+        let options = port.map(|port| port.options.differing_from(PortOptions::of_new_port()));
+        let options = options.filter(|options| !options.is_empty());
+        let fdb = port
+            .map(|_| self.tap.fdb.clone())
+            .filter(|fdb| !fdb.is_empty());
+        let fdb = fdb.map(|to| Step::SetFdb {
+            from: Vec::new(),
+            to,
+        });
         let up = self.master.filter(|_| self.up && update.takes_down());
         let steps = inverse.map(Step::SetLink).into_iter();
+        let steps = steps.chain(options.map(Step::SetPort)).chain(fdb);
         steps.chain(up.map(Step::Up)).collect()
     }
 }
@@ -74,15 +91,17 @@ impl LinkState {
 impl Step {
     /// What undoes the step, on a tap that was `before`; None is a tap that the plan creates. To delete that takes back all
     /// that was done to it, whoever else has it open, and comes before its bridge is deleted.
-    fn undo(&self, before: Option<LinkState>) -> Vec<Self> {
+    fn undo(&self, before: Option<LinkState<'_>>) -> Vec<Self> {
         match (self, before) {
             (Self::CreateBridge(new), _) => vec![Self::DeleteBridge(new.clone())],
             (Self::DeleteBridge(_) | Self::DeleteTap, _) => Vec::new(),
             (_, None) => vec![Self::DeleteTap],
             (Self::SetLink(update), Some(before)) => before.revert(update),
-            (Self::SetPort(update), Some(_)) => vec![Self::SetPort(PortUpdate {
-                isolated: update.isolated.map(|isolated| !isolated),
-            })],
+            (Self::SetPort(options), Some(_)) => vec![Self::SetPort(options.inverted())],
+            (Self::SetFdb { from, to }, Some(_)) => vec![Self::SetFdb {
+                from: to.clone(),
+                to: from.clone(),
+            }],
             (Self::SetVlans { from, to }, Some(_)) => vec![Self::SetVlans {
                 from: to.clone(),
                 to: from.clone(),
@@ -101,7 +120,7 @@ impl Step {
     }
 
     /// What no undo takes back once the step is done, on a tap that was `before`.
-    fn remains(&self, before: Option<LinkState>) -> Option<&'static str> {
+    fn remains(&self, before: Option<LinkState<'_>>) -> Option<&'static str> {
         if let Self::CreateBridge(_) = self {
             return Some("the new bridge is left as it is");
         }

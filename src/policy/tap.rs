@@ -1,6 +1,7 @@
 //! The tap that exists: whether it is one, whose it is, and what it can become.
 
 use crate::error::Error;
+use crate::model::bridge::FdbEntry;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind, LinkRef, TapInfo};
 use crate::model::spec::{TapAccess, TapSpec};
@@ -21,6 +22,8 @@ pub struct ExistingTap {
     pub has_fd: bool,
     /// Its VLANs as a port, if they matter; in order.
     pub vlans: Vec<PortVlan>,
+    /// The static entries that the forwarding database has for it, if they matter.
+    pub fdb: Vec<FdbEntry>,
 }
 
 impl Policy<'_> {
@@ -65,6 +68,7 @@ impl Policy<'_> {
             master: state.master,
             has_fd: state.has_fd,
             vlans: state.vlans,
+            fdb: state.fdb,
         }))
     }
 

@@ -33,8 +33,8 @@ pub enum SysError {
         /// The message of the extended ACK (`NLMSGERR_ATTR_MSG` in linux/netlink.h).
         ext_ack: Option<Vec<u8>>,
     },
-    /// It was acknowledged and not carried out.
-    NotApplied,
+    /// It was acknowledged and not carried out; which part of it.
+    NotApplied(&'static str),
     /// A netlink reply is malformed or not expected; how.
     Protocol(&'static str),
     /// Something else is not as it must be; what.
@@ -46,7 +46,7 @@ impl SysError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Errno { errno, .. } => Some(*errno),
-            Self::NotApplied | Self::Protocol(_) | Self::Invalid(_) => None,
+            Self::NotApplied(_) | Self::Protocol(_) | Self::Invalid(_) => None,
         }
     }
 
@@ -54,7 +54,7 @@ impl SysError {
     pub fn ext_ack(&self) -> Option<&[u8]> {
         match self {
             Self::Errno { ext_ack, .. } => ext_ack.as_deref(),
-            Self::NotApplied | Self::Protocol(_) | Self::Invalid(_) => None,
+            Self::NotApplied(_) | Self::Protocol(_) | Self::Invalid(_) => None,
         }
     }
 }
@@ -88,7 +88,12 @@ impl Display for SysError {
                 errno,
                 ext_ack: Some(text),
             } => write!(f, "{} ({})", Escaped(text), strerror(*errno)),
-            Self::NotApplied => f.write_str("the kernel accepted the request but did not apply it"),
+            Self::NotApplied(part) => {
+                write!(
+                    f,
+                    "the kernel accepted the request but did not apply {part}"
+                )
+            }
             Self::Protocol(reason) | Self::Invalid(reason) => f.write_str(reason),
         }
     }

@@ -2,7 +2,7 @@
 
 use nix::unistd::{Gid, Uid};
 use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::bridge::BridgeInfo;
+use qemu_ifup::model::bridge::{BridgeInfo, PortOptions};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 use qemu_ifup::model::spec::TapSpec;
@@ -35,7 +35,8 @@ pub fn spec() -> TapSpec {
         multi_queue: false,
         mtu: None,
         create_bridge: None,
-        isolated: false,
+        port: PortOptions::default(),
+        lock_mac: None,
         vlans: None,
         noqueue: true,
         wait: None,
@@ -100,6 +101,7 @@ pub fn state(tap: Option<Link>) -> CurrentState {
         network_in_use: None,
         has_fd: false,
         vlans: Vec::new(),
+        fdb: Vec::new(),
         ipv6: true,
         ids: NewIds {
             tap: [1, 2, 3, 4, 5],

@@ -182,9 +182,22 @@ impl Sandbox {
             "links": self.ip(&["link", "show"]),
             "addresses": self.ip(&["addr", "show"]),
             "ports": self.bridge(&["link", "show"]),
+            "fdb": self.static_fdb(),
         });
         steady(&mut all);
         all
+    }
+
+    /// The static entries of all bridges' forwarding databases.
+    pub fn static_fdb(&self) -> Vec<Value> {
+        let all = self.bridge(&["fdb", "show"]);
+        let entries = all.as_array().unwrap().iter();
+        let mut entries: Vec<Value> = entries
+            .filter(|e| e["state"] == "static")
+            .cloned()
+            .collect();
+        entries.sort_by_key(Value::to_string);
+        entries
     }
 
     /// The snapshot without what follows the carrier of a tap, which goes up to a second after its last reader: the state

@@ -14,6 +14,7 @@
 )]
 
 mod acl_differential;
+mod attacks;
 mod bridge;
 mod check;
 #[path = "../common/mod.rs"]

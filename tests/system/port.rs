@@ -3,7 +3,9 @@
 use crate::common::interfaces::port;
 use crate::common::json::{changes, prune};
 use crate::common::sandbox::Sandbox;
+use crate::common::strace::calls;
 use crate::common::users::open_tap_as;
+use crate::common::{bin, command, run};
 use crate::expect::{assert_error, assert_settled_as, assert_succeeded, words};
 use serde_json::json;
 
@@ -63,4 +65,334 @@ fn vlans_on_a_bridge_that_does_not_filter_them_are_refused_and_nothing_is_change
             s.assert_unchanged(&before);
         }
     }
+}
+
+/// The options of a port, as bridge(8) names them in JSON, and whether each is on by itself.
+const OPTIONS: [(&str, &str, &str, bool); 7] = [
+    ("--isolated", "--no-isolated", "isolated", false),
+    ("--guard", "--no-guard", "guard", false),
+    ("--root-block", "--no-root-block", "root_block", false),
+    ("--learning", "--no-learning", "learning", true),
+    ("--flood", "--no-flood", "flood", true),
+    ("--mcast-flood", "--no-mcast-flood", "mcast_flood", true),
+    (
+        "--neigh-suppress",
+        "--no-neigh-suppress",
+        "neigh_suppress",
+        false,
+    ),
+];
+
+/// The words of bridge(8) for all that can be on or off of a port, which are on.
+fn switched_on(s: &Sandbox, tap: &str) -> Vec<String> {
+    let shown = s.bridge(&["-d", "link", "show", "dev", tap]);
+    let port = shown[0].as_object().unwrap();
+    let known = OPTIONS.map(|(_, _, word, _)| word);
+    let is_on = |(word, value): &(&String, &serde_json::Value)| {
+        (known.contains(&word.as_str()) || *word == "locked") && **value == true
+    };
+    port.iter()
+        .filter(is_on)
+        .map(|(word, _)| word.clone())
+        .collect()
+}
+
+#[test]
+fn each_option_of_a_port_is_switched_on_and_off_by_itself() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let usual = ["flood", "learning", "mcast_flood"];
+    assert_succeeded(&s.ifup(&["tap0"]), "");
+    assert_eq!(switched_on(&s, "tap0"), usual);
+    for (on, off, word, is_usual) in OPTIONS {
+        let mut other: Vec<&str> = usual.into_iter().filter(|usual| *usual != word).collect();
+        if !is_usual {
+            other.push(word);
+            other.sort_unstable();
+        }
+        let (there, back) = if is_usual { (off, on) } else { (on, off) };
+        for tap in ["tap0", "new"] {
+            assert_succeeded(&s.ifup(&[there, tap]), "");
+            assert_eq!(switched_on(&s, tap), other, "{there} {tap}");
+            let before = s.settled();
+            let nothing = format!("qemu-ifup: {tap}: already up on br0, nothing to do\n");
+            assert_succeeded(&s.ifup(&[there, tap]), &nothing);
+            assert_succeeded(&s.ifup(&[tap]), &nothing);
+            assert_settled_as(&s, &before, there);
+            assert_succeeded(&s.ifup(&[there, back, tap]), "");
+            assert_eq!(switched_on(&s, tap), usual, "{back} {tap}");
+        }
+        s.sh("ip link del new");
+    }
+    // What a tap has by itself takes no request.
+    let all = OPTIONS.map(|(on, off, _, usual)| if usual { on } else { off });
+    let args = [&["--dry-run"], &all[..], &["new"]].concat();
+    assert!(!s.ifup(&args).stdout.contains("bridge link"));
+    // All of them in one request.
+    let all = OPTIONS.map(|(on, off, _, usual)| if usual { off } else { on });
+    let dry = s
+        .ifup(&[&["--dry-run"], &all[..], &["new"]].concat())
+        .stdout;
+    assert_eq!(dry.matches("bridge link set").count(), 1, "{dry}");
+    assert_succeeded(&s.ifup(&[&all[..], &["new"]].concat()), "");
+    assert_eq!(
+        switched_on(&s, "new"),
+        ["guard", "isolated", "neigh_suppress", "root_block"]
+    );
+}
+
+#[test]
+fn the_later_line_wins_and_the_command_line_over_all() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.etc(
+        "qemu-ifup.conf",
+        "* --guard --isolated --no-flood --lock-mac 52:54:00:00:00:01
+         tap? --no-guard --lock-mac 52:54:00:00:00:02
+         tap1 --guard --isolated --no-lock-mac
+         tap2 --no-guard --no-lock-mac --flood\n",
+    );
+    // Of the lines that apply, the one with --lock-mac is named.
+    let run = s.ifup(&["tap0"]);
+    let error = "/etc/qemu-ifup.conf:2: --lock-mac goes with none of";
+    assert_error(&run, 8, error, "--help lists the options");
+    for (args, on) in [
+        ("web0", &["guard", "isolated", "locked", "mcast_flood"][..]),
+        ("tap1", &["guard", "isolated", "learning", "mcast_flood"]),
+        ("tap2", &["flood", "isolated", "learning", "mcast_flood"]),
+        (
+            "tap2 --no-isolated --guard",
+            &["flood", "guard", "learning", "mcast_flood"],
+        ),
+        (
+            "tap1 --no-guard --flood",
+            &["flood", "isolated", "learning", "mcast_flood"],
+        ),
+        (
+            "web0 --no-lock-mac --no-isolated --flood --no-guard",
+            &["flood", "learning", "mcast_flood"],
+        ),
+        (
+            "tap1 --lock-mac 52:54:00:00:00:03",
+            &["guard", "isolated", "locked", "mcast_flood"],
+        ),
+    ] {
+        assert_succeeded(&s.ifup(&words(args)), "");
+        let tap = words(args)[0];
+        assert_eq!(switched_on(&s, tap), on, "{args}");
+    }
+    let entries = s.static_fdb();
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["mac"], "52:54:00:00:00:03");
+
+    // The other switches have an opposite as well.
+    s.etc(
+        "qemu-ifup.conf",
+        "* --create-bridge --address 10.0.0.1/8 --multi-queue\n",
+    );
+    let none = s.ifup(&words("--no-create-bridge --bridge br9 tap3"));
+    assert_error(&none, 4, "no such bridge", "--create-bridge");
+    s.etc("qemu-ifup.conf", "* --multi-queue\n");
+    assert_succeeded(&s.ifup(&["tap3", "--no-multi-queue"]), "");
+    assert_eq!(
+        crate::common::interfaces::info(&s, "tap3")["multi_queue"],
+        false
+    );
+    assert_succeeded(&s.ifup(&["tap4"]), "");
+    assert_eq!(
+        crate::common::interfaces::info(&s, "tap4")["multi_queue"],
+        true
+    );
+}
+
+const MAC: &str = "52:54:00:12:34:56";
+
+#[test]
+fn a_locked_port_has_one_static_entry_and_all_that_keeps_it_to_that() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.bridge_up("br1");
+    let locked = ["guard", "locked", "mcast_flood"];
+    let usual = ["flood", "learning", "mcast_flood"];
+    let entries = || {
+        let entries = s.static_fdb().into_iter().map(|entry| {
+            let word = |key: &str| entry[key].as_str().unwrap().to_owned();
+            assert_eq!(entry["flags"], json!(["sticky"]), "{entry}");
+            format!("{} {}", word("mac"), word("ifname"))
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let entry = |mac: &str| vec![format!("{mac} tap0")];
+    assert_succeeded(&s.ifup(&["--lock-mac", "52:54:00:AB:cd:EF", "tap0"]), "");
+    assert_eq!(switched_on(&s, "tap0"), locked);
+    assert_eq!(entries(), entry("52:54:00:ab:cd:ef"));
+    // Another one takes its place; the second time there is nothing to do, and a run without the option leaves it.
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap0"]), "");
+    assert_eq!(entries(), entry(MAC));
+    let before = s.settled();
+    let nothing = "qemu-ifup: tap0: already up on br0, nothing to do\n";
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap0"]), nothing);
+    assert_succeeded(&s.ifup(&["tap0"]), nothing);
+    assert_settled_as(&s, &before, "the second time");
+    // What is missing is added, what is more goes.
+    s.sh(&format!(
+        "bridge fdb del {MAC} dev tap0 master; bridge link set dev tap0 learning on
+         bridge fdb add 52:54:00:00:00:99 dev tap0 master static"
+    ));
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap0"]), "");
+    assert_settled_as(&s, &before, "completed");
+    // Taken back; and a port that is not locked keeps the entries that somebody else has given it.
+    assert_succeeded(&s.ifup(&["--no-lock-mac", "tap0"]), "");
+    assert_eq!(switched_on(&s, "tap0"), usual);
+    assert_eq!(entries(), Vec::<String>::new());
+    s.sh("bridge fdb add 52:54:00:00:00:99 dev tap0 master static sticky");
+    assert_succeeded(&s.ifup(&["--no-lock-mac", "tap0"]), nothing);
+    assert_eq!(entries(), entry("52:54:00:00:00:99"));
+    // In another bridge it is locked again.
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap0"]), "");
+    let moved = s.ifup(&["--bridge", "br1", "--lock-mac", MAC, "tap0"]);
+    assert_succeeded(&moved, "qemu-ifup: tap0: moved from br0 to br1\n");
+    assert_eq!(switched_on(&s, "tap0"), locked);
+    assert_eq!(entries(), entry(MAC));
+}
+
+#[test]
+fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let before = s.snapshot();
+    for option in ["--flood", "--learning", "--no-guard"] {
+        let run = s.ifup(&["--lock-mac", MAC, option, "tap0"]);
+        let error = "--lock-mac goes with none of --learning, --flood and --no-guard";
+        assert_error(&run, 2, error, "--help lists the options");
+    }
+    for wrong in [
+        "",
+        "52:54:00:12:34",
+        "ff:ff:ff:ff:ff:ff",
+        "01:00:5e:00:00:01",
+        "00:00:00:00:00:00",
+    ] {
+        let run = s.ifup(&["--lock-mac", wrong, "tap0"]);
+        let error = format!(
+            "--lock-mac takes the MAC of a network card, such as 52:54:00:12:34:56, not '{wrong}'"
+        );
+        assert_error(&run, 2, &error, "--help lists the options");
+    }
+    s.assert_unchanged(&before);
+}
+
+/// A port that has options and an address of its own already.
+const LOCKED: &str =
+    "bridge link set dev tap0 isolated on locked on guard on learning off flood off
+    bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky";
+
+#[test]
+fn whichever_request_fails_the_options_of_a_port_are_as_before() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    s.bridge_up("br1");
+    let lock = format!("--lock-mac {MAC} --root-block --no-isolated tap0");
+    let cases = [
+        ("qemu-ifup", lock.clone(), ""),
+        ("qemu-ifup", lock.clone(), LOCKED),
+        ("qemu-ifup", "--no-lock-mac tap0".to_owned(), LOCKED),
+        ("qemu-ifup", format!("--bridge br1 {lock}"), LOCKED),
+        ("qemu-ifup", "--bridge br1 tap0".to_owned(), LOCKED),
+        ("qemu-ifdown", "tap0".to_owned(), LOCKED),
+    ];
+    for (program, args, setup) in cases {
+        let args = words(&args);
+        let reset = || {
+            s.try_sh("ip link del tap0");
+            s.sh(&format!(
+                "ip tuntap add tap0 mode tap user 54321
+                 ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
+                 ip link set tap0 master br0 up
+                 {setup}"
+            ));
+        };
+        reset();
+        let all = calls(&s, program, &args);
+        // A request that is not sent, and one that is done while its answer is lost.
+        let exchanges = all
+            .iter()
+            .filter(|call| ["sendto", "recvfrom"].contains(&&*call.name));
+        let mut failed = 0;
+        for call in exchanges {
+            reset();
+            let before = s.settled();
+            let run = run(command("strace")
+                .args(["-qq", "-o", "/dev/null", "-e", &call.inject("error=EPERM")])
+                .arg(bin(program))
+                .args(&args));
+            let at = format!(
+                "{program} {args:?} after '{setup}', at {:.90}: {run:?}",
+                call.line
+            );
+            // The last look is at what else is on this host, and needs no answer.
+            if run.code == 0 {
+                continue;
+            }
+            assert!(!run.stderr.contains("not undone"), "{at}");
+            assert_settled_as(&s, &before, &at);
+            failed += 1;
+        }
+        assert!(failed > 6, "{program} {args:?}: {failed}");
+    }
+}
+
+#[test]
+fn what_a_port_learned_before_it_is_locked_is_forgotten() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    s.sh("ip link set tap0 master br0 up");
+    for option in ["--no-learning", "--lock-mac=52:54:00:12:34:56"] {
+        s.sh("bridge link set dev tap0 learning on
+              bridge fdb add 52:54:00:00:00:99 dev tap0 master dynamic");
+        assert_succeeded(&s.ifup(&[option, "tap0"]), "");
+        let left = s.sh("bridge fdb show dev tap0 | grep 52:54:00:00:00:99 || true");
+        assert_eq!(left, "", "{option}");
+    }
+}
+
+#[test]
+fn the_commands_of_a_dry_run_lock_a_port_and_unlock_it() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let dry = |args: &str| {
+        let run = s.ifup(&words(&format!("--dry-run {args}")));
+        assert_eq!(run.code, 0, "{run:?}");
+        s.sh_as_ours(&run.stdout);
+        run.stdout
+    };
+    let options = "--guard --root-block --no-mcast-flood --neigh-suppress --isolated";
+    let plan = dry(&format!("{options} --lock-mac {MAC} tap0"));
+    let mut lines: Vec<&str> = plan
+        .lines()
+        .filter(|line| line.contains("bridge"))
+        .collect();
+    let expected = [
+        "bridge link set dev tap0 isolated on guard on root_block on learning off flood off \
+         mcast_flood off neigh_suppress on locked on",
+        "ip link set dev tap0 type bridge_slave fdb_flush",
+        "bridge fdb replace 52:54:00:12:34:56 dev tap0 master static sticky",
+    ];
+    let expected = expected.map(|line| line.replace("         ", ""));
+    assert_eq!(lines.split_off(lines.len() - 3), expected, "{plan}");
+    let by_shell = s.settled();
+    assert_succeeded(
+        &s.ifup(&words(&format!("{options} --lock-mac {MAC} tap0"))),
+        "qemu-ifup: tap0: already up on br0, nothing to do\n",
+    );
+    assert_settled_as(&s, &by_shell, "the program itself");
+    let plan = dry("--no-lock-mac tap0");
+    assert!(
+        plan.contains(&format!("bridge fdb del {MAC} dev tap0 master\n")),
+        "{plan}"
+    );
+    assert_eq!(s.static_fdb().len(), 0);
 }

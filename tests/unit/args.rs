@@ -5,6 +5,8 @@ use qemu_ifup::config::options::{TapOptions, parse_options};
 use qemu_ifup::config::program::{Program, Verbosity};
 use qemu_ifup::error::Error;
 use qemu_ifup::error::exit_code::ExitCode;
+use qemu_ifup::model::addr::UnicastMac;
+use qemu_ifup::model::bridge::{PortOption, PortOptions};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::spec::{NameOrId, TapAccess};
 use std::ffi::OsString;
@@ -67,13 +69,56 @@ fn every_option_is_understood_in_every_spelling() {
     let (tap, options) = up(&args).unwrap();
     let request = request(Program::Ifup, &args).unwrap();
     assert_eq!(tap, IfName::new(b"-h").unwrap());
-    assert!(options.multi_queue && request.dry_run);
+    assert!(options.multi_queue == Some(true) && request.dry_run);
     assert_eq!(options.mtu, Some(9000));
     assert_eq!(options.access, Some(TapAccess::Owner(NameOrId::Id(1000))));
     assert_eq!(request.verbosity, Verbosity::Verbose);
     assert_eq!(
         up(&["tap0", "--group=kvm"]).unwrap().1.access,
         Some(TapAccess::Group(NameOrId::Name("kvm".into())))
+    );
+}
+
+#[test]
+fn of_an_option_and_its_opposite_the_later_one_wins() {
+    let given = |args: &[&str]| up(&[args, &["tap0"]].concat()).unwrap().1;
+    for (on, off, option) in [
+        ("--isolated", "--no-isolated", PortOption::Isolated),
+        ("--guard", "--no-guard", PortOption::Guard),
+        ("--root-block", "--no-root-block", PortOption::RootBlock),
+        ("--learning", "--no-learning", PortOption::Learning),
+        ("--flood", "--no-flood", PortOption::Flood),
+        ("--mcast-flood", "--no-mcast-flood", PortOption::McastFlood),
+        (
+            "--neigh-suppress",
+            "--no-neigh-suppress",
+            PortOption::NeighSuppress,
+        ),
+    ] {
+        let only = |on| PortOptions::default().with(option, on);
+        assert_eq!(given(&[on]).port, only(true));
+        assert_eq!(given(&[off]).port, only(false));
+        assert_eq!(given(&[on, off]).port, only(false));
+        assert_eq!(given(&[off, on]).port, only(true));
+    }
+    assert_eq!(
+        given(&["--create-bridge", "--no-create-bridge"]).create_bridge,
+        Some(false)
+    );
+    assert_eq!(
+        given(&["--no-multi-queue", "--multi-queue"]).multi_queue,
+        Some(true)
+    );
+    let mac = UnicastMac::parse("52:54:00:12:34:56");
+    let lock = ["--lock-mac", "52:54:00:12:34:56"];
+    assert_eq!(given(&lock).lock_mac, Some(mac));
+    assert_eq!(
+        given(&[lock[0], lock[1], "--no-lock-mac"]).lock_mac,
+        Some(None)
+    );
+    assert_eq!(
+        given(&["--no-lock-mac", lock[0], lock[1]]).lock_mac,
+        Some(mac)
     );
 }
 
@@ -87,6 +132,13 @@ fn what_is_wrong_is_named() {
         (&["--delete", "tap0"], "--delete"),
         (&["tap0", "--bridge"], "--bridge needs a value"),
         (&["--multi-queue=2", "tap0"], "--multi-queue takes no value"),
+        (&["--guard=on", "tap0"], "--guard takes no value"),
+        (&["--no-gard", "tap0"], "did you mean --no-guard?"),
+        (&["--locked", "tap0"], "unknown option --locked"),
+        (
+            &["--lock-mac", "x", "tap0"],
+            "such as 52:54:00:12:34:56, not 'x'",
+        ),
         (&["--mtu", "67", "tap0"], "68 to 65521, not '67'"),
         (&["--mtu", "65522", "tap0"], "65522"),
         (&["--mtu", "+1500", "tap0"], "+1500"),

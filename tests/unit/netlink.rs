@@ -3,9 +3,13 @@
 use netlink_packet_core::DefaultNla;
 use nix::errno::Errno;
 use proptest::prelude::*;
+use qemu_ifup::model::addr::MacAddr;
+use qemu_ifup::model::bridge::{FdbEntry, PortOptions};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::link::{AddrGenMode, LinkKind, TapInfo};
 use qemu_ifup::sys::error::SysError;
+use qemu_ifup::sys::netlink::bridge::set_port;
+use qemu_ifup::sys::netlink::fdb::set_static;
 use qemu_ifup::sys::netlink::link_parse::parse_link;
 use qemu_ifup::sys::netlink::socket::{NetlinkSocket, Transport};
 use std::collections::VecDeque;
@@ -283,6 +287,98 @@ fn an_interface_that_is_cut_short_anywhere_is_refused() {
         }
     }
     assert!(refused > whole.len() / 2);
+}
+
+fn acked(sequence: u32, then: Vec<Event>) -> NetlinkSocket<Script> {
+    NetlinkSocket::with_transport(Script([ack(sequence)].into_iter().chain(then).collect()))
+}
+
+/// `IFLA_BRPORT_*` in linux/if_link.h.
+const GUARD: u16 = 5;
+const LEARNING: u16 = 8;
+const LOCKED: u16 = 39;
+
+#[test]
+fn a_port_option_that_the_kernel_does_not_know_or_ignores_is_named() {
+    // What kernels before 5.18 say of a port.
+    let port = |options: &[(u16, u8)]| {
+        let data: Vec<u8> = options
+            .iter()
+            .flat_map(|(kind, on)| attribute(*kind, &[*on]))
+            .collect();
+        let info = [attribute(4, b"bridge\0"), attribute(5 | 0x8000, &data)].concat();
+        interface(&[
+            attribute(libc::IFLA_IFNAME, b"tap0\0"),
+            attribute(libc::IFLA_LINKINFO | 0x8000, &info),
+        ])
+    };
+    let set = |options: PortOptions, answer: Vec<u8>| {
+        let answer = Event::Bytes(message(libc::RTM_NEWLINK, 0, 2, &answer));
+        set_port(&mut acked(1, vec![answer]), 7, &options)
+    };
+    let locked = PortOptions::of_locked_port();
+    let all = [(GUARD, 1), (LEARNING, 0), (9, 0)];
+    assert_eq!(set(locked, port(&all)), Err(SysError::NotApplied("locked")));
+    let off = [&all[..], &[(LOCKED, 0)]].concat();
+    assert_eq!(set(locked, port(&off)), Err(SysError::NotApplied("locked")));
+    let on = [&all[..], &[(LOCKED, 1)]].concat();
+    assert_eq!(set(locked, port(&on)), Ok(()));
+    let learns = [(GUARD, 1), (LEARNING, 1), (9, 0), (LOCKED, 1)];
+    assert_eq!(
+        set(locked, port(&learns)),
+        Err(SysError::NotApplied("learning"))
+    );
+    // What it does not know is off.
+    assert_eq!(
+        set(locked.inverted(), port(&[(LEARNING, 1), (9, 1)])),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_locked_port_with_another_entry_than_its_own_or_without_one_is_an_error() {
+    const STATIC: u16 = 0x40;
+    const LEARNED: u16 = 2;
+    const ITS_OWN: u16 = 0x80;
+    let mac = |last| MacAddr([0x52, 0x54, 0, 0, 0, last]);
+    let entry = |index: u32, last: u8, vid: u16, state: u16| {
+        let mut body = vec![7, 0, 0, 0];
+        body.extend(index.to_ne_bytes());
+        body.extend(state.to_ne_bytes());
+        body.extend([0, 0]);
+        body.extend(attribute(libc::NDA_LLADDR, &mac(last).0));
+        if vid != 0 {
+            body.extend(attribute(libc::NDA_VLAN, &vid.to_ne_bytes()));
+        }
+        body
+    };
+    let set = |to: &[FdbEntry], found: &[Vec<u8>]| {
+        let requests = u32::from(!to.is_empty());
+        let mut events: Vec<Event> = (1..=requests).map(ack).collect();
+        let found = found.iter();
+        let sequence = requests + 1;
+        events
+            .extend(found.map(|body| Event::Bytes(message(libc::RTM_NEWNEIGH, 2, sequence, body))));
+        events.push(Event::Bytes(message(3, 2, sequence, &[0; 4])));
+        let mut netlink = NetlinkSocket::with_transport(Script(events.into()));
+        set_static(&mut netlink, 7, &[], to)
+    };
+    let missing = Err(SysError::NotApplied("all of its fdb entries"));
+    let to = [10, 20].map(|vid| FdbEntry { mac: mac(1), vid });
+    let [ten, twenty] = [10, 20].map(|vid| entry(7, 1, vid, STATIC));
+    let own = entry(7, 9, 10, ITS_OWN);
+    let both = [ten.clone(), entry(8, 3, 10, LEARNED), twenty.clone(), own];
+    assert_eq!(set(&to, &both), Ok(()));
+    assert_eq!(set(&to, std::slice::from_ref(&ten)), missing);
+    assert_eq!(set(&to, &[ten.clone(), entry(8, 1, 20, STATIC)]), missing);
+    assert_eq!(set(&to, &[ten.clone(), entry(7, 1, 20, LEARNED)]), missing);
+    for more in [STATIC, LEARNED] {
+        let more = entry(7, 2, 10, more);
+        assert_eq!(set(&to, &[ten.clone(), twenty.clone(), more]), missing);
+    }
+    // Without a lock, what is learned is as it should be.
+    assert_eq!(set(&[], &[entry(7, 2, 10, LEARNED)]), Ok(()));
+    assert_eq!(set(&[], &[ten]), missing);
 }
 
 proptest! {

@@ -4,7 +4,8 @@ use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use nix::errno::Errno;
 
-use crate::model::change::{NewBridge, PortUpdate};
+use crate::model::bridge::{PortOption, PortOptions};
+use crate::model::change::NewBridge;
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
 use crate::sys::netlink::addr::address_message;
@@ -84,28 +85,27 @@ pub fn create<T: Transport>(
     })
 }
 
-/// Changes a bridge port, and reads back whether the kernel did: one that does not know an option ignores it.
+/// Changes options of a bridge port, and reads back whether the kernel did: one that it does not know it ignores. A port that
+/// is not to learn forgets what it has learned.
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it ignored an option.
 pub fn set_port<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     index: IfIndex,
-    update: &PortUpdate,
+    options: &PortOptions,
 ) -> Result<(), SysError> {
-    let data: Vec<_> = update
-        .isolated
-        .map(|isolated| put_bytes(brport::ISOLATED, &[u8::from(isolated)]))
-        .into_iter()
-        .collect();
-    let message = port_message(index, &data);
+    let data = options
+        .iter()
+        .map(|(option, on)| put_bytes(brport::number(option), &[u8::from(on)]));
+    let learns_not = options.get(PortOption::Learning) == Some(false);
+    let flush = learns_not.then(|| put_bytes(brport::FLUSH, &[]));
+    let message = port_message(index, &data.chain(flush).collect::<Vec<_>>());
     netlink.request_ack(libc::RTM_NEWLINK, 0, &message)?;
-    let port = get_by_index(netlink, index)?.port;
-    let isolated = port.and_then(|port| port.isolated);
-    if update.isolated.is_none() || update.isolated == isolated {
-        Ok(())
-    } else {
-        Err(SysError::NotApplied)
+    let port = get_by_index(netlink, index)?.port.unwrap_or_default();
+    match options.differing_from(port.options).iter().next() {
+        Some((option, _)) => Err(SysError::NotApplied(option.as_str())),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use netlink_packet_core::NlaBuffer;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 
 use crate::model::addr::MacAddr;
-use crate::model::bridge::{BridgeInfo, BridgePortInfo, PortState};
+use crate::model::bridge::{BridgeInfo, BridgePortInfo, PortOption, PortOptions, PortState};
 use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, IfIndex, Link, LinkKind, TapInfo};
 use crate::sys::error::SysError;
@@ -47,8 +47,24 @@ pub(super) mod br {
 
 /// What is inside `IFLA_INFO_SLAVE_DATA` of a bridge port (`IFLA_BRPORT_*` in linux/if_link.h).
 pub(super) mod brport {
+    use crate::model::bridge::PortOption;
+
     pub(super) const STATE: u16 = 1;
-    pub(in crate::sys::netlink) const ISOLATED: u16 = 33;
+    /// An empty attribute: forget what was learned.
+    pub(in crate::sys::netlink) const FLUSH: u16 = 24;
+
+    pub(in crate::sys::netlink) fn number(option: PortOption) -> u16 {
+        match option {
+            PortOption::Guard => 5,
+            PortOption::RootBlock => 6,
+            PortOption::Learning => 8,
+            PortOption::Flood => 9,
+            PortOption::McastFlood => 27,
+            PortOption::NeighSuppress => 32,
+            PortOption::Isolated => 33,
+            PortOption::Locked => 39,
+        }
+    }
 }
 
 /// How link-local addresses are generated, inside `IFLA_AF_SPEC`, `AF_INET6`: a byte, `IN6_ADDR_GEN_MODE_*`
@@ -216,10 +232,12 @@ fn parse_port(info: &[u8]) -> Result<Option<BridgePortInfo>, SysError> {
         Some(4) => PortState::Blocking,
         Some(_) => return Err(SysError::Protocol("an unknown port state")),
     };
-    let isolated = find_attr(data, brport::ISOLATED)?
-        .map(get_bool)
-        .transpose()?;
-    Ok(Some(BridgePortInfo { state, isolated }))
+    let mut options = PortOptions::default();
+    for option in PortOption::ALL {
+        let value = find_attr(data, brport::number(option))?;
+        options = options.with(option, value.map(get_bool).transpose()? == Some(true));
+    }
+    Ok(Some(BridgePortInfo { state, options }))
 }
 
 fn parse_addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, SysError> {

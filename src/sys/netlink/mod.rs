@@ -4,6 +4,7 @@
 pub mod addr;
 pub mod attr;
 pub mod bridge;
+pub mod fdb;
 pub mod link;
 pub mod link_parse;
 pub mod socket;

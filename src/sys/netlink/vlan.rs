@@ -2,12 +2,14 @@
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::BridgeVlanInfoFlags;
+use nix::errno::Errno;
 
 use crate::model::link::IfIndex;
 use crate::model::vlan::{PortVlan, difference};
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{attributes, find_attr, put_bytes, put_nested, put_u32};
+use crate::sys::netlink::attr::{attributes, find_attr, get_u16, put_bytes, put_nested, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
 use crate::sys::netlink::socket::{NetlinkSocket, Transport};
@@ -15,15 +17,69 @@ use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 /// A VLAN inside `IFLA_AF_SPEC` of a bridge port (linux/if_bridge.h).
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 
+/// Inside the reply to RTM_GETVLAN (linux/if_bridge.h): a VLAN, with the last ID where it is a range.
+const BRIDGE_VLANDB_ENTRY: u16 = 1;
+const BRIDGE_VLANDB_ENTRY_INFO: u16 = 1;
+const BRIDGE_VLANDB_ENTRY_RANGE: u16 = 2;
+
+/// Not yet in the libc crate (linux/rtnetlink.h).
+const RTM_NEWVLAN: u16 = 112;
+const RTM_GETVLAN: u16 = 114;
+
+/// Bytes of `struct br_vlan_msg` (linux/if_bridge.h): family, three of padding, and the ifindex.
+const BR_VLAN_MSG_LEN: usize = 8;
+
 /// The VLANs of a port, in order.
 pub fn get_port_vlans<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<PortVlan>, SysError> {
+    let mut vlans = match get_by_port(netlink, index) {
+        // Kernels before 5.6, and those without VLAN filtering.
+        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
+            get_from_all(netlink, index)
+        }
+        result => result,
+    }?;
+    vlans.sort_unstable();
+    Ok(vlans)
+}
+
+fn get_by_port<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<PortVlan>, SysError> {
+    let mut vlans = Vec::new();
+    // An address has a header of the same length and order: family, three bytes, ifindex.
+    let port = AddressHeader {
+        family: AddressFamily::Bridge,
+        index,
+        ..AddressHeader::default()
+    };
+    netlink.dump(RTM_GETVLAN, &port, RTM_NEWVLAN, |body| {
+        for entry in attributes(body.get(BR_VLAN_MSG_LEN..).unwrap_or_default()) {
+            let entry = entry?;
+            let info = find_attr(entry.value(), BRIDGE_VLANDB_ENTRY_INFO)?;
+            if let Some(info) = info.filter(|_| entry.kind() == BRIDGE_VLANDB_ENTRY) {
+                let (flags, first) = parse_vlan_info(info)?;
+                let last = find_attr(entry.value(), BRIDGE_VLANDB_ENTRY_RANGE)?;
+                let last = last.map(get_u16).transpose()?.unwrap_or(first);
+                vlans.extend((first..=last).map(|vid| port_vlan(flags, vid)));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(vlans)
+}
+
+fn get_from_all<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     index: IfIndex,
 ) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
     let mut all = link_message(0);
     all.header.interface_family = AddressFamily::Bridge;
-    // Of all ports, since the kernel does not tell of one; as ranges, since others may be in thousands of VLANs.
+    // As ranges, since others may be in thousands of VLANs.
     let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
     all.attributes = vec![put_u32(libc::IFLA_EXT_MASK, filter)];
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
@@ -39,19 +95,22 @@ pub fn get_port_vlans<T: Transport>(
                         first = Some(vid);
                     } else {
                         let vids = first.take().unwrap_or(vid)..=vid;
-                        vlans.extend(vids.map(|vid| PortVlan {
-                            vid,
-                            pvid: flags.contains(BridgeVlanInfoFlags::Pvid),
-                            untagged: flags.contains(BridgeVlanInfoFlags::Untagged),
-                        }));
+                        vlans.extend(vids.map(|vid| port_vlan(flags, vid)));
                     }
                 }
             }
         }
         Ok(())
     })?;
-    vlans.sort_unstable();
     Ok(vlans)
+}
+
+fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
+    PortVlan {
+        vid,
+        pvid: flags.contains(BridgeVlanInfoFlags::Pvid),
+        untagged: flags.contains(BridgeVlanInfoFlags::Untagged),
+    }
 }
 
 /// Changes the VLANs of a port, and reads back whether it then has exactly those of `to`.
@@ -77,7 +136,7 @@ pub fn set_port_vlans<T: Transport>(
     if get_port_vlans(netlink, index)? == to {
         Ok(())
     } else {
-        Err(SysError::NotApplied)
+        Err(SysError::NotApplied("all of its VLANs"))
     }
 }
 

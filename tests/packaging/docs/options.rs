@@ -16,7 +16,14 @@ fn options_in(block: &str) -> Vec<Described> {
     let mut options: Vec<Described> = Vec::new();
     for line in block.lines() {
         let is_option = line.starts_with("  -") || line.starts_with("      --");
-        let (spec, text) = line.split_at_checked(TEXT_COLUMN).unwrap_or_default();
+        // A long one has its text in the next line.
+        let has_text = line.get(TEXT_COLUMN - 1..TEXT_COLUMN) == Some(" ");
+        let column = if has_text || !is_option {
+            TEXT_COLUMN
+        } else {
+            line.len()
+        };
+        let (spec, text) = line.split_at_checked(column).unwrap_or_default();
         if is_option {
             // Elsewhere it is not "this" one.
             let text = text.replace("print this help", "print the help");
@@ -25,7 +32,8 @@ fn options_in(block: &str) -> Vec<Described> {
             && spec.trim().is_empty()
             && !text.is_empty()
         {
-            *so_far += &format!(" {text}");
+            let space = if so_far.is_empty() { "" } else { " " };
+            *so_far += &format!("{space}{text}");
         }
     }
     options
@@ -123,7 +131,7 @@ fn is_for_the_configuration(spec: &str) -> bool {
 /// The long option of a spec, without its argument.
 fn long_of(spec: &str) -> &str {
     let start = spec.find("--").unwrap_or_else(|| panic!("{spec}"));
-    spec[start..].split([' ', '=']).next().unwrap()
+    spec[start..].split([' ', '=', ',']).next().unwrap()
 }
 
 #[test]

@@ -54,7 +54,7 @@ const SECOND: &str = "-netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qe
 
 /// A sandbox with both programs in /etc. None where no guest can be booted.
 fn sandbox() -> Option<Sandbox> {
-    if !["qemu-system-x86_64", "busybox", "cpio"]
+    if !["qemu-system-x86_64", "busybox", "cpio", "strace"]
         .into_iter()
         .all(needs)
     {
@@ -90,7 +90,7 @@ fn build_image(sandbox: &Sandbox) {
         mkdir bin dev etc lib proc sbin sys
         cp -L "$(command -v busybox)" bin
         cp -r '{image}/modules' .
-        set -- /bin/sh "$(command -v ip)" "$(command -v tc)" "$(command -v bridge)" '{ifup}' '{ifdown}'
+        set -- /bin/sh "$(command -v ip)" "$(command -v tc)" "$(command -v bridge)" "$(command -v strace)" '{ifup}' '{ifdown}'
         cp -L "$@" sbin
         ldd "$@" | grep -o '/[^ :]*[.]so[^ :]*' | sort -u | xargs -I@ cp -L --parents @ .
         echo root:x:0:0::/:/bin/sh >etc/passwd

@@ -267,6 +267,100 @@ fn a_second_kernel_isolates_a_port() {
 }
 
 #[test]
+fn a_second_kernel_locks_a_port_in_each_of_its_vlans() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    let entries = |guest: &mut Guest| -> Vec<String> {
+        let show = "bridge fdb show dev tap0 | grep 52:54:00 | sed 's/ *$//' | sort";
+        guest.sh(show).lines().map(str::to_owned).collect()
+    };
+    let entry = |vlan: &str| format!("52:54:00:12:34:56 {vlan}sticky master br0 static");
+    let lock = "--lock-mac 52:54:00:12:34:56";
+    // On a new port, and on one that is there.
+    for _ in 0..2 {
+        guest.ifup(&format!("{lock} --pvid 10 --vlans 20-21 tap0"));
+        let all = ["", "vlan 10 ", "vlan 20 ", "vlan 21 "].map(entry);
+        let mut all = all.to_vec();
+        all.sort();
+        assert_eq!(entries(&mut guest), all);
+        let port = guest.sh("bridge -d link show dev tap0");
+        for word in ["learning off", "flood off", "guard on", "locked on"] {
+            assert!(port.contains(word), "{port}");
+        }
+        // An entry goes with its VLAN.
+        guest.ifup(&format!("{lock} --pvid 30 --vlans 21 tap0"));
+        let mut all = ["", "vlan 21 ", "vlan 30 "].map(entry).to_vec();
+        all.sort();
+        assert_eq!(entries(&mut guest), all);
+        guest.ifup("--no-lock-mac tap0");
+        assert_eq!(entries(&mut guest), Vec::<String>::new());
+        guest.sh("ip link del tap0; qemu-ifup tap0");
+    }
+    guest.delete();
+    guest.sh(&format!(
+        "qemu-ifup --dry-run {lock} --pvid 10 tap0 >commands; sh -eu commands"
+    ));
+    assert_eq!(guest.vlans(), ["10pu"]);
+    guest.ifup(&format!("{lock} --pvid 10 tap0"));
+}
+
+/// What a strike at one system call needs, in the guest: $SETUP creates what is there before, $ARGS are qemu-ifup's.
+const FAULTS: &str = r#"
+state() {
+    for show in 'ip -d link' 'bridge vlan' 'bridge fdb'; do
+        $show show dev tap0 2>&1 || echo none
+    done | grep -v permanent | sed -E 's/^[0-9]+: //; s/[a-z_]*_timer +[0-9.]+//g; s/NO-CARRIER,|,LOWER_UP//g
+        s/ state [A-Za-z]+//; s/fe:[0-9a-f:]+//; s/qdisc [a-z]+//; s/(port_id|port_no|designated_port) [0-9a-fx]+//g'
+}
+reset() {
+    ip link del tap0 2>/dev/null || :
+    eval "$SETUP"
+}
+strike() { # what happens, to which system call, and to the how manieth
+    reset
+    code=0
+    strace -qq -o /dev/null -e "inject=$2:$1:when=$3" qemu-ifup $ARGS >said 2>&1 || code=$?
+    case $1,$code in
+    error=*,0) is=done ;;
+    error=*) is=before ;;
+    *) qemu-ifup $ARGS >>said 2>&1; is=done ;; # the next run completes it
+    esac
+    state >after
+    cmp $is after || { echo "$code"; cat said $is after; }
+}
+"#;
+
+#[test]
+fn whatever_fails_a_port_has_its_vlans_and_options_or_all_is_as_before() {
+    const SETUP: &str = "ip tuntap add tap0 mode tap user 54321
+        ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
+        ip link set tap0 master br0 up
+        bridge link set dev tap0 locked on learning off flood off guard on
+        bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky";
+    const ARGS: &str = "--lock-mac 52:54:00:12:34:56 --pvid 5 --vlans 10,20-22 --isolated tap0";
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    guest.sh(&format!(
+        "cat >faults <<'END'\nSETUP='{SETUP}'; ARGS='{ARGS}'{FAULTS}\nEND"
+    ));
+    guest.sh(". ./faults; reset; state >before; strace -qq -o log qemu-ifup $ARGS; state >done");
+    let mut tried = 0;
+    // A kill before a request, and one that was done and whose answer is lost; from the first change on.
+    for (call, blow) in [("sendto", "signal=SIGKILL"), ("recvfrom", "error=EPERM")] {
+        let count = |log: &str| format!("{log} | grep -c '^{call}('");
+        let counts = guest.sh(&(count("sed /NLM_F_ACK/q log") + "; " + &count("cat log")));
+        let mut counts = counts.lines().map(|count| count.parse::<usize>().unwrap());
+        let (first, last) = (counts.next().unwrap(), counts.next().unwrap());
+        for nth in first..=last {
+            let said = guest.sh(&format!(". ./faults; strike {blow} {call} {nth}"));
+            assert_eq!(said, "", "{blow} at {call} {nth}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 14, "{tried}");
+}
+
+#[test]
 fn a_machine_without_a_bridge_gets_one_by_one_command() {
     let Some(sandbox) = sandbox() else { return };
     let [mut guest] = boot(&sandbox, [""]);

@@ -27,6 +27,7 @@ pub fn violations(
     found.extend(view.frames_past_the_bridge());
     found.extend(view.strangers());
     found.extend(view.announced_alone());
+    found.extend(view.announced_unlocked());
     found.extend(view.bystanders(bystanders));
     found.extend(view.ending(refused));
     match outcome.end {
@@ -127,6 +128,14 @@ impl View<'_> {
         is_announced.then(|| "I4: a tap was announced up and in no bridge".to_owned())
     }
 
+    /// Nor one that is to be locked to a MAC, up before it is.
+    fn announced_unlocked(&self) -> Option<String> {
+        let unlocked = |link: &Link| link.tun.is_some() && link.up && !link.locked;
+        let is_announced = self.outcome.announced.iter().any(unlocked);
+        let is_ours = self.scenario.wants_lock() && !self.act.may(May::Move);
+        (is_announced && is_ours).then(|| "I4: a tap was announced up and not locked".to_owned())
+    }
+
     /// No interface is touched but the caller's tap, and none is there but that and a bridge that was asked for.
     fn bystanders(&self, bystanders: &[Link]) -> Vec<String> {
         let mut found = Vec::new();
@@ -225,6 +234,10 @@ impl View<'_> {
             (
                 tap.isolated == self.scenario.isolated || moves || may(May::Down),
                 format!("it is isolated: {}", tap.isolated),
+            ),
+            (
+                tap.locked == self.scenario.wants_lock() || moves || may(May::Down),
+                format!("it is locked: {}", tap.locked),
             ),
             (
                 tun.multi_queue || !self.scenario.wants_queues() || may(May::Create),

@@ -136,6 +136,7 @@ pub struct Link {
     /// How it makes link-local addresses: 1 is not at all (`IN6_ADDR_GEN_MODE_NONE`).
     pub addr_gen_mode: Option<u8>,
     pub isolated: bool,
+    pub locked: bool,
 }
 
 /// What is to become of an interface, in one RTM_SETLINK.
@@ -151,6 +152,7 @@ const RTM_NEWLINK: u16 = libc::RTM_NEWLINK;
 const AF_INET6: u16 = 10;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_LOCKED: u16 = 39;
 /// Of a tap's IFLA_INFO_DATA (linux/if_link.h).
 const IFLA_TUN_OWNER: u16 = 1;
 const IFLA_TUN_PERSIST: u16 = 6;
@@ -394,9 +396,10 @@ impl Link {
                     });
                 }
                 libc::IFLA_INFO_SLAVE_DATA => {
-                    let isolated =
-                        attributes(value).find(|(kind, _)| *kind == IFLA_BRPORT_ISOLATED);
-                    self.isolated = isolated.is_some_and(|(_, value)| value[0] != 0);
+                    let of = |wanted| attributes(value).find(|(kind, _)| *kind == wanted);
+                    let is_set = |wanted| of(wanted).is_some_and(|(_, value)| value[0] != 0);
+                    self.isolated = is_set(IFLA_BRPORT_ISOLATED);
+                    self.locked = is_set(IFLA_BRPORT_LOCKED);
                 }
                 _ => {}
             }

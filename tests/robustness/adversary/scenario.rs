@@ -83,6 +83,10 @@ impl Scenario {
         self.bridge == NEW_BRIDGE
     }
 
+    pub fn wants_lock(&self) -> bool {
+        self.conf.contains("--lock-mac")
+    }
+
     pub fn wants_queues(&self) -> bool {
         self.args.contains(&"--multi-queue") || self.conf.contains("--multi-queue")
     }
@@ -93,6 +97,8 @@ pub const NEW_BRIDGE: &str = "br7";
 /// The uids as options take them.
 const FOR_ALICE: &str = "54321";
 const FOR_BOB: &str = "54322";
+
+const LOCK: &str = "* --lock-mac 52:54:00:12:34:56\n";
 
 /// Fresh, by Alice.
 const PLAIN: Scenario = Scenario {
@@ -187,10 +193,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "fresh with queues, root", args: &["--multi-queue", "tap7"], ..ROOTS },
     Scenario { name: "fresh with queues, root for Alice", args: &["--multi-queue", "--owner", FOR_ALICE, "tap7"], ..ROOTS_FOR_ALICE },
     Scenario { name: "fresh and isolated, lent", args: &["--isolated", "tap7"], isolated: true, ..PLAIN },
+    Scenario { name: "fresh and locked, lent", conf: LOCK, ..PLAIN },
 
     Scenario { name: "held, lent", tap: Some(HERS), holder: Holder::Alice, ..PLAIN },
     Scenario { name: "held, root", tap: Some(HERS), holder: Holder::Alice, caller: 0, ..PLAIN },
     Scenario { name: "held and isolated, lent", args: &["--isolated", "tap7"], tap: Some(HERS), holder: Holder::Alice, isolated: true, ..PLAIN },
+    Scenario { name: "held and locked, lent", conf: LOCK, tap: Some(HERS), holder: Holder::Alice, ..PLAIN },
     Scenario { name: "held with queues, lent", tap: Some(HERS_QUEUES), holder: Holder::Alice, ..PLAIN },
     Scenario { name: "held and passed on, lent", tap: Some(HERS), holder: Holder::Alice, handed: Handed::Tap, ..PLAIN },
     Scenario { name: "QEMU's, root", tap: Some(QEMUS), holder: Holder::Qemu, handed: Handed::Tap, ..ROOTS },

@@ -157,6 +157,65 @@ fn whatever_happens_to_a_port_that_is_to_be_isolated_it_is_or_is_not() {
     });
 }
 
+/// A port that is locked to another MAC.
+fn locked() -> &'static str {
+    let lock = "bridge link set dev tap0 isolated on locked on learning off flood off guard on
+        bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky";
+    format!("{ATTACHED}\n{lock}").leak()
+}
+
+const LOCK: &[&str] = &[
+    "--lock-mac",
+    "52:54:00:12:34:56",
+    "--root-block",
+    "--no-mcast-flood",
+    "--neigh-suppress",
+    "tap0",
+];
+
+#[test]
+fn whatever_happens_to_a_tap_that_is_to_be_locked_it_is_whole_and_locked_or_there_is_none() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --lock-mac",
+        program: "qemu-ifup",
+        args: LOCK,
+        setup: BRIDGE,
+        handed: Handed::Nothing,
+        logs: false,
+        between: false,
+        least: [120, 90, 35],
+    });
+}
+
+#[test]
+fn whatever_happens_to_a_locked_port_that_gets_another_mac_it_has_this_or_that() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --lock-mac, a locked port",
+        program: "qemu-ifup",
+        args: LOCK,
+        setup: locked(),
+        handed: Handed::Nothing,
+        logs: false,
+        // Locked to no MAC for a moment: it takes nothing then.
+        between: true,
+        least: [60, 45, 20],
+    });
+}
+
+#[test]
+fn whatever_happens_to_ifdown_a_locked_port_is_locked_as_before_or_in_no_bridge() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown, a locked port",
+        program: "qemu-ifdown",
+        args: &["tap0"],
+        setup: locked(),
+        handed: Handed::Nothing,
+        logs: false,
+        between: false,
+        least: [45, 40, 18],
+    });
+}
+
 #[test]
 fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_forwards() {
     whatever_happens_it_is_done_or_as_before(Mode {

@@ -87,6 +87,9 @@ fn a_guest_in_another_bridge_is_not_moved_by_a_command_that_is_no_advice() {
         .unwrap();
     must(&s, moves);
     check(&s, "qemu-ifup --check tap0").says("ok", "tap0 is up on br0");
+    s.sh("bridge link set dev tap0 isolated on learning off");
+    check(&s, "qemu-ifup --check tap0")
+        .says("ok", "tap0 is up on br0, with isolated on learning off");
     drop(held);
 }
 

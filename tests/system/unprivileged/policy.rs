@@ -208,6 +208,23 @@ fn each_of_the_administrators_options_is_refused_to_a_user() {
             "--qdisc=default",
             "--max-taps=9",
             "--max-taps=64",
+            "--no-create-bridge",
+            "--no-multi-queue",
+            "--no-isolated",
+            "--guard",
+            "--no-guard",
+            "--root-block",
+            "--no-root-block",
+            "--no-learning",
+            "--learning",
+            "--no-flood",
+            "--flood",
+            "--no-mcast-flood",
+            "--mcast-flood",
+            "--neigh-suppress",
+            "--no-neigh-suppress",
+            "--lock-mac=52:54:00:12:34:56",
+            "--no-lock-mac",
         ] {
             let (name, _) = option.split_once('=').unwrap_or((option, ""));
             let reason = format!("cannot use {name}: it is the administrator's option");

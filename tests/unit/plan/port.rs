@@ -4,17 +4,21 @@ use crate::build::{bridge, name, spec, state, tap};
 use crate::plan::{PERSIST, br, commands, finished, owned, undos, up};
 use qemu_ifup::error::Error;
 use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::model::bridge::{BridgeInfo, BridgePortInfo, PortState};
+use qemu_ifup::model::addr::UnicastMac;
+use qemu_ifup::model::bridge::{
+    BridgeInfo, BridgePortInfo, FdbEntry, PortOption, PortOptions, PortState,
+};
 use qemu_ifup::model::link::{Link, LinkKind};
 use qemu_ifup::model::spec::{TapSpec, VlanSpec};
 use qemu_ifup::model::state::CurrentState;
 use qemu_ifup::model::vlan::PortVlan;
+use qemu_ifup::plan::Plan;
 use qemu_ifup::plan::step::Step;
 
 #[test]
 fn a_port_is_limited_before_it_goes_up() {
     let limited = TapSpec {
-        isolated: true,
+        port: PortOptions::default().with(PortOption::Isolated, true),
         vlans: Some(VlanSpec {
             pvid: Some(10),
             tagged: vec![20, 21, 22, 30],
@@ -42,7 +46,7 @@ fn a_port_is_limited_before_it_goes_up() {
     let port = |isolated| Link {
         port: Some(BridgePortInfo {
             state: PortState::Forwarding,
-            isolated: Some(isolated),
+            options: PortOptions::of_new_port().with(PortOption::Isolated, isolated),
         }),
         ..finished(owned())
     };
@@ -72,6 +76,90 @@ fn a_port_is_limited_before_it_goes_up() {
             "bridge vlan del dev tap0 vid 20-22\nbridge vlan del dev tap0 vid 30",
         ]
     );
+}
+
+#[test]
+fn a_port_is_locked_before_it_goes_up_in_each_of_its_vlans() {
+    let mac = UnicastMac::parse("52:54:00:00:00:01");
+    let options = PortOptions::of_locked_port();
+    let locked = |vlans: Option<VlanSpec>| TapSpec {
+        port: options,
+        lock_mac: Some(mac),
+        vlans,
+        ..spec()
+    };
+    let pvid = |vid| VlanSpec {
+        pvid: Some(vid),
+        tagged: vec![20],
+    };
+    let lock = "bridge link set dev tap0 guard on learning off flood off locked on
+ip link set dev tap0 type bridge_slave fdb_flush";
+    let add = "bridge fdb replace 52:54:00:00:00:01 dev tap0 master static sticky";
+    let del = "bridge fdb del 52:54:00:00:00:01 dev tap0 master";
+    let plan = up(locked(None), state(None)).unwrap();
+    let all = commands(&plan);
+    assert_eq!(all[2..], [lock, add, "ip link set dev tap0 up", PERSIST]);
+    let entries = |plan: &Plan| -> Vec<Vec<u16>> {
+        let steps = plan.steps().iter();
+        let entries = steps.filter_map(|planned| {
+            let Step::SetFdb { to, .. } = &planned.step else {
+                return None;
+            };
+            Some(to.iter().map(|entry| entry.vid).collect())
+        });
+        entries.collect()
+    };
+    assert_eq!(entries(&plan), [[1]]);
+    let plan = up(locked(Some(pvid(10))), state(None)).unwrap();
+    assert_eq!(entries(&plan), [[10, 20]]);
+    let unfiltered = CurrentState {
+        bridge: Some(Link {
+            kind: LinkKind::Bridge(BridgeInfo::default()),
+            ..bridge()
+        }),
+        ..state(None)
+    };
+    assert_eq!(entries(&up(locked(None), unfiltered).unwrap()), [[0]]);
+
+    // A port that is locked in VLAN 10: its entry goes with that VLAN, and is there again before what fails is over.
+    let entry = |vid| FdbEntry {
+        mac: mac.unwrap().into(),
+        vid,
+    };
+    let there = |fdb: &[FdbEntry]| CurrentState {
+        master: br(2),
+        vlans: vec![PortVlan::untagged(10)],
+        fdb: fdb.to_vec(),
+        ..state(Some(Link {
+            port: Some(BridgePortInfo {
+                options: options.or(PortOptions::of_new_port()),
+                ..BridgePortInfo::default()
+            }),
+            ..finished(owned())
+        }))
+    };
+    let plan = up(locked(None), there(&[entry(10), entry(0)])).unwrap();
+    assert_eq!(commands(&plan), Vec::<String>::new());
+    for missing in [&[][..], &[entry(0)], &[entry(11)]] {
+        assert_eq!(commands(&up(locked(None), there(missing)).unwrap()), [add]);
+    }
+    let plan = up(locked(Some(pvid(30))), there(&[entry(10), entry(0)])).unwrap();
+    let vlans = "bridge vlan del dev tap0 vid 10
+bridge vlan add dev tap0 vid 20
+bridge vlan add dev tap0 vid 30 pvid untagged";
+    assert_eq!(commands(&plan), [del, vlans, add]);
+    let back = "bridge vlan del dev tap0 vid 20
+bridge vlan del dev tap0 vid 30
+bridge vlan add dev tap0 vid 10 pvid untagged";
+    assert_eq!(undos(&plan), [add, back, del]);
+    let unlock = TapSpec {
+        port: options.inverted(),
+        lock_mac: Some(None),
+        ..spec()
+    };
+    let plan = up(unlock, there(&[entry(10)])).unwrap();
+    let unlocked = "bridge link set dev tap0 guard off learning on flood on locked off";
+    assert_eq!(commands(&plan), [unlocked, del]);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use qemu_ifup::apply::failure::StepError;
 use qemu_ifup::apply::{Executor, apply};
 use qemu_ifup::config::options::TapOptions;
-use qemu_ifup::model::bridge::BridgePortInfo;
+use qemu_ifup::model::addr::{MacAddr, UnicastMac};
+use qemu_ifup::model::bridge::{BridgePortInfo, FdbEntry, PortOption, PortOptions};
 use qemu_ifup::model::link::{AddrGenMode, Link, TapInfo};
 use qemu_ifup::model::spec::{TapAccess, TapSpec, VlanSpec};
 use qemu_ifup::model::state::CurrentState;
@@ -21,6 +22,11 @@ use qemu_ifup::policy::rules::Policy;
 struct OneTap {
     up: bool,
     master: Option<u32>,
+    /// Its options as a port, and whether the forwarding database has an entry for it.
+    options: PortOptions,
+    has_entry: bool,
+    /// It is to be locked to an address before it goes up.
+    is_to_be_locked: bool,
     /// It was up in no bridge before anything was asked, and nothing has changed that.
     alone_before: bool,
     /// The parts that are carried out before one fails.
@@ -32,6 +38,7 @@ struct OneTap {
 impl OneTap {
     fn part(&mut self, act: impl FnOnce(&mut Self)) -> Result<(), StepError> {
         if self.parts == 0 {
+            self.is_to_be_locked = false; // from here on all is put back
             self.parts = if self.fails_again { 0 } else { usize::MAX };
             self.fails_again = false;
             return Err(Errno::EIO.into());
@@ -59,7 +66,10 @@ impl Executor for OneTap {
                     self.part(|tap| tap.up = false)?;
                 }
                 if let Some(master) = change.master {
-                    self.part(|tap| tap.master = master.map(|link| link.index))?;
+                    self.part(|tap| {
+                        tap.master = master.map(|link| link.index);
+                        (tap.options, tap.has_entry) = (PortOptions::of_new_port(), false);
+                    })?;
                 }
                 if change.addr_gen_mode.is_some() {
                     self.part(|_| ())?;
@@ -67,7 +77,16 @@ impl Executor for OneTap {
                 Ok(())
             }
             Step::Up(_) if self.master.is_none() => Err(Errno::EOPNOTSUPP.into()),
-            Step::Up(_) => self.part(|tap| tap.up = true),
+            Step::Up(_) => {
+                let is_locked = self.has_entry
+                    && PortOptions::of_locked_port()
+                        .differing_from(self.options)
+                        .is_empty();
+                assert!(is_locked || !self.is_to_be_locked, "up before it is locked");
+                self.part(|tap| tap.up = true)
+            }
+            Step::SetPort(options) => self.part(|tap| tap.options = options.or(tap.options)),
+            Step::SetFdb { to, .. } => self.part(|tap| tap.has_entry = !to.is_empty()),
             // All of it or nothing; the kernel takes it down first.
             Step::DeleteTap => {
                 self.part(|tap| tap.up = false)?;
@@ -81,7 +100,6 @@ impl Executor for OneTap {
             | Step::CreateBridge(_)
             | Step::CreateTap { .. }
             | Step::CheckQuota { .. }
-            | Step::SetPort(_)
             | Step::SetVlans { .. }
             | Step::WaitForwarding { .. }
             | Step::SetAccess { .. }
@@ -109,15 +127,19 @@ fn any_tap() -> impl Strategy<Value = Option<Link>> {
     ]));
     let master = prop::sample::select(vec![None, Some(2), Some(3)]);
     let mtu = prop::sample::select(vec![1000, 1500, 9000]);
-    let link = (info, mode, master, mtu, any::<[bool; 3]>()).prop_map(
-        |(info, addr_gen_mode, master, mtu, [up, carrier, isolated])| Link {
+    let link = (info, mode, master, mtu, any::<[bool; 4]>()).prop_map(
+        |(info, addr_gen_mode, master, mtu, [up, carrier, isolated, locked])| Link {
             mtu,
             up,
             carrier,
             master,
             addr_gen_mode,
             port: master.map(|_| BridgePortInfo {
-                isolated: Some(isolated),
+                options: PortOptions::of_locked_port()
+                    .inverted()
+                    .or(PortOptions::of_new_port())
+                    .with(PortOption::Isolated, isolated)
+                    .with(PortOption::Locked, locked),
                 ..BridgePortInfo::default()
             }),
             ..tap(info)
@@ -132,19 +154,30 @@ fn any_spec() -> impl Strategy<Value = TapSpec> {
         Some(TapAccess::Owner(1000)),
         Some(TapAccess::Group(36)),
     ]);
-    let options = (access, any::<[bool; 4]>(), prop::option::of(1000..9000_u32));
-    options.prop_map(|(access, [isolated, vlans, create, wait], mtu)| TapSpec {
-        access,
-        isolated,
-        mtu,
-        vlans: vlans.then(|| VlanSpec {
-            pvid: Some(10),
-            tagged: vec![20],
-        }),
-        create_bridge: create.then(Vec::new),
-        wait: wait.then_some(1),
-        ..spec()
-    })
+    let options = (access, any::<[bool; 5]>(), prop::option::of(1000..9000_u32));
+    options.prop_map(
+        |(access, [isolated, vlans, create, wait, lock], mtu)| TapSpec {
+            access,
+            port: PortOptions::default()
+                .with(PortOption::Isolated, isolated)
+                .or(if lock {
+                    PortOptions::of_locked_port()
+                } else {
+                    PortOptions::default()
+                }),
+            lock_mac: UnicastMac::parse("52:54:00:00:00:01")
+                .filter(|_| lock)
+                .map(Some),
+            mtu,
+            vlans: vlans.then(|| VlanSpec {
+                pvid: Some(10),
+                tagged: vec![20],
+            }),
+            create_bridge: create.then(Vec::new),
+            wait: wait.then_some(1),
+            ..spec()
+        },
+    )
 }
 
 proptest! {
@@ -157,6 +190,8 @@ proptest! {
         has_fd in any::<bool>(),
         no_bridge in any::<bool>(),
         way in 0..4,
+        has_entry in any::<bool>(),
+        mac in 1..3_u8,
         parts in 0..24_usize,
         fails_again in any::<bool>(),
     ) {
@@ -164,9 +199,13 @@ proptest! {
             up: link.as_ref().is_some_and(|link| link.up),
             master: link.as_ref().and_then(|link| link.master),
             alone_before: link.as_ref().is_some_and(|link| link.up && link.master.is_none()),
+            options: link.as_ref().and_then(|link| link.port).unwrap_or_default().options,
+            has_entry: has_entry && link.as_ref().is_some_and(|link| link.master.is_some()),
+            is_to_be_locked: spec.lock_mac.is_some() && way != 1,
             parts,
             fails_again,
         };
+        let before = (system.options, system.has_entry);
         let was_port = system.master;
         let was_up = system.up;
         let made = Link { master: None, port: None, up: false, ..tap(owned()) };
@@ -175,6 +214,7 @@ proptest! {
             bridge: Some(bridge()).filter(|_| !(no_bridge && spec.create_bridge.is_some() && was_port != Some(2))),
             has_fd,
             vlans: vec![PortVlan::untagged(1)],
+            fdb: if system.has_entry { vec![FdbEntry { mac: MacAddr([0x52, 0x54, 0, 0, 0, mac]), vid: 1 }] } else { Vec::new() },
             ..state(if way == 0 { Some(made) } else { link.clone() })
         };
         let caller = root();
@@ -182,7 +222,8 @@ proptest! {
         let plan = match way {
             0 => {
                 (system.up, system.master, system.alone_before) = (false, None, false);
-                let state = CurrentState { master: None, has_fd: true, ..state };
+                (system.options, system.has_entry) = (PortOptions::default(), false);
+                let state = CurrentState { master: None, has_fd: true, fdb: Vec::new(), ..state };
                 let spec = TapSpec { access: None, ..spec };
                 policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::hand_over(&auth))
             }
@@ -202,6 +243,9 @@ proptest! {
         }
         if let Err(error) = result && existed && !fails_again && !error.to_string().contains("not undone") {
             prop_assert_eq!((system.up, system.master), (was_up, was_port), "not as before: {}", error);
+            if was_port.is_some() {
+                prop_assert_eq!((system.options, system.has_entry), before, "not as before: {}", error);
+            }
         }
     }
 }

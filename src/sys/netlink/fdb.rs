@@ -1,0 +1,107 @@
+//! Static entries of a bridge's forwarding database, for one port: RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH of family
+//! AF_BRIDGE.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourHeader, NeighbourState};
+use nix::errno::Errno;
+
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{FdbEntry, fdb_changes};
+use crate::model::link::IfIndex;
+use crate::sys::error::SysError;
+use crate::sys::netlink::attr::{Message, find_attr, get_u16, put_bytes};
+use crate::sys::netlink::link::link_message;
+use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+
+/// Bytes of `struct ndmsg` in linux/neighbour.h.
+const NDMSG_LEN: usize = 12;
+
+/// The static entries of a port.
+pub fn get_static<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<FdbEntry>, SysError> {
+    let all = get(netlink, index)?.into_iter();
+    let entries = all.filter(|(_, state)| *state == NeighbourState::Noarp);
+    Ok(entries.map(|(entry, _)| entry).collect())
+}
+
+/// Changes the static entries of a port, and reads back whether it then has those of `to`, and takes frames from no other
+/// address while it is locked: none that was learned is left either.
+///
+/// # Errors
+/// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
+pub fn set_static<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+    from: &[FdbEntry],
+    to: &[FdbEntry],
+) -> Result<(), SysError> {
+    let (gone, there) = fdb_changes(from, to);
+    for mac in gone {
+        match netlink.request_ack(libc::RTM_DELNEIGH, 0, &message(index, mac)) {
+            // It was never added, or went with its VLAN.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+            result => result?,
+        }
+    }
+    for mac in there {
+        let create = NLM_F_CREATE | NLM_F_REPLACE;
+        netlink.request_ack(libc::RTM_NEWNEIGH, create, &message(index, mac))?;
+    }
+    let found = get(netlink, index)?;
+    let is_static = |state: &NeighbourState| *state == NeighbourState::Noarp;
+    let has = |entry: &FdbEntry| found.iter().any(|(e, s)| e == entry && is_static(s));
+    let is_other = |(entry, state): &(FdbEntry, NeighbourState)| {
+        to.iter().all(|wanted| wanted.mac != entry.mac) && (is_static(state) || !to.is_empty())
+    };
+    if to.iter().all(has) && !found.iter().any(is_other) {
+        Ok(())
+    } else {
+        Err(SysError::NotApplied("all of its fdb entries"))
+    }
+}
+
+/// All entries of a port but for the address of its own interface, with what they are: static, or learned.
+fn get<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    index: IfIndex,
+) -> Result<Vec<(FdbEntry, NeighbourState)>, SysError> {
+    let mut found = Vec::new();
+    // Not struct ndmsg: what the kernel takes in its place since ever (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
+    let mut port = link_message(index);
+    port.header.interface_family = AddressFamily::Bridge;
+    netlink.dump(libc::RTM_GETNEIGH, &port, libc::RTM_NEWNEIGH, |body| {
+        let header = NeighbourHeader::parse(body)
+            .map_err(|_| SysError::Protocol("the kernel's reply is not an fdb entry"))?;
+        let attributes = body.get(NDMSG_LEN..).unwrap_or_default();
+        let mac = find_attr(attributes, libc::NDA_LLADDR)?.unwrap_or_default();
+        let vid = find_attr(attributes, libc::NDA_VLAN)?;
+        if let Ok(mac) = mac.try_into().map(MacAddr)
+            && header.ifindex == index
+            && header.state != NeighbourState::Permanent
+        {
+            let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
+            found.push((FdbEntry { mac, vid }, header.state));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// An entry without a VLAN: the kernel adds or deletes one for frames without a VLAN, and one for each VLAN of the port
+/// (`br_fdb_add()` in net/bridge/br_fdb.c). It is sticky, since another port would otherwise get a static entry as well when a
+/// frame from this address comes in there.
+fn message(index: IfIndex, mac: MacAddr) -> Message<NeighbourHeader> {
+    Message {
+        header: NeighbourHeader {
+            family: AddressFamily::Bridge,
+            ifindex: index,
+            state: NeighbourState::Noarp,
+            flags: NeighbourFlags::Controller | NeighbourFlags::Sticky,
+            ..NeighbourHeader::default()
+        },
+        attributes: vec![put_bytes(libc::NDA_LLADDR, &mac.0)],
+    }
+}
