@@ -21,7 +21,6 @@ usr/share/doc/qemu-ifup/speed-frames.svg 644
 usr/share/doc/qemu-ifup/speed-held.svg 644
 usr/share/doc/qemu-ifup/speed-helper.svg 644
 usr/share/doc/qemu-ifup/speed-herd.svg 644
-usr/share/doc/qemu-ifup/speed-memory.svg 644
 usr/share/doc/qemu-ifup/speed-qemu.svg 644
 usr/share/doc/qemu-ifup/speed-up.svg 644
 usr/share/doc/qemu-ifup/speed.md 644
