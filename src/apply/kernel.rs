@@ -21,6 +21,8 @@ use crate::sys::tun::{TunFd, reset_filters, set_access};
 #[derive(Debug)]
 pub struct Kernel {
     pub(super) netlink: NetlinkSocket<Socket>,
+    /// The bridge that was looked at last, for the taps that follow.
+    pub(super) bridge: Option<Link>,
 }
 
 /// One tap: its ifindex, and the descriptors that this program has of it.
@@ -82,7 +84,15 @@ impl Kernel {
     pub fn open() -> Result<Self, Error> {
         let netlink = NetlinkSocket::open();
         let netlink = netlink.map_err(|error| Error::failed("open a netlink socket", error))?;
-        Ok(Self { netlink })
+        Ok(Self {
+            netlink,
+            bridge: None,
+        })
+    }
+
+    /// The bridge is looked at again for the next tap.
+    pub fn forget_bridge(&mut self) {
+        self.bridge = None;
     }
 
     /// Creates a tap for QEMU and gives it to its owner. Until it is handed over, it lives as long as what is returned.
