@@ -3,11 +3,12 @@
 use crate::common::fds::open_tap;
 use crate::common::json::is_up;
 use crate::common::sandbox::{Sandbox, lines};
-use crate::common::strace::calls;
+use crate::common::strace::{Call, calls, calls_in};
 use crate::common::users::{ALICE, BOB};
 use crate::common::{Run, bin, command, run};
 use crate::expect::{assert_attached, assert_silent_success, sandbox};
 use crate::host::host_for_alice;
+use std::fs;
 
 /// The lines of stderr that are no hints.
 fn messages(run: &Run) -> Vec<&str> {
@@ -22,6 +23,25 @@ fn taps(count: usize) -> Vec<String> {
 
 fn words(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
+}
+
+/// The call that deletes all of them.
+fn together(all: &[Call]) -> &Call {
+    let mut sent = all.iter().filter(|call| call.name == "sendto");
+    let found = sent.find(|call| call.line.contains("IFLA_GROUP"));
+    found.expect("they are not deleted together")
+}
+
+/// Runs a program with this done to some of its system calls; what it called is in what is returned.
+fn with_injection(s: &Sandbox, inject: &str, program: &str, args: &[&str]) -> (Run, Vec<Call>) {
+    let log = s.dir().join("injected");
+    let run = run(command("strace")
+        .args(["-e", "trace=sendto,getrandom", "-o"])
+        .arg(&log)
+        .args(["-e", inject])
+        .arg(bin(program))
+        .args(args));
+    (run, calls_in(&fs::read_to_string(log).unwrap()))
 }
 
 #[test]
@@ -144,6 +164,34 @@ fn a_bridge_is_filled_and_the_tap_for_which_it_has_no_room_is_told() {
 }
 
 #[test]
+fn taps_are_deleted_together_and_what_a_program_has_open_as_in_a_call_of_its_own() {
+    let Some(s) = sandbox() else { return };
+    let names = ["tap0", "tap1", "held", "theirs", "tap2"];
+    assert_silent_success(&s.ifup(&["tap0", "tap1", "held", "tap2", "other"]));
+    // One that stays when its program ends, one that does not, and one in a group of the administrator's.
+    let _held = open_tap("held", 0).unwrap();
+    let _theirs = open_tap("theirs", 0).unwrap();
+    assert_silent_success(&s.ifup(&["theirs"]));
+    s.sh("ip link set tap2 group 9; ip link set other group 9");
+    let other = s.link("other");
+
+    let all = calls(&s, "qemu-ifdown", &[&["--delete"], &names[..]].concat());
+    let sent = |text: &str| {
+        let sent = all.iter().filter(|call| call.name == "sendto");
+        sent.filter(|call| call.line.contains(text)).count()
+    };
+    assert_eq!(sent("nlmsg_type=RTM_DELLINK"), 1, "all of them together");
+    let line = &together(&all).line;
+    assert_eq!(line.matches("RTM_SETLINK").count(), 4, "{line}");
+    // The one that goes with its program is only taken down.
+    assert_eq!(sent("nlmsg_type=RTM_SETLINK"), 2);
+    assert_eq!(s.links(), ["lo", "br0", "other", "theirs"]);
+    let theirs = s.link("theirs").unwrap();
+    assert!(!is_up(&theirs) && theirs["group"] == "default", "{theirs}");
+    assert_eq!(s.link("other"), other);
+}
+
+#[test]
 fn of_what_a_program_has_open_is_told_by_name() {
     let Some(s) = sandbox() else { return };
     assert_silent_success(&s.ifup(&["tap0", "held", "tap1"]));
@@ -156,6 +204,59 @@ fn of_what_a_program_has_open_is_told_by_name() {
     ];
     assert_eq!((messages(&down), down.code), (expected.to_vec(), 0));
     assert_eq!(s.links(), ["lo", "br0", "theirs"]);
+}
+
+#[test]
+fn where_they_cannot_be_deleted_together_they_are_one_by_one() {
+    let Some(s) = sandbox() else { return };
+    let names = ["tap0", "tap1", "tap2"];
+    let args = [&["--delete"], &names[..]].concat();
+    for errno in ["ENOBUFS", "EPERM"] {
+        assert_silent_success(&s.ifup(&names));
+        let all = calls(&s, "qemu-ifdown", &args);
+        assert_silent_success(&s.ifup(&names));
+        let inject = together(&all).inject(&format!("error={errno}"));
+        let (run, all) = with_injection(&s, &inject, "qemu-ifdown", &args);
+        assert_silent_success(&run);
+        let deleted = all
+            .iter()
+            .filter(|call| call.line.contains("RTM_DELLINK") && !call.line.contains("IFLA_GROUP"));
+        assert_eq!(deleted.count(), 3);
+        assert_eq!(s.links(), ["lo", "br0"]);
+    }
+}
+
+#[test]
+fn a_strangers_interface_is_in_no_group_that_is_drawn() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link add veth0 type veth peer name veth1");
+    // What getrandom(2) returns first, with the number in its second four bytes.
+    let group = 0x0a0b_0c0d_u32;
+    let bytes: String = [1, group, 2]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let args = ["--delete", "tap0", "tap1"];
+    assert_silent_success(&s.ifup(&args[1..]));
+    // C's library may have drawn some before.
+    let is_ours = |call: &&Call| call.name == "getrandom" && call.line.contains(", 12, ");
+    let all = calls(&s, "qemu-ifdown", &args);
+    let first = all.iter().find(is_ours).unwrap();
+    let inject = first.inject(&format!("poke_exit=@arg1={bytes}"));
+    for (stranger, draws) in [(7, 1), (group, 2)] {
+        assert_silent_success(&s.ifup(&["tap0", "tap1"]));
+        s.sh(&format!("ip link set veth0 group {stranger}"));
+        let (run, all) = with_injection(&s, &inject, "qemu-ifdown", &args);
+        assert_silent_success(&run);
+        let drawn = all.iter().filter(is_ours).count();
+        assert_eq!(drawn, draws, "draws with a stranger in {stranger}");
+        let line = &together(&all).line;
+        let is_first = line.contains(&format!("nla_type=IFLA_GROUP}}, {group}"));
+        assert_eq!(is_first, draws == 1, "{line}");
+        let links = s.links();
+        assert_eq!(links, ["lo", "br0", "veth1", "veth0"]);
+    }
 }
 
 #[test]
