@@ -5,10 +5,10 @@ use crate::common::json::is_up;
 use crate::common::sandbox::{Sandbox, lines};
 use crate::common::strace::{Call, calls, calls_in};
 use crate::common::users::{ALICE, BOB};
-use crate::common::{Run, bin, command, run};
+use crate::common::{Run, bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_silent_success, sandbox};
 use crate::host::host_for_alice;
-use std::fs;
+use std::{fs, thread};
 
 /// The lines of stderr that are no hints.
 fn messages(run: &Run) -> Vec<&str> {
@@ -279,6 +279,27 @@ fn each_tap_has_its_line_in_syslog() {
     for (said, expected) in said.iter().zip(expected) {
         assert!(said.starts_with(expected), "{said}");
     }
+}
+
+#[test]
+fn no_line_is_lost_where_syslogd_reads_more_slowly_than_taps_are_deleted() {
+    let Some(s) = sandbox() else { return };
+    let names = taps(60);
+    let names = words(&names);
+    assert_silent_success(&s.ifup(&names));
+    let log = s.devlog();
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        let all = eventually(|| {
+            // One each time, while its queue has room for ten in a new network namespace (net.unix.max_dgram_qlen).
+            let mut buffer = [0; 512];
+            read.extend(log.recv(&mut buffer).ok());
+            (read.len() == 60).then_some(())
+        });
+        (all.is_some(), read.len())
+    });
+    assert_silent_success(&s.ifdown(&[&["--delete"], names.as_slice()].concat()));
+    assert_eq!(reader.join().unwrap(), (true, 60));
 }
 
 #[test]

@@ -142,8 +142,8 @@ pub fn groups<T: Transport>(netlink: &mut NetlinkSocket<T>) -> Result<Vec<u32>, 
 }
 
 /// Puts interfaces into a group that nobody uses, and deletes all that are in it, in one `sendto(2)`: no kill comes between, and
-/// the kernel waits for its readers (RCU) once, not once for each. It finds an interface by ifindex, and gives none of these to
-/// another as it counts up: so only who may delete interfaces anyway can put one more into the group meanwhile.
+/// the kernel waits for its readers (RCU) once, not once for each. It counts ifindexes up, so that none of these becomes
+/// another's; only who may delete interfaces anyway could ask for one of them, or put an interface into the group meanwhile.
 ///
 /// # Errors
 /// The kernel's refusal to delete. Interfaces that could not be put into the group are left, which is no error.
