@@ -47,6 +47,7 @@ pub fn dispatch(
         dry_run: request.dry_run,
         last: None,
         told_of: None,
+        docker_drops: None,
         planned_bridge: None,
     });
     match &request.action {

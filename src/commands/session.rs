@@ -34,6 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) last: Option<Tap>,
     /// The bridge of which has been said why its guests have no network.
     pub(super) told_of: Option<IfIndex>,
+    /// Docker drops what bridges forward, as far as that was looked at.
+    pub(super) docker_drops: Option<bool>,
     /// The bridge that the printed plans create.
     pub(super) planned_bridge: Option<IfName>,
 }

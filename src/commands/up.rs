@@ -139,9 +139,14 @@ impl BringUp<'_> {
                 address,
             });
         }
-        if !session.dry_run
-            && let Some(warning) = advice::warning(&auth, docker_drops(&mut session.kernel))
-        {
+        if session.dry_run {
+            return Ok(());
+        }
+        let kernel = &mut session.kernel;
+        let drops = *session
+            .docker_drops
+            .get_or_insert_with(|| docker_drops(kernel));
+        if let Some(warning) = advice::warning(&auth, drops) {
             session.told_of = Some(bridge.index);
             session.reporter.notice(&warning);
         }
