@@ -31,20 +31,20 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    let (tap, options) = match request.action {
-        Action::Up { tap, options } => (Some(tap), Some(options)),
+    let (taps, options) = match request.action {
+        Action::Up { taps, options } => (taps, Some(options)),
         Action::HandOver {
             tap, fd, options, ..
         } => {
             assert!(fd >= 0 && !request.dry_run);
-            (tap, Some(options))
+            (tap.into_iter().collect(), Some(options))
         }
-        Action::Check { tap, options, .. } => (tap, Some(options)),
-        Action::Down { tap, .. } => (Some(tap), None),
+        Action::Check { taps, options, .. } => (taps, Some(options)),
+        Action::Down { taps, .. } => (taps, None),
     };
     assert_eq!(options.is_some(), program == Program::Ifup);
     let options = options.unwrap_or_default();
-    for name in tap.iter().chain(&options.bridge) {
+    for name in taps.iter().chain(&options.bridge) {
         assert!((1..=15).contains(&name.as_bytes().len()));
         assert_eq!(IfName::new(name.as_bytes()), Ok(*name));
     }

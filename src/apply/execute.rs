@@ -221,7 +221,7 @@ impl TapExecutor<'_> {
         if was_created {
             self.tap.index = None;
         }
-        if deleted.is_err() && was_created && self.is_gone(index) {
+        if deleted.is_err() && was_created && self.kernel.is_gone(index) {
             return Ok(());
         }
         deleted.map_err(StepError::from)
@@ -230,13 +230,9 @@ impl TapExecutor<'_> {
     /// Deletes an interface. It may be gone although no reply came, or because another program was quicker.
     fn delete(&mut self, index: IfIndex) -> Result<(), SysError> {
         let deleted = link::delete(&mut self.kernel.netlink, index);
-        if deleted.is_err() && self.is_gone(index) {
+        if deleted.is_err() && self.kernel.is_gone(index) {
             return Ok(());
         }
         deleted
-    }
-
-    fn is_gone(&mut self, index: IfIndex) -> bool {
-        link::optional(link::get_by_index(&mut self.kernel.netlink, index)) == Ok(None)
     }
 }

@@ -14,6 +14,7 @@ use crate::policy::authorize::AuthorizedCreate;
 use crate::sys::error::SysError;
 use crate::sys::netlink::link;
 use crate::sys::netlink::socket::NetlinkSocket;
+use crate::sys::process::random_group;
 use crate::sys::qemu_fd::InheritedFd;
 use crate::sys::tun::{TunFd, reset_filters, set_access};
 
@@ -21,6 +22,8 @@ use crate::sys::tun::{TunFd, reset_filters, set_access};
 #[derive(Debug)]
 pub struct Kernel {
     pub(super) netlink: NetlinkSocket<Socket>,
+    /// The bridge that was looked at last, for the taps that follow.
+    pub(super) bridge: Option<Link>,
 }
 
 /// One tap: its ifindex, and the descriptors that this program has of it.
@@ -33,7 +36,7 @@ pub struct Tap {
     pub(super) index: Option<IfIndex>,
     pub(super) created: Option<TunFd>,
     pub(super) inherited: Option<InheritedFd>,
-    /// It was deleted, since somebody else was in it: there is nothing to roll back.
+    /// It was deleted already: since somebody else was in it, or together with others. There is nothing to roll back.
     pub(super) deleted: bool,
 }
 
@@ -82,7 +85,15 @@ impl Kernel {
     pub fn open() -> Result<Self, Error> {
         let netlink = NetlinkSocket::open();
         let netlink = netlink.map_err(|error| Error::failed("open a netlink socket", error))?;
-        Ok(Self { netlink })
+        Ok(Self {
+            netlink,
+            bridge: None,
+        })
+    }
+
+    /// The bridge is looked at again for the next tap.
+    pub fn forget_bridge(&mut self) {
+        self.bridge = None;
     }
 
     /// Creates a tap for QEMU and gives it to its owner. Until it is handed over, it lives as long as what is returned.
@@ -143,6 +154,29 @@ impl Kernel {
         Ok(())
     }
 
+    /// Deletes taps all at once, as far as that can be done: what is left is deleted one by one by its plan.
+    pub fn delete_together(&mut self, mut taps: Vec<&mut Tap>) {
+        let indexes: Vec<IfIndex> = taps.iter().filter_map(|tap| tap.index).collect();
+        // One is deleted just as well by itself.
+        if indexes.len() < 2 {
+            return;
+        }
+        let Ok(used) = link::groups(&mut self.netlink) else {
+            return;
+        };
+        let group = unused_group(&used, random_group);
+        // Whatever became of it: it is looked at which of them are gone.
+        let _ = link::delete_as_group(&mut self.netlink, &indexes, group);
+        for tap in &mut taps {
+            tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
+        }
+    }
+
+    /// Whether no interface has this ifindex.
+    pub(super) fn is_gone(&mut self, index: IfIndex) -> bool {
+        link::optional(link::get_by_index(&mut self.netlink, index)) == Ok(None)
+    }
+
     /// Looks an interface up by name.
     pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         let found = link::optional(link::get_by_name(&mut self.netlink, name));
@@ -152,6 +186,16 @@ impl Kernel {
     /// The socket, for what only `--check` asks.
     pub fn netlink(&mut self) -> &mut NetlinkSocket<Socket> {
         &mut self.netlink
+    }
+}
+
+/// Draws a group that none of `used` is; 0 is that of all interfaces that nobody put into another.
+pub fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
+    loop {
+        let group = draw();
+        if group != 0 && !used.contains(&group) {
+            return group;
+        }
     }
 }
 
@@ -169,5 +213,17 @@ pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), S
         LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {
             Err(Errno::ENODEV.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_drawn_until_it_is_nobodys() {
+        let mut draws = [5, 0, 7, 9].into_iter();
+        assert_eq!(unused_group(&[0, 5, 7], || draws.next().unwrap()), 9);
+        assert_eq!(unused_group(&[], || draws.next().unwrap_or(1)), 1);
     }
 }

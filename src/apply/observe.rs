@@ -45,7 +45,11 @@ impl Kernel {
                 ids: NewIds::default(),
             });
         };
-        let bridge = self.find_link(spec.bridge)?;
+        let bridge = match self.bridge.take() {
+            Some(link) if link.name == spec.bridge => Some(link),
+            Some(_) | None => self.find_link(spec.bridge)?,
+        };
+        self.bridge.clone_from(&bridge);
         if let Some(link) = &link
             && tap.created.is_none()
         {

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::model::if_name::IfName;
 
 /// How bad a finding is, with the exit code that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +57,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// An error that qemu-ifup would end with.
-    pub fn from_error(subject: &'static str, error: &Error) -> Self {
+    /// An error that qemu-ifup would end with, and the tap that it is about, if it is about one.
+    pub fn from_error(subject: &'static str, tap: Option<IfName>, error: &Error) -> Self {
         Self {
             level: Level::Problem(error.exit_code()),
             subject,
-            message: error.to_string(),
+            message: tap.map_or(error.to_string(), |tap| format!("{tap}: {error}")),
             fix: error.hint().map(Fix::Advice),
         }
     }
@@ -113,7 +114,7 @@ impl Findings {
 
     /// An error that qemu-ifup would end with.
     pub(super) fn error(&mut self, subject: &'static str, error: &Error) {
-        self.0.push(Finding::from_error(subject, error));
+        self.0.push(Finding::from_error(subject, None, error));
     }
 
     pub(super) fn add(

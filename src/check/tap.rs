@@ -1,6 +1,6 @@
 //! The tap.
 
-use crate::check::finding::{Findings, Fix};
+use crate::check::finding::{Finding, Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
@@ -33,7 +33,11 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     };
     let LinkKind::Tap(info) = &link.kind else {
         let kind = link.kind.clone();
-        return findings.error(SUBJECT, &Error::NotATap { name, kind });
+        let error = Error::NotATap { name, kind };
+        findings
+            .0
+            .push(Finding::from_error(SUBJECT, Some(name), &error));
+        return;
     };
     access(findings, host, link, info);
     let persistent = if info.persistent {

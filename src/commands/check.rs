@@ -10,8 +10,9 @@ use crate::check::finding::{Finding, Level, exit_code};
 use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
 use crate::commands::session::{Session, in_conf, tap_spec};
+use crate::config::acl::Acl;
 use crate::config::args::CheckOutput;
-use crate::config::conf::CONF_FILE;
+use crate::config::conf::{CONF_FILE, Conf};
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
 use crate::error::Error;
@@ -25,16 +26,50 @@ use crate::policy::rules::Policy;
 use crate::report::to_stdout;
 use crate::sys::privilege::Credentials;
 
-/// Says what is wrong with the host, the bridge or the tap. The exit code is that of the first problem.
+/// Says what is wrong with the host, the bridge or the taps. The exit code is that of the first problem.
 pub(super) fn check(
+    session: &mut Session<'_>,
+    credentials: Credentials,
+    taps: &[IfName],
+    options: &TapOptions,
+    output: CheckOutput,
+) -> Result<ExitCode, Error> {
+    let conf = load_conf().map_err(Error::from);
+    let acl = load_acl().map_err(Error::from);
+    let mut findings = Vec::new();
+    let mut look = |tap| -> Result<(), Error> {
+        for finding in check_one(session, credentials, tap, options, &conf, &acl)? {
+            // What is about the host is found for each tap, and said once.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+        Ok(())
+    };
+    if taps.is_empty() {
+        look(None)?;
+    }
+    taps.iter().try_for_each(|&tap| look(Some(tap)))?;
+    if output.quiet {
+        findings.retain(|finding| finding.level != Level::Ok);
+    }
+    let print = if output.json { json } else { text };
+    to_stdout(&print(&findings))?;
+    Ok(exit_code(&findings, output.strict))
+}
+
+/// The findings for one tap, or for the host alone.
+fn check_one(
     session: &mut Session<'_>,
     credentials: Credentials,
     tap: Option<IfName>,
     options: &TapOptions,
-    output: CheckOutput,
-) -> Result<ExitCode, Error> {
-    let conf = load_conf(tap.unwrap_or(IfName::EXAMPLE_TAP)).map_err(Error::from);
-    let acl = load_acl().map_err(Error::from);
+    conf: &Result<Conf, Error>,
+    acl: &Result<Option<Acl>, Error>,
+) -> Result<Vec<Finding>, Error> {
+    let name = tap.unwrap_or(IfName::EXAMPLE_TAP);
+    let conf = conf.as_ref().map(|conf| conf.for_tap(name));
+    let conf = conf.map_err(Clone::clone);
     let matched = conf.as_ref().map(|conf| conf.options.clone());
     let all = options.clone().with_defaults(matched.unwrap_or_default());
     let bridge_name = all.bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
@@ -50,7 +85,7 @@ pub(super) fn check(
             (None, Ok(_) | Err(_)) => "default",
         },
         conf: conf.clone().map(|conf| conf.lines),
-        acl: match &acl {
+        acl: match acl {
             Ok(acl) => Ok(acl.as_ref().map(|acl| acl.verdict(bridge_name))),
             Err(error) => Err(error.clone()),
         },
@@ -65,7 +100,7 @@ pub(super) fn check(
     let mut findings = diagnose(&snapshot);
     if let (Some(tap), Ok(conf)) = (tap, conf) {
         let refusal = |error| {
-            let mut finding = Finding::from_error("qemu-ifup", &error);
+            let mut finding = Finding::from_error("qemu-ifup", Some(tap), &error);
             snapshot.address(&mut finding);
             finding
         };
@@ -82,12 +117,7 @@ pub(super) fn check(
             (Ok(_), Ok(_) | Err(_)) => {}
         }
     }
-    if output.quiet {
-        findings.retain(|finding| finding.level != Level::Ok);
-    }
-    let print = if output.json { json } else { text };
-    to_stdout(&print(&findings))?;
-    Ok(exit_code(&findings, output.strict))
+    Ok(findings)
 }
 
 /// Brings the tap up, but for every step that changes something.

@@ -20,10 +20,10 @@ use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
-/// Does what the request asks for.
+/// Does what the request asks for, to each tap by itself: the exit code is that of the first that failed, which is reported.
 ///
 /// # Errors
-/// Why it was not done; then nothing is changed, or the error says what is.
+/// Why nothing was done to any.
 #[inline]
 pub fn dispatch(
     program: Program,
@@ -45,29 +45,31 @@ pub fn dispatch(
         caller,
         reporter,
         dry_run: request.dry_run,
+        last: None,
+        told_of: None,
+        docker_drops: None,
+        planned_bridge: None,
     });
     match &request.action {
         // parse() makes no such request; without these lines, qemu-ifdown would hold all of qemu-ifup's code.
         Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. }
             if program == Program::Ifdown =>
         {
-            return Err(Error::failed("do this", Errno::ENOSYS));
+            Err(Error::failed("do this", Errno::ENOSYS))
         }
-        Action::Up { tap, options } => up::up(&mut session, *tap, options),
+        Action::Up { taps, options } => up::up(&mut session, taps, options),
         Action::HandOver {
             tap,
             vnet_hdr,
             options,
             ..
-        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options),
+        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options)
+            .map(|()| ExitCode::Success),
         Action::Check {
-            tap,
+            taps,
             options,
             output,
-        } => {
-            return check::check(&mut session, credentials, *tap, options, *output);
-        }
-        Action::Down { tap, delete } => down::down(&mut session, *tap, *delete),
-    }?;
-    Ok(ExitCode::Success)
+        } => check::check(&mut session, credentials, taps, options, *output),
+        Action::Down { taps, delete } => down::down(&mut session, taps, *delete),
+    }
 }

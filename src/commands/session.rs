@@ -9,11 +9,13 @@ use crate::config::error::UsageError;
 use crate::config::files::load_acl;
 use crate::config::options::TapOptions;
 use crate::error::Error;
+use crate::error::exit_code::ExitCode;
 use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
-use crate::model::link::Qdisc;
+use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
+use crate::plan::step::Step;
 use crate::policy::caller::{Authority, Caller, resolve_ids};
 use crate::policy::tap::ONE_QUEUE;
 use crate::report::{Reporter, to_stdout};
@@ -30,9 +32,37 @@ pub(super) struct Session<'a> {
     pub(super) reporter: &'a mut Reporter,
     /// Print the plan instead of applying it.
     pub(super) dry_run: bool,
+    /// The last tap that was brought up. It is closed when the next one is, or the program ends.
+    pub(super) last: Option<Tap>,
+    /// The bridge of which has been said why its guests have no network.
+    pub(super) told_of: Option<IfIndex>,
+    /// Docker drops what bridges forward, as far as that was looked at.
+    pub(super) docker_drops: Option<bool>,
+    /// The bridge that the printed plans create.
+    pub(super) planned_bridge: Option<IfName>,
 }
 
 impl Session<'_> {
+    /// Does something to each tap by itself, and reports why where that fails; the others go on. The exit code is that of the
+    /// first that failed.
+    pub(super) fn each<T>(
+        &mut self,
+        taps: impl IntoIterator<Item = (IfName, T)>,
+        mut act: impl FnMut(&mut Self, IfName, T) -> Result<(), Error>,
+    ) -> ExitCode {
+        let mut code = ExitCode::Success;
+        for (name, with) in taps {
+            self.reporter.set_tap(name);
+            if let Err(error) = act(self, name, with) {
+                self.reporter.error(&error);
+                if code == ExitCode::Success {
+                    code = error.exit_code();
+                }
+            }
+        }
+        code
+    }
+
     /// The rules, which are for unprivileged callers only.
     pub(super) fn load_acl(&self) -> Result<Option<Acl>, Error> {
         match self.caller.authority() {
@@ -49,9 +79,17 @@ impl Session<'_> {
         helper: Option<&HelperSocket>,
     ) -> Result<(), Error> {
         if self.dry_run {
-            let steps = plan.steps().iter();
-            let commands = steps.map(|planned| planned.step.ip_command(plan.tap()) + "\n");
-            to_stdout(&commands.collect::<String>())?;
+            let mut commands = String::new();
+            for step in plan.steps().iter().map(|planned| &planned.step) {
+                // For the taps that follow, it would be there.
+                if let Step::CreateBridge(new) = step
+                    && self.planned_bridge.replace(new.link.name) == Some(new.link.name)
+                {
+                    continue;
+                }
+                commands += &(step.ip_command(plan.tap()) + "\n");
+            }
+            to_stdout(&commands)?;
         } else {
             let kernel = &mut self.kernel;
             let mut executor = TapExecutor {

@@ -12,6 +12,7 @@ use crate::config::conf::MatchedConf;
 use crate::config::files::load_conf;
 use crate::config::options::TapOptions;
 use crate::error::Error;
+use crate::error::exit_code::ExitCode;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkRef;
@@ -27,25 +28,29 @@ use crate::sys::qemu_fd::HelperSocket;
 /// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
 const MAX_CREATE_RACES: usize = 3;
 
-/// Brings a tap up on a bridge.
+/// Brings taps up on a bridge.
 #[inline]
 pub(super) fn up(
     session: &mut Session<'_>,
-    name: IfName,
+    taps: &[IfName],
     options: &TapOptions,
-) -> Result<(), Error> {
+) -> Result<ExitCode, Error> {
     let acl = session.load_acl()?;
-    let conf = load_conf(name)?;
-    let spec = tap_spec(name, options, &conf)?;
-    BringUp {
-        spec: &spec,
-        asked: options,
-        conf: &conf,
-        acl: acl.as_ref(),
-        helper: None,
-        plan: Plan::up,
-    }
-    .run(session, Tap::new(name))
+    let conf = load_conf()?;
+    let taps = taps.iter().map(|&name| (name, ()));
+    Ok(session.each(taps, |session, name, ()| {
+        let conf = conf.for_tap(name);
+        let spec = tap_spec(name, options, &conf)?;
+        BringUp {
+            spec: &spec,
+            asked: options,
+            conf: &conf,
+            acl: acl.as_ref(),
+            helper: None,
+            plan: Plan::up,
+        }
+        .run(session, Tap::new(name))
+    }))
 }
 
 /// Creates a tap, brings it up on a bridge and hands it over to QEMU. Without a name, the kernel chooses one.
@@ -58,8 +63,9 @@ pub(super) fn hand_over(
     options: &TapOptions,
 ) -> Result<(), Error> {
     let acl = session.load_acl()?;
+    let conf = load_conf()?;
     let spec_of = |name| {
-        let conf = load_conf(name)?;
+        let conf = conf.for_tap(name);
         Ok::<_, Error>((tap_spec(name, options, &conf)?, conf))
     };
     let named = name.map(spec_of).transpose()?;
@@ -102,6 +108,10 @@ impl BringUp<'_> {
     #[inline]
     fn run(&self, session: &mut Session<'_>, tap: Tap) -> Result<(), Error> {
         let result = self.try_run(session, tap);
+        // It may be why that failed, and a port with an MTU of its own changes the bridge's.
+        if result.is_err() || self.spec.mtu.is_some() {
+            session.kernel.forget_bridge();
+        }
         result.map_err(|error| in_conf(error, self.asked, self.conf))
     }
 
@@ -118,17 +128,27 @@ impl BringUp<'_> {
                 result => break result.map(|()| auth)?,
             }
         };
+        session.last = Some(tap);
+        let bridge = auth.bridge.link;
+        if session.told_of == Some(bridge.index) {
+            return Ok(());
+        }
         if let Some(address) = self.missing_address(session, &auth.bridge) {
+            session.told_of = Some(bridge.index);
             session.reporter.notice(&Notice::NoAddress {
-                bridge: auth.bridge.link.name,
+                bridge: bridge.name,
                 address,
             });
         }
-        // Closed when the program ends, which is now.
-        std::mem::forget(tap);
-        if !session.dry_run
-            && let Some(warning) = advice::warning(&auth, docker_drops(&mut session.kernel))
-        {
+        if session.dry_run {
+            return Ok(());
+        }
+        let kernel = &mut session.kernel;
+        let drops = *session
+            .docker_drops
+            .get_or_insert_with(|| docker_drops(kernel));
+        if let Some(warning) = advice::warning(&auth, drops) {
+            session.told_of = Some(bridge.index);
             session.reporter.notice(&warning);
         }
         Ok(())

@@ -10,16 +10,16 @@ use crate::config::options::{
     OptionKind, TapOptions, parse_if_name, parse_u32_in, unknown_option, usage_error,
 };
 use crate::config::program::{Program, Verbosity};
-use crate::escape::Escaped;
+use crate::model::bridge::BR_MAX_PORTS;
 use crate::model::if_name::IfName;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Bring it up on a bridge.
+    /// Bring each one up on a bridge.
     Up {
-        /// The tap.
-        tap: IfName,
+        /// The taps, each once.
+        taps: Vec<IfName>,
         /// What it is to be like.
         options: TapOptions,
     },
@@ -34,20 +34,20 @@ pub enum Action {
         /// What it is to be like.
         options: TapOptions,
     },
-    /// Look at the host, the bridge and the tap.
+    /// Look at the host, the bridge and the taps.
     Check {
-        /// The tap, if one is of interest.
-        tap: Option<IfName>,
+        /// The taps, if any is of interest, each once.
+        taps: Vec<IfName>,
         /// What it is to be like.
         options: TapOptions,
         /// How to print the answer.
         output: CheckOutput,
     },
-    /// Detach it and bring it down.
+    /// Detach each one and bring it down.
     Down {
-        /// The tap.
-        tap: IfName,
-        /// Delete it as well.
+        /// The taps, each once.
+        taps: Vec<IfName>,
+        /// Delete them as well.
         delete: bool,
     },
 }
@@ -98,7 +98,7 @@ where
 {
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = TapOptions::default();
-    let mut tap = None;
+    let mut taps = Vec::new();
     let mut delete = false;
     let mut fd = None;
     let mut vnet_hdr = false;
@@ -122,13 +122,7 @@ where
                 let value = parser.value()?;
                 fd = Some(parse_u32_in("--fd", &value, 0, MAX_FD)?.cast_signed());
             }
-            Arg::Value(value) if tap.is_none() => tap = Some(parse_if_name(&value)?),
-            Arg::Value(value) => {
-                return Err(UsageError::Syntax(format!(
-                    "one IFNAME is enough, '{}' is a second one",
-                    Escaped::truncated(value.as_bytes())
-                )));
-            }
+            Arg::Value(value) => add_tap(&mut taps, parse_if_name(&value)?)?,
             option @ (Arg::Short(_) | Arg::Long(_)) => {
                 // Its name is borrowed from the parser, so which option it is must be known before its value is parsed.
                 let option = OptionKind::from_arg(&option)
@@ -139,12 +133,12 @@ where
         }
     }
 
-    let action = match (program, tap, fd) {
+    let action = match (program, taps.as_slice(), fd) {
         (Program::Ifup, _, Some(_)) if check => {
             return Err(usage_error("--check and --fd exclude each other"));
         }
-        (Program::Ifup, tap, None) if check => Action::Check {
-            tap,
+        (Program::Ifup, _, None) if check => Action::Check {
+            taps,
             options,
             output: CheckOutput {
                 quiet: verbosity == Verbosity::Quiet,
@@ -167,8 +161,13 @@ where
                 "--fd creates a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
             ));
         }
-        (Program::Ifup, tap, Some(fd)) => Action::HandOver {
-            tap,
+        (Program::Ifup, [_, second, ..], Some(_)) => {
+            return Err(UsageError::Syntax(format!(
+                "--fd hands one tap to QEMU: one IFNAME is enough, '{second}' is a second one"
+            )));
+        }
+        (Program::Ifup, names, Some(fd)) => Action::HandOver {
+            tap: names.first().copied(),
             fd,
             vnet_hdr,
             options,
@@ -176,9 +175,9 @@ where
         (Program::Ifup, _, None) if vnet_hdr => {
             return Err(usage_error("--use-vnet goes with --fd"));
         }
-        (_, None, _) => return Err(usage_error("no IFNAME given")),
-        (Program::Ifup, Some(tap), None) => Action::Up { tap, options },
-        (Program::Ifdown, Some(tap), _) => Action::Down { tap, delete },
+        (_, [], _) => return Err(usage_error("no IFNAME given")),
+        (Program::Ifup, _, None) => Action::Up { taps, options },
+        (Program::Ifdown, _, _) => Action::Down { taps, delete },
     };
     Ok(Command::Run(Request {
         action,
@@ -187,12 +186,31 @@ where
     }))
 }
 
+/// Adds a tap to those that were named.
+fn add_tap(taps: &mut Vec<IfName>, tap: IfName) -> Result<(), UsageError> {
+    if taps.contains(&tap) {
+        return Err(UsageError::Syntax(format!("'{tap}' is named twice")));
+    }
+    if taps.len() == BR_MAX_PORTS {
+        return Err(UsageError::Syntax(format!(
+            "more than {BR_MAX_PORTS} IFNAMEs, which is as many ports as a bridge has room for"
+        )));
+    }
+    taps.push(tap);
+    Ok(())
+}
+
 impl Request {
-    /// The tap that was named.
+    /// The tap, where one was named and no others.
     pub fn tap(&self) -> Option<IfName> {
-        match self.action {
-            Action::Up { tap, .. } | Action::Down { tap, .. } => Some(tap),
-            Action::Check { tap, .. } | Action::HandOver { tap, .. } => tap,
+        match &self.action {
+            Action::Up { taps, .. } | Action::Down { taps, .. } | Action::Check { taps, .. } => {
+                match taps.as_slice() {
+                    [tap] => Some(*tap),
+                    _ => None,
+                }
+            }
+            Action::HandOver { tap, .. } => *tap,
         }
     }
 

@@ -24,51 +24,83 @@ pub struct MatchedConf {
     pub names_tap: bool,
 }
 
-/// The options that a configuration has for this tap. Every line that glob_match applies, and later ones win.
-///
-/// # Errors
-/// A line that cannot be read, whether it matches or not: a mistake must not wait for the day its tap comes up.
-pub fn options_for(tap: IfName, contents: &[u8]) -> Result<MatchedConf, ConfError> {
-    let mut matched = MatchedConf::default();
-    for (number, line) in contents.split(|&b| b == b'\n').enumerate() {
-        let fail = |reason| ConfError {
-            line: number + 1,
-            reason,
-        };
-        let mut words = line
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty())
-            .take_while(|word| !word.starts_with(b"#"));
-        let Some(pattern) = words.next() else {
-            continue;
-        };
-        if pattern.starts_with(b"-") {
-            let word = Escaped::truncated(pattern);
-            return Err(fail(format!(
-                "a line begins with a pattern of interface names (such as *), not with '{word}'"
-            )));
-        }
-        // What a shell would read otherwise, and what is in no name.
-        if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
-            let word = Escaped::truncated(pattern);
-            return Err(fail(format!(
-                "'{word}' is not a pattern of interface names: * is any text, ? any one character, and [ {{ / : % cannot be in it"
-            )));
-        }
-        let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
-        let found = parse_options(options).map_err(|error| fail(error.to_string()))?;
-        if glob_match(pattern, tap.as_bytes()) {
-            matched.by_line.push((number + 1, found.clone()));
-            matched.options = found.with_defaults(matched.options);
-            let text = Escaped::truncated(line.trim_ascii()).to_string();
-            matched.lines.push((number + 1, text));
-            matched.names_tap |= pattern.iter().any(|byte| !b"*?".contains(byte));
-        }
-    }
-    Ok(matched)
+/// A configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conf(Vec<ConfLine>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ConfLine {
+    number: usize,
+    text: Vec<u8>,
+    pattern: Vec<u8>,
+    options: TapOptions,
 }
 
-/// Whether the name glob_match: `*` is any number of bytes, `?` is one.
+impl Conf {
+    /// Parses the contents of the file.
+    ///
+    /// # Errors
+    /// A line that cannot be read, whatever it is for: a mistake must not wait for the day its tap comes up.
+    pub fn parse(contents: &[u8]) -> Result<Self, ConfError> {
+        let lines = contents.split(|&b| b == b'\n').enumerate();
+        let parsed =
+            lines.filter_map(|(position, text)| parse_line(position + 1, text).transpose());
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What it has for this tap: the options of every line that matches, and later ones win.
+    pub fn for_tap(&self, tap: IfName) -> MatchedConf {
+        let mut matched = MatchedConf::default();
+        let lines = self.0.iter();
+        for line in lines.filter(|line| glob_match(&line.pattern, tap.as_bytes())) {
+            let options = line.options.clone();
+            matched.by_line.push((line.number, options.clone()));
+            matched.options = options.with_defaults(matched.options);
+            let text = Escaped::truncated(line.text.trim_ascii()).to_string();
+            matched.lines.push((line.number, text));
+            matched.names_tap |= line.pattern.iter().any(|byte| !b"*?".contains(byte));
+        }
+        matched
+    }
+}
+
+/// Parses one line. None is a comment or an empty line.
+fn parse_line(number: usize, text: &[u8]) -> Result<Option<ConfLine>, ConfError> {
+    let fail = |reason| ConfError {
+        line: number,
+        reason,
+    };
+    let mut words = text
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .take_while(|word| !word.starts_with(b"#"));
+    let Some(pattern) = words.next() else {
+        return Ok(None);
+    };
+    if pattern.starts_with(b"-") {
+        let word = Escaped::truncated(pattern);
+        return Err(fail(format!(
+            "a line begins with a pattern of interface names (such as *), not with '{word}'"
+        )));
+    }
+    // What a shell would read otherwise, and what is in no name.
+    if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
+        let word = Escaped::truncated(pattern);
+        return Err(fail(format!(
+            "'{word}' is not a pattern of interface names: * is any text, ? any one character, and [ {{ / : % cannot be in it"
+        )));
+    }
+    let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
+    let options = parse_options(options).map_err(|error| fail(error.to_string()))?;
+    Ok(Some(ConfLine {
+        number,
+        text: text.to_owned(),
+        pattern: pattern.to_owned(),
+        options,
+    }))
+}
+
+/// Whether the name matches: `*` is any number of bytes, `?` is one.
 fn glob_match(pattern: &[u8], name: &[u8]) -> bool {
     // Where the last `*` was, and how much of the name it matches so far.
     let mut star: Option<(usize, usize)> = None;

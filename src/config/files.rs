@@ -6,20 +6,19 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::config::acl::{ACL_FILE, Acl};
-use crate::config::conf::{CONF_FILE, MatchedConf, options_for};
+use crate::config::conf::{CONF_FILE, Conf};
 use crate::config::error::ConfigError;
-use crate::model::if_name::IfName;
 use crate::sys::error::SysError;
 use crate::sys::file::{self, Contents};
 
-/// What /etc/qemu-ifup.conf has for this tap.
+/// /etc/qemu-ifup.conf; empty where there is no file.
 ///
 /// # Errors
 /// The file cannot be read, is not root's alone, or has a mistake.
-pub fn load_conf(tap: IfName) -> Result<MatchedConf, ConfigError> {
+pub fn load_conf() -> Result<Conf, ConfigError> {
     match read_trusted(CONF_FILE)? {
-        Some(contents) => options_for(tap, &contents.bytes).map_err(ConfigError::Conf),
-        None => Ok(MatchedConf::default()),
+        Some(contents) => Conf::parse(&contents.bytes).map_err(ConfigError::Conf),
+        None => Ok(Conf::default()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 /// Of qemu-ifup.
 pub(super) const IFUP_HELP: &str = "\
-Usage: qemu-ifup [OPTIONS] IFNAME
+Usage: qemu-ifup [OPTIONS] IFNAME...
 
-Bring the tap IFNAME up and attach it to a bridge; create the tap if it does not
+Bring each tap IFNAME up and attach it to a bridge; create it if it does not
 exist. QEMU runs it:
 -netdev tap,id=n1,script=/etc/qemu-ifup,downscript=/etc/qemu-ifdown
 
@@ -80,9 +80,9 @@ QEMU prints 256 times the code.
 
 /// Of qemu-ifdown.
 pub(super) const IFDOWN_HELP: &str = "\
-Usage: qemu-ifdown [OPTIONS] IFNAME
+Usage: qemu-ifdown [OPTIONS] IFNAME...
 
-Detach the tap IFNAME from the bridge it is in and bring it down.
+Detach each tap IFNAME from the bridge it is in and bring it down.
 
       --delete        also delete the tap, if it is persistent
   -n, --dry-run       change nothing; print the steps as ip(8) commands

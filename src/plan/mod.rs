@@ -44,6 +44,12 @@ impl Plan {
         &self.steps
     }
 
+    /// Whether it deletes the tap.
+    pub fn deletes(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|planned| planned.step == Step::DeleteTap)
+    }
+
     /// What the tap is afterwards.
     pub fn outcome(&self) -> Outcome {
         self.outcome

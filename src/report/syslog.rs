@@ -2,11 +2,15 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 /// Where syslogd listens (syslog(3)).
 const LOG_SOCKET: &str = "/dev/log";
+
+/// How long it is waited for room in its queue.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Sends one line, if there is a syslogd. A line that does not arrive is not worth a failure.
 pub(super) fn send(
@@ -23,9 +27,10 @@ pub(super) fn send(
         return;
     };
     let logger: &mut Logger<LoggerBackend, SyslogLine> = &mut logger;
-    // A full queue would otherwise hold us, and QEMU with us, for as long as syslogd sleeps.
+    // A full queue would otherwise hold us, and QEMU with us, for as long as syslogd sleeps; but the lines for many taps come
+    // faster than it reads.
     if let LoggerBackend::Unix(socket) = &logger.backend
-        && socket.set_nonblocking(true).is_err()
+        && socket.set_write_timeout(Some(PATIENCE)).is_err()
     {
         return;
     }

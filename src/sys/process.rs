@@ -82,6 +82,13 @@ pub fn new_ids() -> NewIds {
     }
 }
 
+/// A random number of a group of interfaces.
+pub fn random_group() -> u32 {
+    // Without getrandom(2), those of the clock that change.
+    let [_, _, _, _, a, b, c, d, ..] = random_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
 /// Random bytes, also early at boot, when the kernel does not vouch for them yet.
 fn random_bytes() -> [u8; 12] {
     let mut bytes = [0; 12];

@@ -4,6 +4,7 @@
 //   floor up TAP BRIDGE        create, owner, one SETLINK (address, MTU, master, up), persist
 //   floor held TAP BRIDGE FD   owner, one SETLINK, for a tap that is open at FD, as QEMU's is
 //   floor down TAP             one SETLINK (no master, down)
+//   floor many2 TAP BRIDGE N   as up2, for TAP0, TAP1 ... in one process
 //   floor up2|held2 ...        the same with two SETLINKs, the first of which turns off IPv6 addresses on the tap, and without
 //                              a queueing discipline: what it takes to leave what qemu-ifup leaves (a SETLINK does the former
 //                              last, when the tap is up already)
@@ -13,6 +14,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -73,38 +75,19 @@ static void flags(unsigned flags)
     message.link.ifi_change = IFF_UP;
 }
 
-int main(int argc, char **argv)
+static void up(int netlink, int tun, const char *tap, int bridge, int two)
 {
-    int netlink, tun = -1;
-    unsigned mtu = 1500, none = 0;
+    unsigned mtu = 1500;
+    int held = tun >= 0;
     struct ifreq request = {0};
 
-    if (argc < 3)
-        return 2;
-    const char *verb = argv[1], *tap = argv[2];
-    int held = verb[0] == 'h', two = verb[strlen(verb) - 1] == '2';
-    must(netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-    if (verb[0] == 'd') {
-        begin(tap);
-        flags(0);
-        put(IFLA_MASTER, &none, 4);
-        ask(netlink);
-        return 0;
-    }
-    if (argc < 4 + held)
-        return 2;
-    if (held) {
-        tun = atoi(argv[4]);
-    } else {
+    if (!held) {
         must(tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC));
         strncpy(request.ifr_name, tap, IFNAMSIZ - 1);
         request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL | (two ? 0x40 : 0)); // IFF_NO_CARRIER
         must(ioctl(tun, TUNSETIFF, &request));
     }
     must(ioctl(tun, TUNSETOWNER, 0));
-    memset(&request, 0, sizeof request);
-    strncpy(request.ifr_name, argv[3], IFNAMSIZ - 1);
-    must(ioctl(netlink, SIOCGIFINDEX, &request));
 
     begin(tap);
     put(IFLA_ADDRESS, "\xfe\x54\x00\x12\x34\x56", 6);
@@ -121,9 +104,42 @@ int main(int argc, char **argv)
         begin(tap);
     }
     flags(IFF_UP);
-    put(IFLA_MASTER, &request.ifr_ifindex, 4);
+    put(IFLA_MASTER, &bridge, 4);
     ask(netlink);
-    if (!held)
+    if (!held) {
         must(ioctl(tun, TUNSETPERSIST, 1));
+        close(tun);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int netlink;
+    unsigned none = 0;
+    struct ifreq request = {0};
+
+    if (argc < 3)
+        return 2;
+    const char *verb = argv[1], *tap = argv[2];
+    int held = verb[0] == 'h', many = verb[0] == 'm', two = verb[strlen(verb) - 1] == '2';
+    must(netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    if (verb[0] == 'd') {
+        begin(tap);
+        flags(0);
+        put(IFLA_MASTER, &none, 4);
+        ask(netlink);
+        return 0;
+    }
+    if (argc < 4 + held + many)
+        return 2;
+    strncpy(request.ifr_name, argv[3], IFNAMSIZ - 1);
+    must(ioctl(netlink, SIOCGIFINDEX, &request));
+    if (!many)
+        up(netlink, held ? atoi(argv[4]) : -1, tap, request.ifr_ifindex, two);
+    for (int number = 0; many && number < atoi(argv[4]); number++) {
+        char name[IFNAMSIZ];
+        snprintf(name, sizeof name, "%s%d", tap, number);
+        up(netlink, -1, name, request.ifr_ifindex, two);
+    }
     return 0;
 }

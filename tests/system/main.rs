@@ -27,6 +27,7 @@ mod expect;
 mod hints;
 mod host;
 mod log;
+mod many;
 mod names;
 mod owner;
 mod port;

@@ -22,9 +22,14 @@ fn request(program: Program, args: &[&str]) -> Result<Request, Error> {
     }
 }
 
-fn up(args: &[&str]) -> Result<(IfName, TapOptions), Error> {
+fn taps(names: &[&str]) -> Vec<IfName> {
+    let names = names.iter().map(|name| IfName::new(name.as_bytes()));
+    names.collect::<Result<_, _>>().unwrap()
+}
+
+fn up(args: &[&str]) -> Result<(Vec<IfName>, TapOptions), Error> {
     match request(Program::Ifup, args)?.action {
-        Action::Up { tap, options } => Ok((tap, options)),
+        Action::Up { taps, options } => Ok((taps, options)),
         other @ (Action::HandOver { .. } | Action::Check { .. } | Action::Down { .. }) => {
             panic!("{other:?}")
         }
@@ -33,9 +38,10 @@ fn up(args: &[&str]) -> Result<(IfName, TapOptions), Error> {
 
 #[test]
 fn qemu_gives_a_name_and_nothing_else() {
-    let (tap, options) = up(&["tap0"]).unwrap();
+    let (named, options) = up(&["tap0"]).unwrap();
     let request = request(Program::Ifup, &["tap0"]).unwrap();
-    assert_eq!(tap, IfName::new(b"tap0").unwrap());
+    assert_eq!(named, taps(&["tap0"]));
+    assert_eq!(request.tap(), Some(named[0]));
     assert_eq!(options, TapOptions::default());
     assert!(!request.dry_run);
     assert_eq!(request.verbosity, Verbosity::Normal);
@@ -66,9 +72,9 @@ fn every_option_is_understood_in_every_spelling() {
         "--",
         "-h",
     ];
-    let (tap, options) = up(&args).unwrap();
+    let (named, options) = up(&args).unwrap();
     let request = request(Program::Ifup, &args).unwrap();
-    assert_eq!(tap, IfName::new(b"-h").unwrap());
+    assert_eq!(named, taps(&["-h"]));
     assert!(options.multi_queue == Some(true) && request.dry_run);
     assert_eq!(options.mtu, Some(9000));
     assert_eq!(options.access, Some(TapAccess::Owner(NameOrId::Id(1000))));
@@ -126,7 +132,9 @@ fn of_an_option_and_its_opposite_the_later_one_wins() {
 fn what_is_wrong_is_named() {
     for (args, part) in [
         (&[][..], "no IFNAME"),
-        (&["tap0", "tap1"], "'tap1' is a second one"),
+        (&["tap0", "tap1", "tap0"], "'tap0' is named twice"),
+        (&["--check", "tap0", "tap0"], "'tap0' is named twice"),
+        (&["tap0", "tap/1", "tap2"], "'tap/1' is not an interface"),
         (&["--frob", "tap0"], "--frob"),
         (&["-x", "tap0"], "-x"),
         (&["--delete", "tap0"], "--delete"),
@@ -169,10 +177,29 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn several_taps_are_named_and_options_are_for_all_of_them() {
+    let args = ["tap2", "--mtu", "1400", "tap0", "--", "-b"];
+    let (named, options) = up(&args).unwrap();
+    assert_eq!(named, taps(&["tap2", "tap0", "-b"]), "in their order");
+    assert_eq!(options.mtu, Some(1400));
+    // Then a message about the whole call is about no tap.
+    assert_eq!(request(Program::Ifup, &args).unwrap().tap(), None);
+
+    let names: Vec<String> = (0..1024).map(|n| format!("tap{n}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let error = up(&names).unwrap_err().to_string();
+    assert!(error.contains("more than 1023 IFNAMEs"), "{error}");
+    names.pop();
+    assert_eq!(up(&names).unwrap().0.len(), 1023);
+    assert!(parse(Program::Ifdown, words(&names)).is_ok());
+}
+
+#[test]
 fn qemu_ifdown_has_options_of_its_own_only() {
     let request = request(Program::Ifdown, &["--delete", "-q", "tap0"]).unwrap();
-    let tap = IfName::new(b"tap0").unwrap();
-    assert_eq!(request.action, Action::Down { tap, delete: true });
+    let delete = true;
+    let taps = taps(&["tap0"]);
+    assert_eq!(request.action, Action::Down { taps, delete });
     assert_eq!(request.verbosity, Verbosity::Quiet);
     for option in [
         "--bridge=br0",

@@ -1,14 +1,15 @@
 //! The lines of /etc/qemu-ifup.conf.
 
 use proptest::prelude::*;
-use qemu_ifup::config::conf::options_for;
+use qemu_ifup::config::conf::Conf;
 use qemu_ifup::config::error::ConfError;
 use qemu_ifup::config::options::{TapOptions, parse_options};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::spec::{NameOrId, TapAccess};
 
 fn read(tap: &str, contents: &[u8]) -> Result<TapOptions, ConfError> {
-    options_for(IfName::new(tap.as_bytes()).unwrap(), contents).map(|found| found.options)
+    let conf = Conf::parse(contents)?;
+    Ok(conf.for_tap(IfName::new(tap.as_bytes()).unwrap()).options)
 }
 
 /// The options of a command line.

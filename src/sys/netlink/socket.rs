@@ -144,20 +144,20 @@ impl<T: Transport> NetlinkSocket<T> {
         flags: u16,
         body: &impl Emitable,
     ) -> Result<(), SysError> {
-        self.request_ack_after(None, kind, flags, body)
+        self.request_ack_after([], kind, flags, body)
     }
 
-    /// As [`Self::request_ack`], in one `sendto(2)` with a request before it whose failure is none: it is not acknowledged, and
-    /// what the kernel says of its refusal is skipped like every late reply.
-    pub fn request_ack_after(
+    /// As [`Self::request_ack`], in one `sendto(2)` with requests before it whose failure is none: they are not acknowledged,
+    /// and what the kernel says of a refusal is skipped like every late reply.
+    pub fn request_ack_after<'a>(
         &mut self,
-        before: Option<Request<'_>>,
+        before: impl IntoIterator<Item = Request<'a>>,
         kind: u16,
         flags: u16,
         body: &impl Emitable,
     ) -> Result<(), SysError> {
         let mut messages = Vec::with_capacity(256);
-        if let Some((kind, flags, body)) = before {
+        for (kind, flags, body) in before {
             self.append(&mut messages, kind, NLM_F_REQUEST | flags, body)?;
         }
         self.append(&mut messages, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;

@@ -43,10 +43,14 @@ fn options_in(block: &str) -> Vec<Described> {
 fn document_options(program: &str) -> Vec<Described> {
     let document = file("docs/command-line.md");
     let block = between(&document, "# Command line\n\n```\n", "```");
-    let (ifup, rest) = block.split_once("qemu-ifdown [OPTIONS] IFNAME\n").unwrap();
+    let (ifup, rest) = block
+        .split_once("qemu-ifdown [OPTIONS] IFNAME...\n")
+        .unwrap();
     let (ifdown, both) = rest.split_once("both\n").unwrap();
     let own = match program {
-        "qemu-ifup" => ifup.strip_prefix("qemu-ifup [OPTIONS] IFNAME\n").unwrap(),
+        "qemu-ifup" => ifup
+            .strip_prefix("qemu-ifup [OPTIONS] IFNAME...\n")
+            .unwrap(),
         _ => ifdown,
     };
     options_in(&format!("{own}{both}"))

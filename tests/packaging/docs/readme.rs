@@ -2,7 +2,7 @@
 
 use crate::docs::commands::{Host, Step};
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step {
         command: "./install.sh && sudo qemu-ifup --create-bridge --address 192.168.10.1/24 tap0 && ip address show br0 && bridge link",
         before: "",
@@ -26,6 +26,11 @@ const STEPS: [Step; 13] = [
         before: "",
         after: "ip -j -d link show dev tap0 | grep -qF '\"user\":\"alice\"'
             ip -j link show dev tap0 | grep -qF '\"master\":\"br0\"'",
+    },
+    Step {
+        command: "sudo qemu-ifup tap1 tap2 tap3",
+        before: "",
+        after: "test \"$(ip -o link show master br0 up | wc -l)\" = 3",
     },
     Step {
         command: "./install.sh --setcap",

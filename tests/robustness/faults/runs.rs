@@ -230,3 +230,40 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
         least: [90, 70, 30],
     });
 }
+
+#[test]
+fn whatever_happens_to_one_of_several_taps_each_is_whole_or_not_there() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup, three taps, with a syslogd",
+        program: "qemu-ifup",
+        args: &["tap0", "tap1", "tap2"],
+        setup: BRIDGE,
+        handed: Handed::Nothing,
+        logs: true,
+        between: true,
+        least: [200, 150, 60],
+    });
+}
+
+const THREE_ATTACHED: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
+    ip link set br0 addrgenmode none
+    ip link set br0 up
+    for n in 0 1 2; do
+        ip tuntap add tap$n mode tap user 54321
+        ip link set tap$n address fe:00:00:00:00:7$n addrgenmode none
+        ip link set tap$n master br0 up
+    done";
+
+#[test]
+fn whatever_happens_to_taps_that_are_deleted_together_each_is_up_as_before_or_gone() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifdown --delete, three taps",
+        program: "qemu-ifdown",
+        args: &["--delete", "tap0", "tap1", "tap2"],
+        setup: THREE_ATTACHED,
+        handed: Handed::Nothing,
+        logs: false,
+        between: true,
+        least: [60, 40, 30],
+    });
+}

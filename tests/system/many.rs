@@ -1,0 +1,417 @@
+//! Several taps in one call: each is judged, done and told of by itself.
+
+use crate::common::fds::open_tap;
+use crate::common::json::is_up;
+use crate::common::sandbox::{Sandbox, lines};
+use crate::common::strace::{Call, calls, calls_in};
+use crate::common::users::{ALICE, BOB};
+use crate::common::{Run, bin, command, eventually, run};
+use crate::expect::{assert_attached, assert_silent_success, sandbox};
+use crate::host::host_for_alice;
+use std::{fs, thread};
+
+/// The lines of stderr that are no hints.
+fn messages(run: &Run) -> Vec<&str> {
+    let lines = run.stderr.lines();
+    lines.filter(|line| !line.contains(": hint: ")).collect()
+}
+
+/// As many names.
+fn taps(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("tap{number}")).collect()
+}
+
+fn words(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+/// The call that deletes all of them.
+fn together(all: &[Call]) -> &Call {
+    let mut sent = all.iter().filter(|call| call.name == "sendto");
+    let found = sent.find(|call| call.line.contains("IFLA_GROUP"));
+    found.expect("they are not deleted together")
+}
+
+/// Runs a program with this done to some of its system calls; what it called is in what is returned.
+fn with_injection(s: &Sandbox, inject: &str, program: &str, args: &[&str]) -> (Run, Vec<Call>) {
+    let log = s.dir().join("injected");
+    let run = run(command("strace")
+        .args(["-e", "trace=sendto,getrandom", "-o"])
+        .arg(&log)
+        .args(["-e", inject])
+        .arg(bin(program))
+        .args(args));
+    (run, calls_in(&fs::read_to_string(log).unwrap()))
+}
+
+#[test]
+fn what_fails_in_the_middle_has_a_message_of_its_own_and_the_others_are_done() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link add veth0 type veth peer name veth1; ip tuntap add tun0 mode tun");
+    s.etc("qemu-ifup.conf", "tap1 --bridge br9\n");
+    let foreign = |s: &Sandbox| [s.link("veth0"), s.link("tun0")];
+    let before = foreign(&s);
+
+    let up = s.ifup(&["tap0", "tap1", "veth0", "tap2", "br0", "tap3"]);
+    let expected = [
+        "qemu-ifup: tap1: /etc/qemu-ifup.conf:1: cannot attach to br9: no such bridge (there is br0)",
+        "qemu-ifup: veth0: cannot use it: it is not a tap but an interface of kind veth",
+        "qemu-ifup: br0: cannot use it: it is not a tap but a bridge",
+    ];
+    assert_eq!(messages(&up), expected);
+    assert_eq!(up.code, 4, "that of the first: {up:?}");
+    for tap in ["tap0", "tap2", "tap3"] {
+        assert_attached(&s, tap);
+    }
+    assert_eq!(s.link("tap1"), None);
+
+    for (options, verb) in [(&[][..], "down"), (&["--delete"], "deleted")] {
+        let names = ["tap0", "tun0", "tap9", "tap2", "tap3"];
+        let down = s.ifdown(&[options, &names].concat());
+        let expected = [
+            "qemu-ifdown: tun0: cannot use it: it is not a tap but a tun interface",
+            "qemu-ifdown: tap9: does not exist, nothing to do",
+        ];
+        assert_eq!(messages(&down), expected, "{verb}");
+        assert_eq!(down.code, 5, "{down:?}");
+        for tap in ["tap0", "tap2", "tap3"] {
+            let link = s.link(tap);
+            let is_down = |link| !is_up(&link) && link.get("master").is_none();
+            match verb {
+                "down" => assert!(link.is_some_and(is_down), "{tap}"),
+                _ => assert_eq!(link, None),
+            }
+        }
+    }
+    assert_eq!(foreign(&s), before);
+}
+
+#[test]
+fn nothing_is_done_to_any_where_a_word_is_no_name_or_a_name_stands_there_twice() {
+    let Some(s) = sandbox() else { return };
+    let before = s.snapshot();
+    for (args, text) in [
+        (
+            ["tap0", "tap/1", "tap2"],
+            "'tap/1' is not an interface name",
+        ),
+        (["tap0", "vm%d", "tap2"], "'vm%d' is not an interface name"),
+        (["tap0", "tap1", "tap0"], "'tap0' is named twice"),
+    ] {
+        for up in [s.ifup(&args), s.ifdown(&args)] {
+            assert_eq!(up.code, 2, "{up:?}");
+            let line = messages(&up)[0];
+            assert!(line.contains(text) && !line.contains("tap2"), "{line}");
+        }
+        s.assert_unchanged(&before);
+    }
+}
+
+#[test]
+fn files_and_the_bridge_are_looked_at_once() {
+    let Some(s) = sandbox() else { return };
+    s.etc("qemu-ifup.conf", "tap* --isolated\n");
+    let all = calls(&s, "qemu-ifup", &["tap0", "tap1", "tap2"]);
+    let count = |text: &str| all.iter().filter(|call| call.line.contains(text)).count();
+    assert_eq!(count("/etc/qemu-ifup.conf"), 1);
+    assert_eq!(count("NETLINK_ROUTE)"), 1);
+    // Each look by name has it in the request; "tap0" is as long as br0 is not.
+    assert_eq!(count("nlmsg_len=40, nlmsg_type=RTM_GETLINK"), 1, "br0");
+    for tap in ["tap0", "tap1", "tap2"] {
+        assert_attached(&s, tap);
+        let port = s.bridge(&["-d", "link", "show", "dev", tap]);
+        assert_eq!(port[0]["isolated"], true);
+    }
+}
+
+#[test]
+fn a_tap_with_an_mtu_of_its_own_is_no_reason_for_the_next_to_have_that_of_before() {
+    let Some(s) = sandbox() else { return };
+    s.etc("qemu-ifup.conf", "tap0 --mtu 1400\n");
+    assert_silent_success(&s.ifup(&["tap0", "tap1"]));
+    // The bridge has followed the first, as it does where each tap has a call of its own.
+    assert_eq!(s.link("tap1").unwrap()["mtu"], 1400);
+}
+
+#[test]
+fn descriptors_are_closed_as_it_goes() {
+    let Some(s) = sandbox() else { return };
+    let names = taps(40);
+    let limited = run(command("sh")
+        .args(["-c", "ulimit -n 20; exec \"$@\"", "sh"])
+        .arg(bin("qemu-ifup"))
+        .args(&names));
+    assert_silent_success(&limited);
+    assert_eq!(s.ports("br0").len(), 40);
+}
+
+#[test]
+fn a_bridge_is_filled_and_the_tap_for_which_it_has_no_room_is_told() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link add veth0 type veth peer name veth1; ip link set veth0 master br0");
+    let names = taps(1023);
+    let up = s.ifup(&words(&names));
+    let full = "qemu-ifup: tap1022: cannot attach to br0: the bridge is full";
+    assert_eq!((messages(&up), up.code), (vec![full], 4));
+    assert_eq!(s.ports("br0").len(), 1023);
+    assert_eq!(s.link("tap1022"), None);
+    s.look();
+
+    let down = s.ifdown(&[&["--delete"], words(&names).as_slice()].concat());
+    let gone = "qemu-ifdown: tap1022: does not exist, nothing to do";
+    assert_eq!((messages(&down), down.code), (vec![gone], 0));
+    assert_eq!(s.links(), ["lo", "br0", "veth1", "veth0"]);
+}
+
+#[test]
+fn taps_are_deleted_together_and_what_a_program_has_open_as_in_a_call_of_its_own() {
+    let Some(s) = sandbox() else { return };
+    let names = ["tap0", "tap1", "held", "theirs", "tap2"];
+    assert_silent_success(&s.ifup(&["tap0", "tap1", "held", "tap2", "other"]));
+    // One that stays when its program ends, one that does not, and one in a group of the administrator's.
+    let _held = open_tap("held", 0).unwrap();
+    let _theirs = open_tap("theirs", 0).unwrap();
+    assert_silent_success(&s.ifup(&["theirs"]));
+    s.sh("ip link set tap2 group 9; ip link set other group 9");
+    let other = s.link("other");
+
+    let all = calls(&s, "qemu-ifdown", &[&["--delete"], &names[..]].concat());
+    let sent = |text: &str| {
+        let sent = all.iter().filter(|call| call.name == "sendto");
+        sent.filter(|call| call.line.contains(text)).count()
+    };
+    assert_eq!(sent("nlmsg_type=RTM_DELLINK"), 1, "all of them together");
+    let line = &together(&all).line;
+    assert_eq!(line.matches("RTM_SETLINK").count(), 4, "{line}");
+    // The one that goes with its program is only taken down.
+    assert_eq!(sent("nlmsg_type=RTM_SETLINK"), 2);
+    assert_eq!(s.links(), ["lo", "br0", "other", "theirs"]);
+    let theirs = s.link("theirs").unwrap();
+    assert!(!is_up(&theirs) && theirs["group"] == "default", "{theirs}");
+    assert_eq!(s.link("other"), other);
+}
+
+#[test]
+fn of_what_a_program_has_open_is_told_by_name() {
+    let Some(s) = sandbox() else { return };
+    assert_silent_success(&s.ifup(&["tap0", "held", "tap1"]));
+    let _held = open_tap("held", 0).unwrap();
+    let _theirs = open_tap("theirs", 0).unwrap();
+    let down = s.ifdown(&["--delete", "theirs", "tap0", "held", "tap1"]);
+    let expected = [
+        "qemu-ifdown: theirs: not deleted, only down and in no bridge: it is not persistent and disappears with the program that has it open",
+        "qemu-ifdown: held: a program has it open, which has no network from now on, also if the tap is created again",
+    ];
+    assert_eq!((messages(&down), down.code), (expected.to_vec(), 0));
+    assert_eq!(s.links(), ["lo", "br0", "theirs"]);
+}
+
+#[test]
+fn where_they_cannot_be_deleted_together_they_are_one_by_one() {
+    let Some(s) = sandbox() else { return };
+    let names = ["tap0", "tap1", "tap2"];
+    let args = [&["--delete"], &names[..]].concat();
+    for errno in ["ENOBUFS", "EPERM"] {
+        assert_silent_success(&s.ifup(&names));
+        let all = calls(&s, "qemu-ifdown", &args);
+        assert_silent_success(&s.ifup(&names));
+        let inject = together(&all).inject(&format!("error={errno}"));
+        let (run, all) = with_injection(&s, &inject, "qemu-ifdown", &args);
+        assert_silent_success(&run);
+        let deleted = all
+            .iter()
+            .filter(|call| call.line.contains("RTM_DELLINK") && !call.line.contains("IFLA_GROUP"));
+        assert_eq!(deleted.count(), 3);
+        assert_eq!(s.links(), ["lo", "br0"]);
+    }
+}
+
+#[test]
+fn a_strangers_interface_is_in_no_group_that_is_drawn() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link add veth0 type veth peer name veth1");
+    // What getrandom(2) returns first, with the number in its second four bytes.
+    let group = 0x0a0b_0c0d_u32;
+    let bytes: String = [1, group, 2]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let args = ["--delete", "tap0", "tap1"];
+    assert_silent_success(&s.ifup(&args[1..]));
+    // C's library may have drawn some before.
+    let is_ours = |call: &&Call| call.name == "getrandom" && call.line.contains(", 12, ");
+    let all = calls(&s, "qemu-ifdown", &args);
+    let first = all.iter().find(is_ours).unwrap();
+    let inject = first.inject(&format!("poke_exit=@arg1={bytes}"));
+    for (stranger, draws) in [(7, 1), (group, 2)] {
+        assert_silent_success(&s.ifup(&["tap0", "tap1"]));
+        s.sh(&format!("ip link set veth0 group {stranger}"));
+        let (run, all) = with_injection(&s, &inject, "qemu-ifdown", &args);
+        assert_silent_success(&run);
+        let drawn = all.iter().filter(is_ours).count();
+        assert_eq!(drawn, draws, "draws with a stranger in {stranger}");
+        let line = &together(&all).line;
+        let is_first = line.contains(&format!("nla_type=IFLA_GROUP}}, {group}"));
+        assert_eq!(is_first, draws == 1, "{line}");
+        let links = s.links();
+        assert_eq!(links, ["lo", "br0", "veth1", "veth0"]);
+    }
+}
+
+#[test]
+fn each_tap_has_its_line_in_syslog() {
+    let Some(s) = sandbox() else { return };
+    let log = s.devlog();
+    s.ifup(&["tap0", "lo", "tap1"]);
+    s.ifdown(&["--delete", "tap0", "tap1"]);
+    let lines = lines(&log);
+    let said = |line: &String| line.split_once("]: ").unwrap().1.to_owned();
+    let said: Vec<String> = lines.iter().map(said).collect();
+    let expected = [
+        "tap0: up on br0, given to uid 0 (uid 0, for pid ",
+        "lo: cannot use it: it is not a tap but a network card or other plain interface (uid 0, for pid ",
+        "tap1: up on br0, given to uid 0 (uid 0, for pid ",
+        "tap0: down, detached from br0, deleted, given to uid 0 (uid 0, for pid ",
+        "tap1: down, detached from br0, deleted, given to uid 0 (uid 0, for pid ",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn no_line_is_lost_where_syslogd_reads_more_slowly_than_taps_are_deleted() {
+    let Some(s) = sandbox() else { return };
+    let names = taps(60);
+    let names = words(&names);
+    assert_silent_success(&s.ifup(&names));
+    let log = s.devlog();
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        let all = eventually(|| {
+            // One each time, while its queue has room for ten in a new network namespace (net.unix.max_dgram_qlen).
+            let mut buffer = [0; 512];
+            read.extend(log.recv(&mut buffer).ok());
+            (read.len() == 60).then_some(())
+        });
+        (all.is_some(), read.len())
+    });
+    assert_silent_success(&s.ifdown(&[&["--delete"], names.as_slice()].concat()));
+    assert_eq!(reader.join().unwrap(), (true, 60));
+}
+
+#[test]
+fn a_dry_run_prints_what_makes_all_of_them_and_a_new_bridge_once() {
+    let Some(s) = Sandbox::new() else { return };
+    let args = ["--create-bridge", "--bridge", "br5", "tap0", "lo", "tap1"];
+    let before = s.snapshot();
+    let shown = s.ifup(&[&["--dry-run"], &args[..]].concat());
+    assert_eq!(shown.code, 5, "{shown:?}");
+    assert_eq!(messages(&shown).len(), 1, "{shown:?}");
+    s.assert_unchanged(&before);
+    assert_eq!(shown.stdout.matches("type bridge").count(), 1);
+    s.sh_as_ours(&shown.stdout);
+    assert_eq!(s.ports("br5"), ["tap0", "tap1"]);
+
+    let before = s.snapshot();
+    let shown = s.ifdown(&["-n", "--delete", "tap0", "tap1"]);
+    assert_eq!(
+        (shown.code, shown.stdout.as_str()),
+        (0, "ip link delete dev tap0\nip link delete dev tap1\n")
+    );
+    s.assert_unchanged(&before);
+}
+
+#[test]
+fn what_is_wrong_with_a_bridge_is_said_once() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link set br0 down");
+    let up = s.ifup(&["tap0", "tap1", "tap2"]);
+    let down = "qemu-ifup: tap0: warning: br0 is down, no frame passes: ip link set dev br0 up";
+    assert_eq!((messages(&up), up.code), (vec![down], 0));
+    assert_eq!(s.ports("br0").len(), 3);
+}
+
+#[test]
+fn check_has_the_host_once_and_each_tap_in_one_array() {
+    let Some(s) = sandbox() else { return };
+    assert_silent_success(&s.ifup(&["tap0"]));
+    s.sh("ip link add veth0 type veth peer name veth1");
+    let before = s.snapshot();
+    let checked = s.ifup(&["--check", "--json", "tap0", "tap7", "veth0", "lo"]);
+    assert_eq!(checked.code, 5, "{checked:?}");
+    let found: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    let found = found.as_array().unwrap();
+    let about = |subject: &str| {
+        let found = found.iter().filter(|finding| finding["about"] == subject);
+        let what = found.map(|finding| finding["what"].as_str().unwrap().to_owned());
+        what.collect::<Vec<_>>()
+    };
+    assert_eq!(about("privilege").len(), 1);
+    assert_eq!(about("/dev/net/tun").len(), 1);
+    let of_taps = about("tap");
+    for expected in [
+        "tap0 is up on br0",
+        "tap7 does not exist and will be created",
+        "veth0: cannot use it: it is not a tap but an interface of kind veth",
+        "lo: cannot use it: it is not a tap but a network card or other plain interface",
+    ] {
+        assert!(of_taps.iter().any(|what| what == expected), "{of_taps:#?}");
+    }
+    s.assert_unchanged(&before);
+    // Every finding is there once, and text has them as well.
+    let text = s.ifup(&["--check", "tap0", "tap7", "veth0", "lo"]);
+    let lines = text.stdout.lines();
+    let of_host = lines.filter(|line| line.contains("/dev/net/tun "));
+    assert_eq!((of_host.count(), text.code), (1, 5));
+}
+
+#[test]
+fn rights_and_the_quota_hold_for_each_tap_of_a_user() {
+    let Some(s) = host_for_alice("allow br0\n") else {
+        return;
+    };
+    s.etc("qemu-ifup.conf", "* --max-taps 3\ntap8 --bridge br9\n");
+    s.sh(&format!("ip tuntap add bobs mode tap user {BOB}"));
+    let call = |program: &str, args: &[&str]| {
+        let path = format!("/etc/{program}");
+        s.as_user(ALICE, ALICE, &[&[path.as_str()], args].concat())
+    };
+    let names = [
+        "tap0", "bobs", "eth7", "tap1", "tap8", "tap2", "tap3", "tap4",
+    ];
+    let bobs = s.link("bobs");
+    let up = call("qemu-ifup", &names);
+    let expected = [
+        "qemu-ifup: bobs: cannot use it: it is another user's",
+        "qemu-ifup: eth7: cannot create it: a user's tap has a name such as tap0 or vnet0",
+        "qemu-ifup: tap8: /etc/qemu-ifup.conf:2: cannot attach to br9: no line of /etc/qemu/bridge.conf allows br9",
+        "qemu-ifup: tap3: cannot create it: uid 54321 has 3 taps; a user may have 3 taps",
+        "qemu-ifup: tap4: cannot create it: uid 54321 has 3 taps; a user may have 3 taps",
+    ];
+    let said = messages(&up);
+    let without_conf = |line: &str| line.replace("/etc/qemu-ifup.conf:2: ", "");
+    let said: Vec<String> = said.into_iter().map(without_conf).collect();
+    assert_eq!(said, expected.map(without_conf));
+    assert_eq!(up.code, 3);
+    let mut ports = s.ports("br0");
+    ports.sort();
+    assert_eq!(ports, ["tap0", "tap1", "tap2"]);
+    for tap in ["eth7", "tap3", "tap4", "tap8"] {
+        assert_eq!(s.link(tap), None, "{tap}");
+    }
+
+    let down = call(
+        "qemu-ifdown",
+        &["--delete", "tap0", "bobs", "br0", "tap1", "tap2"],
+    );
+    let expected = [
+        "qemu-ifdown: bobs: cannot use it: it is another user's",
+        "qemu-ifdown: br0: cannot use it: it is not a tap but a bridge",
+    ];
+    assert_eq!((messages(&down), down.code), (expected.to_vec(), 3));
+    assert_eq!(s.ports("br0"), Vec::<String>::new());
+    assert_eq!(s.link("bobs"), bobs);
+}
