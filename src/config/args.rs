@@ -10,6 +10,7 @@ use crate::config::options::{
     OptionKind, TapOptions, parse_if_name, parse_u32_in, unknown_option, usage_error,
 };
 use crate::config::program::{Program, Verbosity};
+use crate::escape::Escaped;
 use crate::model::bridge::BR_MAX_PORTS;
 use crate::model::if_name::IfName;
 
@@ -122,7 +123,7 @@ where
                 let value = parser.value()?;
                 fd = Some(parse_u32_in("--fd", &value, 0, MAX_FD)?.cast_signed());
             }
-            Arg::Value(value) => add_tap(&mut taps, parse_if_name(&value)?)?,
+            Arg::Value(value) => add_tap(&mut taps, &value)?,
             option @ (Arg::Short(_) | Arg::Long(_)) => {
                 // Its name is borrowed from the parser, so which option it is must be known before its value is parsed.
                 let option = OptionKind::from_arg(&option)
@@ -166,6 +167,11 @@ where
                 "--fd hands one tap to QEMU: one IFNAME is enough, '{second}' is a second one"
             )));
         }
+        (Program::Ifup, [_, second, ..], None) if matches!(options.lock_mac, Some(Some(_))) => {
+            return Err(UsageError::Syntax(format!(
+                "--lock-mac is for one guest: one IFNAME is enough, '{second}' is a second one"
+            )));
+        }
         (Program::Ifup, names, Some(fd)) => Action::HandOver {
             tap: names.first().copied(),
             fd,
@@ -187,7 +193,18 @@ where
 }
 
 /// Adds a tap to those that were named.
-fn add_tap(taps: &mut Vec<IfName>, tap: IfName) -> Result<(), UsageError> {
+fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
+    // En and em dashes, which web pages make of hyphens.
+    if [b"\xe2\x80\x93", b"\xe2\x80\x94"]
+        .iter()
+        .any(|&dash| name.as_bytes().starts_with(dash))
+    {
+        return Err(UsageError::Syntax(format!(
+            "'{}' begins with a dash that is not a hyphen: an option begins with - or --",
+            Escaped::truncated(name.as_bytes())
+        )));
+    }
+    let tap = parse_if_name(name)?;
     if taps.contains(&tap) {
         return Err(UsageError::Syntax(format!("'{tap}' is named twice")));
     }

@@ -134,6 +134,14 @@ fn what_is_wrong_is_named() {
         (&[][..], "no IFNAME"),
         (&["tap0", "tap1", "tap0"], "'tap0' is named twice"),
         (&["--check", "tap0", "tap0"], "'tap0' is named twice"),
+        (
+            &["--lock-mac", "52:54:00:12:34:56", "tap0", "tap1"],
+            "--lock-mac is for one guest: one IFNAME is enough, 'tap1' is a second one",
+        ),
+        (
+            &["\u{2014}check", "tap0"],
+            "check' begins with a dash that is not a hyphen: an option begins with - or --",
+        ),
         (&["tap0", "tap/1", "tap2"], "'tap/1' is not an interface"),
         (&["--frob", "tap0"], "--frob"),
         (&["-x", "tap0"], "-x"),
