@@ -10,7 +10,8 @@ help() {
     cat <<'EOF'
 Usage: [sudo] [PREFIX=DIR] ./install.sh [OPTIONS]
 Builds qemu-ifup and qemu-ifdown and installs them to PREFIX/bin, with links in /etc, where QEMU looks for them, and manual
-pages, documents and completions for bash, zsh and fish in PREFIX/share. PREFIX is /usr/local where nothing else is said.
+pages, documents and completions for bash, zsh and fish in PREFIX/share, and
+a unit for systemd in PREFIX/lib/systemd/system. PREFIX is /usr/local where nothing else is said.
 
       --setcap[=GROUP]
                    let users without root run them: give both programs cap_net_admin
@@ -221,6 +222,10 @@ each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
     # Debian's zsh does not look there for what is not in /usr/local.
     if [ -z "$DESTDIR" ] && [ -d "$prefix/share/zsh/vendor-completions" ]; then zsh=$prefix/share/zsh/vendor-completions; fi
     "$1" page "$top/completions/_qemu-ifup" "$zsh/_qemu-ifup"
+    case $prefix in
+    *[!A-Za-z0-9/._-]*) ;; # which systemd would read as something else
+    *) "$1" unit "$top/systemd/qemu-tap@.service" "$prefix/lib/systemd/system/qemu-tap@.service" ;;
+    esac
     [ -z "$DESTDIR" ] || return 0
     for name in qemu-ifup qemu-ifdown; do
         "$1" link "$prefix/bin/$name" "/etc/$name"
@@ -237,7 +242,7 @@ pack() { # KIND SOURCE PATH: for DESTDIR
 
 copy() { # KIND SOURCE PATH
     rm -f -- "$3"
-    cp -- "$2" "$3"
+    if [ "$1" = unit ]; then sed "s|=/usr/bin/|=$prefix/bin/|" "$2" >"$3"; else cp -- "$2" "$3"; fi
     if [ "$1" = program ]; then chmod 0755 -- "$3"; else chmod 0644 -- "$3"; fi
 }
 

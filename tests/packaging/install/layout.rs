@@ -12,6 +12,7 @@ fn with_destdir_the_programs_and_pages_are_copied_and_nothing_else_is_done() {
         PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1"
         same "usr/bin/qemu-ifdown 755
 usr/bin/qemu-ifup 755
+usr/lib/systemd/system/qemu-tap@.service 644
 usr/share/bash-completion/completions/qemu-ifdown 644
 usr/share/bash-completion/completions/qemu-ifup 644
 usr/share/doc/qemu-ifup/clients.md 644
@@ -50,6 +51,13 @@ fn the_programs_are_in_prefix_with_absolute_links_in_etc() {
             [ -f "$prefix/share/man/man8/qemu-ifup.8" ]
             if [ "$prefix" = /usr ] && [ -d /usr/share/zsh/vendor-completions ]; then zsh=vendor-completions; else zsh=site-functions; fi
             [ -f "$prefix/share/zsh/$zsh/_qemu-ifup" ]
+            unit=$prefix/lib/systemd/system/qemu-tap@.service
+            case $prefix in
+            *" "*) absent "$unit" ;;
+            *) grep -qxF "ExecStart=$prefix/bin/qemu-ifup %i" "$unit"
+                grep -qxF "ExecStop=$prefix/bin/qemu-ifdown --delete %i" "$unit" ;;
+            esac
+            [ "$(find /usr/lib/systemd /usr/local -name 'qemu-tap*' | wc -l)" -le 1 ]
             # What is moved leaves nothing behind.
             [ "$(find /usr/bin /usr/share/{man,doc,bash-completion,zsh,fish} /usr/local /etc \
                 -name '*qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
