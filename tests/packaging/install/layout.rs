@@ -18,6 +18,7 @@ usr/share/bash-completion/completions/qemu-ifup 644
 usr/share/doc/qemu-ifup/clients.md 644
 usr/share/doc/qemu-ifup/command-line.md 644
 usr/share/doc/qemu-ifup/networks.md 644
+usr/share/doc/qemu-ifup/platforms.md 644
 usr/share/doc/qemu-ifup/qemu-ifup.conf.example 644
 usr/share/doc/qemu-ifup/speed.md 644
 usr/share/doc/qemu-ifup/troubleshooting.md 644
