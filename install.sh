@@ -10,7 +10,8 @@ help() {
     cat <<'EOF'
 Usage: [sudo] [PREFIX=DIR] ./install.sh [OPTIONS]
 Builds qemu-ifup and qemu-ifdown and installs them to PREFIX/bin, with links in /etc, where QEMU looks for them, and manual
-pages in PREFIX/share/man. PREFIX is /usr/local where nothing else is said.
+pages, documents and completions for bash, zsh and fish in PREFIX/share, and
+a unit for systemd in PREFIX/lib/systemd/system. PREFIX is /usr/local where nothing else is said.
 
       --setcap[=GROUP]
                    let users without root run them: give both programs cap_net_admin
@@ -27,8 +28,8 @@ Files of a Debian package that are in the way are diverted (dpkg-divert) to NAME
 --uninstall puts both back. What an earlier installation had in other places, or with other options, is removed.
 /etc/qemu-ifup.conf is never touched.
 
-Environment: PREFIX; CARGO_TARGET_DIR; DESTDIR, for packagers: the programs and manual pages are copied to DESTDIR/PREFIX,
-and nothing else is done (no links in /etc, nothing recorded).
+Environment: PREFIX; CARGO_TARGET_DIR; DESTDIR, for packagers: all but the links is copied to DESTDIR/PREFIX, and
+nothing else is done (no links in /etc, nothing recorded).
 EOF
 }
 
@@ -215,6 +216,18 @@ each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
         [ -f "$page" ] || continue
         "$1" page "$page" "$prefix/share/doc/qemu-ifup/${page##*/}"
     done
+    for name in qemu-ifup qemu-ifdown; do # bash and fish look for a file with the name of the program
+        "$1" page "$top/completions/qemu-ifup.bash" "$prefix/share/bash-completion/completions/$name"
+        "$1" page "$top/completions/qemu-ifup.fish" "$prefix/share/fish/vendor_completions.d/$name.fish"
+    done
+    zsh=$prefix/share/zsh/site-functions
+    # Debian's zsh does not look there for what is not in /usr/local.
+    if [ -z "$DESTDIR" ] && [ -d "$prefix/share/zsh/vendor-completions" ]; then zsh=$prefix/share/zsh/vendor-completions; fi
+    "$1" page "$top/completions/_qemu-ifup" "$zsh/_qemu-ifup"
+    case $prefix in
+    *[!A-Za-z0-9/._-]*) ;; # which systemd would read as something else
+    *) "$1" unit "$top/systemd/qemu-tap@.service" "$prefix/lib/systemd/system/qemu-tap@.service" ;;
+    esac
     [ -z "$DESTDIR" ] || return 0
     for name in qemu-ifup qemu-ifdown; do
         "$1" link "$prefix/bin/$name" "/etc/$name"
@@ -231,7 +244,7 @@ pack() { # KIND SOURCE PATH: for DESTDIR
 
 copy() { # KIND SOURCE PATH
     rm -f -- "$3"
-    cp -- "$2" "$3"
+    if [ "$1" = unit ]; then sed "s|=/usr/bin/|=$prefix/bin/|" "$2" >"$3"; else cp -- "$2" "$3"; fi
     if [ "$1" = program ]; then chmod 0755 -- "$3"; else chmod 0644 -- "$3"; fi
 }
 

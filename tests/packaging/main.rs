@@ -17,3 +17,4 @@ mod common;
 mod docs;
 mod install;
 mod programs;
+mod systemd;

@@ -17,5 +17,6 @@ mod common;
 mod conf;
 mod guest;
 mod libvirt;
+mod matrix;
 mod monitor;
 mod qemu;

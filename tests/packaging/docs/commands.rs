@@ -116,7 +116,7 @@ for d in usr/local var/lib/dpkg usr/lib/qemu; do
     mount -t overlay -o "lowerdir=/$d,upperdir=$DIR/$d,workdir=$DIR/$d.work" overlay "/$d"
 done
 mkdir "$DIR/source" "$DIR/bin"
-cp -r "$TOP/install.sh" "$TOP/Cargo.toml" "$TOP/man" "$TOP/docs" "$DIR/source"
+cp -r "$TOP/install.sh" "$TOP/Cargo.toml" "$TOP/man" "$TOP/docs" "$TOP/completions" "$TOP/systemd" "$DIR/source"
 for program in cargo ldd rustup; do
     echo '#!/bin/sh' >"$DIR/bin/$program"
 done

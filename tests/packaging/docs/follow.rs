@@ -218,7 +218,10 @@ fn the_commands_for_clients_work() {
             ),
             ("cloud-hypervisor ... --net tap=tap0", OTHER_PROGRAM),
             ("cloud-hypervisor ... --net tap=tap1,num_queues=4", OTHER_PROGRAM),
-            ("sudo systemctl enable --now qemu-tap@tap0", "it needs systemd as the first process"),
+            (
+                "sudo systemctl enable --now qemu-tap@tap0",
+                "it needs systemd as the first process; tests/packaging/systemd.rs",
+            ),
         ],
     );
 }

@@ -1,6 +1,6 @@
 //! What the documents name exists: files, sections of other documents, tests.
 
-use crate::common::{command, run};
+use crate::common::{bin, command, run};
 use crate::docs::{documents, file, path};
 use std::collections::BTreeSet;
 
@@ -101,4 +101,21 @@ fn each_promise_of_security_names_its_tests() {
 fn the_readme_is_short() {
     let lines = file("README.md").lines().count();
     assert!(lines <= 200, "{lines} lines");
+}
+
+#[test]
+fn the_newest_release_in_the_changelog_is_the_version_of_the_programs() {
+    let changelog = file("CHANGELOG.md");
+    let mut releases = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("## ["))
+        .filter(|line| *line != "Unreleased]");
+    let newest = releases.next().unwrap();
+    let (version, date) = newest.split_once("] - ").unwrap();
+    for program in ["qemu-ifup", "qemu-ifdown"] {
+        let said = run(command(bin(program)).arg("--version"));
+        assert_eq!(said.stdout, format!("{program} {version}\n"));
+    }
+    let is_date = |c: char| c.is_ascii_digit() || c == '-';
+    assert!(date.len() == 10 && date.chars().all(is_date), "{date}");
 }

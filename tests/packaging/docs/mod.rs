@@ -2,6 +2,7 @@
 
 mod codes;
 mod commands;
+mod completions;
 mod follow;
 mod links;
 mod manual;

@@ -6,13 +6,13 @@ use qemu_ifup::config::options::parse_options;
 use std::collections::BTreeSet;
 
 /// An option as it is written (`-b, --bridge NAME`), and what it is for.
-type Described = (String, String);
+pub type Described = (String, String);
 
 /// Where the texts begin in the help and in docs/command-line.md.
 const TEXT_COLUMN: usize = 22;
 
 /// The options of a block in the help's layout.
-fn options_in(block: &str) -> Vec<Described> {
+pub fn options_in(block: &str) -> Vec<Described> {
     let mut options: Vec<Described> = Vec::new();
     for line in block.lines() {
         let is_option = line.starts_with("  -") || line.starts_with("      --");

@@ -12,9 +12,13 @@ fn with_destdir_the_programs_and_pages_are_copied_and_nothing_else_is_done() {
         PREFIX=/usr "$INSTALL" --from "$SCRATCH/v1"
         same "usr/bin/qemu-ifdown 755
 usr/bin/qemu-ifup 755
+usr/lib/systemd/system/qemu-tap@.service 644
+usr/share/bash-completion/completions/qemu-ifdown 644
+usr/share/bash-completion/completions/qemu-ifup 644
 usr/share/doc/qemu-ifup/clients.md 644
 usr/share/doc/qemu-ifup/command-line.md 644
 usr/share/doc/qemu-ifup/networks.md 644
+usr/share/doc/qemu-ifup/platforms.md 644
 usr/share/doc/qemu-ifup/qemu-ifup.conf.example 644
 usr/share/doc/qemu-ifup/speed-down.svg 644
 usr/share/doc/qemu-ifup/speed-frames.svg 644
@@ -25,9 +29,12 @@ usr/share/doc/qemu-ifup/speed-qemu.svg 644
 usr/share/doc/qemu-ifup/speed-up.svg 644
 usr/share/doc/qemu-ifup/speed.md 644
 usr/share/doc/qemu-ifup/troubleshooting.md 644
+usr/share/fish/vendor_completions.d/qemu-ifdown.fish 644
+usr/share/fish/vendor_completions.d/qemu-ifup.fish 644
 usr/share/man/man5/qemu-ifup.conf.5 644
 usr/share/man/man8/qemu-ifdown.8 644
-usr/share/man/man8/qemu-ifup.8 644" "$(find "$DESTDIR" ! -type d -printf '%P %m\n' | sort)"
+usr/share/man/man8/qemu-ifup.8 644
+usr/share/zsh/site-functions/_qemu-ifup 644" "$(find "$DESTDIR" ! -type d -printf '%P %m\n' | sort)"
         PREFIX=/usr "$INSTALL" --from "$SCRATCH/v2"
         [ "$(cat "$DESTDIR/usr/bin/qemu-ifup")" = "qemu-ifup two" ]
         cd "$SCRATCH"
@@ -50,9 +57,19 @@ fn the_programs_are_in_prefix_with_absolute_links_in_etc() {
                 [ "$(readlink "/etc/$name")" = "$prefix/bin/$name" ]
             done
             [ -f "$prefix/share/man/man8/qemu-ifup.8" ]
+            if [ "$prefix" = /usr ] && [ -d /usr/share/zsh/vendor-completions ]; then zsh=vendor-completions; else zsh=site-functions; fi
+            [ -f "$prefix/share/zsh/$zsh/_qemu-ifup" ]
+            unit=$prefix/lib/systemd/system/qemu-tap@.service
+            case $prefix in
+            *" "*) absent "$unit" ;;
+            *) grep -qxF "ExecStart=$prefix/bin/qemu-ifup %i" "$unit"
+                grep -qxF "ExecStop=$prefix/bin/qemu-ifdown --delete %i" "$unit" ;;
+            esac
+            [ "$(find /usr/lib/systemd /usr/local -name 'qemu-tap*' | wc -l)" -le 1 ]
             # What is moved leaves nothing behind.
-            [ "$(find /usr/bin /usr/share/man /usr/share/doc /usr/local /etc -name 'qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
-                grep -v '^/usr/local/share/qemu-ifup$' | wc -l)" = 9 ]
+            [ "$(find /usr/bin /usr/share/{man,doc,bash-completion,zsh,fish} /usr/local /etc \
+                -name '*qemu-if*' ! -name '*.distrib' ! -name '*.orig' |
+                grep -v '^/usr/local/share/qemu-ifup$' | wc -l)" = 14 ]
         done
         PREFIX=/opt/ignored "$INSTALL" --uninstall
         same "$before" "$(state)"

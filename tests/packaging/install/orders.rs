@@ -43,7 +43,7 @@ mount -t tmpfs -o mode=755 tmpfs "$SCRATCH"
 base=$SCRATCH/base root=$SCRATCH/root
 mkdir "$base" "$root"
 tar -C "$base" --zstd -xf "$CHROOT"
-cp -r "$INSTALL" "$(dirname "$INSTALL")/man" "$(dirname "$INSTALL")/docs" "$base/src"
+cp -r "$INSTALL" "${INSTALL%/*}/man" "${INSTALL%/*}/docs" "${INSTALL%/*}/completions" "${INSTALL%/*}/systemd" "$base/src"
 mount --bind "$SCRATCH" "$SCRATCH" # a place that overlays are taken from
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@" </dev/null >"$SCRATCH/log" 2>&1; }
 
