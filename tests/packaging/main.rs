@@ -16,4 +16,5 @@
 mod common;
 mod docs;
 mod install;
+mod packages;
 mod programs;
