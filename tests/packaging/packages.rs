@@ -15,7 +15,7 @@ checkout() { # DIR
 }
 commit() { # DIR
     git -C "$1" add -A
-    git -C "$1" -c user.name=tester -c user.email=tester@localhost commit -q -m test --date @1700000000
+    git -C "$1" -c user.name=tester -c user.email=tester@example.org commit -q -m test --date @1700000000
 }
 export GIT_COMMITTER_DATE='@1700000000 +0000'
 mkdir "$SCRATCH/fake"
