@@ -151,6 +151,10 @@ already_built() { # prints the directory with the programs
 }
 
 build() { # prints the directory with the programs
+    if have_programs "$top/bin"; then # a tarball of packaging/build
+        say "$top/bin"
+        return
+    fi
     PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
     command -v cargo >/dev/null || { already_built; return; }
     cd -- "$top"
@@ -361,6 +365,9 @@ install() {
     if [ -n "$DESTDIR" ]; then
         each_item pack
         return
+    fi
+    if packaged /usr/bin/qemu-ifup || rpm -q qemu-ifup >/dev/null 2>&1; then
+        fail "the package qemu-ifup is installed: remove it first (apt remove qemu-ifup, or dnf remove qemu-ifup); nothing was changed"
     fi
     if [ "$setcap" = yes ]; then
         command -v setcap >/dev/null || fail "--setcap needs setcap (Debian: apt install libcap2-bin); nothing was changed"

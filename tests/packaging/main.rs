@@ -16,5 +16,6 @@
 mod common;
 mod docs;
 mod install;
+mod packages;
 mod programs;
 mod systemd;

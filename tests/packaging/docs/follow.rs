@@ -226,6 +226,46 @@ fn the_commands_for_clients_work() {
     );
 }
 
+const A_PACKAGE: &str = "tests/packaging/packages.rs does, in a Debian and in an rpm's root";
+
+#[test]
+fn the_commands_for_the_packages_work() {
+    let Some(host) = Host::new() else {
+        return;
+    };
+    host.follow(
+        "docs/packages.md",
+        "alice",
+        &[
+            Step {
+                command: "./install.sh --setcap=GROUP",
+                before: "groupadd netusers",
+                after: "groupdel netusers",
+            },
+            Step {
+                command: "sudo groupadd --system GROUP",
+                before: "",
+                after: "getent group netusers",
+            },
+        ],
+        &[
+            ("sudo apt install ./qemu-ifup_VERSION_amd64.deb", A_PACKAGE),
+            (
+                "sudo dnf install ./qemu-ifup-VERSION-1.x86_64.rpm",
+                A_PACKAGE,
+            ),
+            (
+                "sudo dpkg-statoverride --update --add root GROUP 4750 /usr/bin/qemu-ifup",
+                A_PACKAGE,
+            ),
+            (
+                "sudo dpkg-statoverride --update --add root GROUP 4750 /usr/bin/qemu-ifdown",
+                A_PACKAGE,
+            ),
+        ],
+    );
+}
+
 const FOR_DEVELOPERS: &str = "for who works on the source; tests/run runs them or their like";
 
 /// Documents in which no command is for a user of the programs.
@@ -243,6 +283,7 @@ fn no_document_is_forgotten() {
         "docs/clients.md",
         "docs/command-line.md",
         "docs/networks.md",
+        "docs/packages.md",
         "docs/troubleshooting.md",
     ];
     for document in documents() {

@@ -79,7 +79,15 @@ const STEPS: [Step; 14] = [
     },
 ];
 
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 15] = [
+    (
+        "sudo apt install ./qemu-ifup_VERSION_amd64.deb",
+        "tests/packaging/packages.rs does, with dpkg",
+    ),
+    (
+        "sudo apt remove qemu-ifup",
+        "tests/packaging/packages.rs does, with dpkg",
+    ),
     ("sudo apt install gcc", "it installs to this machine"),
     ("sudo tests/run", "this is one of its tests"),
     ("ip link set eth1 up", IN_THE_GUEST),

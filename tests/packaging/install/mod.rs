@@ -8,7 +8,7 @@ mod diversions;
 mod faults;
 mod files;
 mod layout;
-mod orders;
+pub mod orders;
 mod setcap;
 mod upgrade;
 
@@ -71,7 +71,7 @@ fn run(setup: &str, script: &str) {
     run_by("bash", &[], setup, script);
 }
 
-fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
+pub fn run_by(program: &str, arguments: &[&str], setup: &str, script: &str) {
     let scratch = std::env::temp_dir().join(format!(
         "qemu-ifup-install-{}-{}",
         std::process::id(),

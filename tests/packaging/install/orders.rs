@@ -6,6 +6,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
+use std::sync::Mutex;
 
 /// Makes a Debian with what qemu-system-common depends on, and that package in two versions as /debs/1.deb and 2.deb, of which
 /// the second has another /etc/qemu-ifup. Makes $CHROOT of it, for later runs.
@@ -146,17 +147,21 @@ same "etc/qemu-ifdown etc/qemu-ifup etc/qemu-ifup.orig usr/lib/qemu/qemu-bridge-
 same "$old" "$conffile"
 "##;
 
-fn in_every_order(suite: &str) {
+/// That Debian, as what defines $CHROOT, with [`ORDERS`] after it; it is fetched once. None where that cannot be.
+pub fn debian(suite: &str) -> Option<String> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+
     if !["unshare", "debootstrap", "dpkg-deb", "zstd"]
         .into_iter()
         .all(needs)
     {
-        return;
+        return None;
     }
     if !nix::unistd::geteuid().is_root() {
         skip(&test_name(), "not root");
-        return;
+        return None;
     }
+    let _fetching = FETCHING.lock().unwrap_or_else(|e| e.into_inner());
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut hasher = DefaultHasher::new();
     BUILD.hash(&mut hasher); // another BUILD makes another one
@@ -167,12 +172,13 @@ fn in_every_order(suite: &str) {
         let owner = fs::metadata(cache).unwrap();
         chown(&chroot, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
-    run_by(
-        "unshare",
-        &["--mount", "--net", "bash"],
-        &with(ORDERS),
-        TRIED,
-    );
+    Some(with(ORDERS))
+}
+
+fn in_every_order(suite: &str) {
+    if let Some(debian) = debian(suite) {
+        run_by("unshare", &["--mount", "--net", "bash"], &debian, TRIED);
+    }
 }
 
 #[test]
