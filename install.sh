@@ -217,6 +217,7 @@ each_item() { # calls "$1 KIND SOURCE PATH" for every thing that is installed
         "$1" page "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
     done
     for page in "$top"/docs/*; do
+        case $page in *.svg) continue ;; esac # plots of speed.md, for a reader with a browser
         [ -f "$page" ] || continue
         "$1" page "$page" "$prefix/share/doc/qemu-ifup/${page##*/}"
     done

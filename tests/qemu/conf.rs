@@ -52,7 +52,7 @@ fn the_bridge_helper_finds_its_options_by_the_name_that_the_kernel_chose() {
     let run = Qemu::start(&s, helper).unwrap_err();
     assert!(
         run.stderr
-            .contains("qemu-ifup: tap0: cannot rely on /etc/qemu-ifup.conf:4: "),
+            .contains("qemu-ifup: cannot rely on /etc/qemu-ifup.conf:4: "),
         "{run:?}"
     );
     assert_eq!(s.links(), ["lo"]);

@@ -18,15 +18,9 @@ usr/share/bash-completion/completions/qemu-ifup 644
 usr/share/doc/qemu-ifup/clients.md 644
 usr/share/doc/qemu-ifup/command-line.md 644
 usr/share/doc/qemu-ifup/networks.md 644
+usr/share/doc/qemu-ifup/packages.md 644
 usr/share/doc/qemu-ifup/platforms.md 644
 usr/share/doc/qemu-ifup/qemu-ifup.conf.example 644
-usr/share/doc/qemu-ifup/speed-down.svg 644
-usr/share/doc/qemu-ifup/speed-frames.svg 644
-usr/share/doc/qemu-ifup/speed-held.svg 644
-usr/share/doc/qemu-ifup/speed-helper.svg 644
-usr/share/doc/qemu-ifup/speed-herd.svg 644
-usr/share/doc/qemu-ifup/speed-qemu.svg 644
-usr/share/doc/qemu-ifup/speed-up.svg 644
 usr/share/doc/qemu-ifup/speed.md 644
 usr/share/doc/qemu-ifup/troubleshooting.md 644
 usr/share/fish/vendor_completions.d/qemu-ifdown.fish 644
