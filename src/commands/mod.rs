@@ -48,7 +48,7 @@ pub fn dispatch(
         last: None,
         told_of: None,
         docker_drops: None,
-        planned_bridge: None,
+        planned_bridges: Vec::new(),
     });
     match &request.action {
         // parse() makes no such request; without these lines, qemu-ifdown would hold all of qemu-ifup's code.

@@ -38,8 +38,8 @@ pub(super) struct Session<'a> {
     pub(super) told_of: Option<IfIndex>,
     /// Docker drops what bridges forward, as far as that was looked at.
     pub(super) docker_drops: Option<bool>,
-    /// The bridge that the printed plans create.
-    pub(super) planned_bridge: Option<IfName>,
+    /// The bridges that the printed plans create.
+    pub(super) planned_bridges: Vec<IfName>,
 }
 
 impl Session<'_> {
@@ -82,10 +82,11 @@ impl Session<'_> {
             let mut commands = String::new();
             for step in plan.steps().iter().map(|planned| &planned.step) {
                 // For the taps that follow, it would be there.
-                if let Step::CreateBridge(new) = step
-                    && self.planned_bridge.replace(new.link.name) == Some(new.link.name)
-                {
-                    continue;
+                if let Step::CreateBridge(new) = step {
+                    if self.planned_bridges.contains(&new.link.name) {
+                        continue;
+                    }
+                    self.planned_bridges.push(new.link.name);
                 }
                 commands += &(step.ip_command(plan.tap()) + "\n");
             }

@@ -194,15 +194,18 @@ where
 
 /// Adds a tap to those that were named.
 fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
-    // En and em dashes, which web pages make of hyphens.
-    if [b"\xe2\x80\x93", b"\xe2\x80\x94"]
-        .iter()
-        .any(|&dash| name.as_bytes().starts_with(dash))
-    {
-        return Err(UsageError::Syntax(format!(
-            "'{}' begins with a dash that is not a hyphen: an option begins with - or --",
-            Escaped::truncated(name.as_bytes())
-        )));
+    let refused = |reason| {
+        let name = Escaped::truncated(name.as_bytes());
+        Err(UsageError::Syntax(format!("'{name}' {reason}")))
+    };
+    // A web page makes dashes of hyphens.
+    if !name.as_bytes().first().is_none_or(u8::is_ascii) {
+        return refused(
+            "begins with no ASCII character: an option begins with the hyphens - or --",
+        );
+    }
+    if name.as_bytes().iter().any(|byte| b"{,".contains(byte)) {
+        return refused("is no name of an interface: the shell has not made several of it");
     }
     let tap = parse_if_name(name)?;
     if taps.contains(&tap) {

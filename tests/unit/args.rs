@@ -139,8 +139,16 @@ fn what_is_wrong_is_named() {
             "--lock-mac is for one guest: one IFNAME is enough, 'tap1' is a second one",
         ),
         (
+            &["tap{0..3}"],
+            "'tap{0..3}' is no name of an interface: the shell",
+        ),
+        (
+            &["tap0,tap1"],
+            "'tap0,tap1' is no name of an interface: the shell",
+        ),
+        (
             &["\u{2014}check", "tap0"],
-            "check' begins with a dash that is not a hyphen: an option begins with - or --",
+            "check' begins with no ASCII character: an option begins with the hyphens - or --",
         ),
         (&["tap0", "tap/1", "tap2"], "'tap/1' is not an interface"),
         (&["--frob", "tap0"], "--frob"),

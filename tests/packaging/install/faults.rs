@@ -40,7 +40,13 @@ fn a_failure_at_the_last_name_puts_everything_back() {
 /// Defines `at_every_step HOW COMMAND...`: runs the command again and again. In the Nth run the Nth change that it makes
 /// fails (HOW is `fail`) or ends with a SIGTERM for the script (`term`), until a run has no Nth change and so succeeds.
 const FAULTS: &str = r#"
-mkdir "$SCRATCH/faulty"
+# With one page and one document, which are installed like all others: it is tried once for every step.
+mkdir -p "$SCRATCH"/{faulty,tree/man,tree/docs}
+cp "$INSTALL" "$SCRATCH/tree"
+cp -r "${INSTALL%/*}"/{completions,systemd} "$SCRATCH/tree"
+cp "${INSTALL%/*}/man/qemu-ifup.8" "$SCRATCH/tree/man"
+cp "${INSTALL%/*}/docs/qemu-ifup.conf.example" "$SCRATCH/tree/docs"
+INSTALL=$SCRATCH/tree/install.sh
 for tool in mv cp ln mkdir chmod chown setcap dpkg-divert; do
     real=$(command -v "$tool") || continue
     cat >"$SCRATCH/faulty/$tool" <<END
