@@ -87,8 +87,9 @@ impl Display for AclErrorKind {
             Self::LineTooLong => write!(f, "the line is longer than {MAX_LINE} bytes"),
             Self::NulByte => f.write_str("there is a NUL byte in the line"),
             Self::RelativeInclude => f.write_str("the path of an include must begin with /"),
-            Self::IncludeUnreadable(_, cause) => {
-                write!(f, "cannot read the included file: {cause}")
+            Self::IncludeUnreadable(path, cause) => {
+                let path = Escaped::truncated(path.as_os_str().as_bytes());
+                write!(f, "cannot read the included file {path}: {cause}")
             }
             Self::IncludeUntrusted(_) => f.write_str(
                 "the included file must be owned by root, and nobody else may write to it",

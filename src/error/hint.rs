@@ -92,6 +92,9 @@ fn unreadable(path: &Path, reason: &SysError) -> String {
             "root lets only some users read it: either root runs this (sudo), or lets all read it: sudo chmod a+r {path}; its directories need a+x"
         );
     }
+    if reason.errno() == Some(Errno::ENOENT) {
+        return "create it, or remove what leads there".to_owned();
+    }
     "it has to be a plain file, or a link to one".to_owned()
 }
 

@@ -246,10 +246,11 @@ same "etc/qemu-ifdown etc/qemu-ifup" "$left"
 order=both ours=no
 mkdir -p "$SCRATCH/upper" "$SCRATCH/work"
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" "$root"
-inside /src/install.sh --from /src/v1
+inside env PREFIX=/usr /src/install.sh --from /src/v1
 refused chroot "$root" dpkg -i /debs/ours.deb
 says "remove that first: sudo ./install.sh --uninstall"
-inside /src/install.sh --uninstall
+[ "$(readlink "$root/etc/qemu-ifup")" = /usr/bin/qemu-ifup ] # the links are not the package's
+inside env PREFIX=/usr /src/install.sh --uninstall
 inside dpkg -i /debs/ours.deb
 refused chroot "$root" /src/install.sh --from /src/v1
 says "apt remove qemu-ifup"

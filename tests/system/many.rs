@@ -315,6 +315,13 @@ fn a_dry_run_prints_what_makes_all_of_them_and_a_new_bridge_once() {
     s.sh_as_ours(&shown.stdout);
     assert_eq!(s.ports("br5"), ["tap0", "tap1"]);
 
+    s.etc(
+        "qemu-ifup.conf",
+        "* --create-bridge\nweb? --bridge br6\napp? --bridge br7\n",
+    );
+    let shown = s.ifup(&["--dry-run", "web0", "app0", "web1"]);
+    assert_eq!(shown.stdout.matches("type bridge").count(), 2, "{shown:?}");
+
     let before = s.snapshot();
     let shown = s.ifdown(&["-n", "--delete", "tap0", "tap1"]);
     assert_eq!(

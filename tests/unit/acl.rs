@@ -235,6 +235,10 @@ fn an_include_that_cannot_be_read_is_an_error_where_it_is_included() {
         (ACL_FILE, b"allow br0\ninclude /etc/a"),
         ("/etc/a", b"\n\ninclude /etc/missing"),
     ];
+    assert_eq!(
+        missing.to_string(),
+        "cannot read the included file /etc/missing: No such file or directory"
+    );
     assert_eq!(judge(&files, "br0"), error("/etc/a", 3, missing));
 
     let main = Contents {

@@ -188,11 +188,6 @@ fn the_commands_for_clients_work() {
         "alice",
         &[
             Step {
-                command: "sudo ip link add br0 type bridge && sudo ip link set br0 up",
-                before: "ip link delete br0",
-                after: "",
-            },
-            Step {
                 command: "qemu-system-x86_64 ... -netdev tap,id=n1,ifname=tap0,script=no,downscript=no -device virtio-net,netdev=n1",
                 before: "/etc/qemu-ifdown --delete tap0; /etc/qemu-ifup --owner alice tap0",
                 after: "ip link delete tap0",
