@@ -257,6 +257,14 @@ fn the_commands_for_the_packages_work() {
                 "sudo dpkg-statoverride --update --add root GROUP 4750 /usr/bin/qemu-ifdown",
                 A_PACKAGE,
             ),
+            (
+                "sudo dpkg-statoverride --remove /usr/bin/qemu-ifup",
+                A_PACKAGE,
+            ),
+            (
+                "sudo dpkg-statoverride --remove /usr/bin/qemu-ifdown",
+                A_PACKAGE,
+            ),
         ],
     );
 }

@@ -221,12 +221,30 @@ impl Campaign {
     }
 }
 
+/// What each scenario does by itself. None where the test cannot run.
+fn baselines() -> Option<(Vec<Baseline>, Findings)> {
+    let mut world = World::new()?;
+    let mut findings = Findings::default();
+    let mut baselines = Vec::new();
+    for scenario in SCENARIOS {
+        let (outcome, stops, _) = attempt(&mut world, scenario, None, &NOTHING);
+        assert!(!stops.is_empty(), "{}: {outcome:?}", scenario.name);
+        let is_refused = scenario.ends == Ends::Refused;
+        let found = violations(scenario, &NOTHING, is_refused, &world.bystanders, &outcome);
+        let baseline = Baseline {
+            scenario,
+            stops,
+            refused: is_refused || outcome.end != End::Exit(0),
+        };
+        findings.note(&baseline, None, &NOTHING, &outcome, found);
+        baselines.push(baseline);
+    }
+    Some((baselines, findings))
+}
+
 #[test]
 fn whoever_acts_at_any_system_call_what_is_promised_stays_true() {
     let _alone = alone();
-    let Some(mut world) = World::new() else {
-        return;
-    };
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seed = asked("QEMU_IFUP_ADVERSARY_SEED").map_or_else(
         || u64::from(clock.unwrap().subsec_nanos()),
@@ -249,20 +267,16 @@ fn whoever_acts_at_any_system_call_what_is_promised_stays_true() {
         "adversary: QEMU_IFUP_ADVERSARY_SEED={seed} tries the same again"
     ));
 
-    let mut findings = Findings::default();
-    for scenario in SCENARIOS {
-        let (outcome, stops, _) = attempt(&mut world, scenario, None, &NOTHING);
-        assert!(!stops.is_empty(), "{}: {outcome:?}", scenario.name);
-        let is_refused = scenario.ends == Ends::Refused;
-        let found = violations(scenario, &NOTHING, is_refused, &world.bystanders, &outcome);
-        let baseline = Baseline {
-            scenario,
-            stops,
-            refused: is_refused || outcome.end != End::Exit(0),
-        };
-        findings.note(&baseline, None, &NOTHING, &outcome, found);
-        campaign.baselines.push(baseline);
-    }
+    // Each world is made by a thread that has been in no other: /etc of that one would show through, and change.
+    let thread = |name: String| thread::Builder::new().name(name);
+    let measured = thread::scope(|scope| {
+        let measure = thread(test_name()).spawn_scoped(scope, baselines).unwrap();
+        measure.join().unwrap()
+    });
+    let Some((baselines, findings)) = measured else {
+        return;
+    };
+    campaign.baselines = baselines;
     campaign.findings = Mutex::new(findings);
 
     let all: Vec<Trial> = campaign
@@ -283,16 +297,15 @@ fn whoever_acts_at_any_system_call_what_is_promised_stays_true() {
     let next = AtomicUsize::new(0);
     let (campaign_ref, all_ref, next_ref) = (&campaign, &all, &next);
     thread::scope(|scope| {
-        for n in 1..NETWORKS {
-            let thread = thread::Builder::new().name(format!("{} ({n})", test_name()));
+        for n in 1..=NETWORKS {
             let work = move || {
                 if let Some(mut world) = World::new() {
                     campaign_ref.try_all(&mut world, all_ref, next_ref);
                 }
             };
-            thread.spawn_scoped(scope, work).unwrap();
+            let name = format!("{} ({n})", test_name());
+            thread(name).spawn_scoped(scope, work).unwrap();
         }
-        campaign_ref.try_all(&mut world, all_ref, next_ref);
     });
 
     let findings = campaign.findings.lock().unwrap();
