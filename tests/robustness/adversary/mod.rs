@@ -30,7 +30,7 @@ use tracer::{End, Stop, name_of};
 use world::{Outcome, World};
 
 /// A sample is as large as this allows.
-const SAMPLE: Duration = Duration::from_secs(120);
+const SAMPLE: Duration = Duration::from_secs(90);
 /// Destroying a tap is mostly waiting for the kernel, so more than one network pays.
 const NETWORKS: usize = 2;
 
