@@ -75,7 +75,7 @@ impl Kernel {
             },
             fdb: self.static_fdb(link.as_ref(), spec.lock_mac.is_some())?,
             mac_in_use: match (spec.lock_mac.flatten(), &bridge) {
-                (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.index, mac.into())?,
+                (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
                 (Some(_) | None, _) => None,
             },
             ids: if creates_bridge || link.is_none() {
@@ -175,23 +175,26 @@ impl Kernel {
         }
     }
 
-    /// What has this address on the bridge for good, but for the port itself.
+    /// What has this address on the bridge for good, but for the tap itself.
     fn mac_in_use(
         &mut self,
         bridge: &Link,
-        port: Option<IfIndex>,
+        tap: IfName,
         mac: MacAddr,
     ) -> Result<Option<IfName>, Error> {
-        // Its own entry may be that of the port whose address it has.
+        // Its entry may be that of the port whose address it has.
         if bridge.address == Some(mac) {
             return Ok(Some(bridge.name));
         }
-        let found = fdb::find_other(&mut self.netlink, bridge.index, port, mac).and_then(|found| {
-            found
-                .map(|index| index_to_name(&self.netlink, index))
-                .transpose()
-        });
-        found.map_err(|error| Error::failed(format!("look for {mac} on {}", bridge.name), error))
+        let failed = |error| Error::failed(format!("look for {mac} on {}", bridge.name), error);
+        let found = fdb::find_mac(&mut self.netlink, bridge.index, mac).map_err(failed)?;
+        for index in found {
+            let name = index_to_name(&self.netlink, index).map_err(failed)?;
+            if name != tap {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Random identifiers, with an ifindex that nobody has where one is needed.

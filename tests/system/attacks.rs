@@ -444,6 +444,15 @@ fn the_holder_of_another_tap_cuts_off_a_locked_guest_and_check_says_so() {
     s.sh(&format!("ip link set dev tap0 address {own}"));
     assert_silent_success(&lock());
     assert!(passes());
+
+    // Nor do they get the frames of one that is not locked.
+    drop(world);
+    s.sh("ip link del br0");
+    let world = World::new(&s, "");
+    world.settle();
+    set_mac(&world.evil, VICTIM);
+    (&world.uplink).write_all(&answer).unwrap();
+    assert!(!received(&world.evil, &answer) && !received(&world.victim, &answer));
 }
 
 /// SIOCSIFHWADDR on the descriptor of a tap.

@@ -330,6 +330,12 @@ fn a_mac_that_something_else_on_the_bridge_has_is_refused_and_nothing_is_changed
         assert_settled_as(&s, &before, mac);
     }
 
+    // A bridge that has the address of this very tap.
+    s.sh("ip link add br2 type bridge; ip tuntap add tap4 mode tap; ip link set tap4 master br2");
+    let mac = crate::common::interfaces::mac(&s, "tap4");
+    let run = s.ifup(&["--bridge", "br2", "--lock-mac", &mac, "tap4"]);
+    assert_error(&run, 4, "br2 has that MAC already", hint);
+
     // One that was learned at another port, or filtered for by an interface, or is another bridge's, is no obstacle.
     s.sh("bridge fdb add 52:54:00:00:00:06 dev d0 master dynamic
           bridge fdb add 52:54:00:00:00:07 dev d0 self permanent");

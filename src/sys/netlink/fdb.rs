@@ -28,25 +28,23 @@ pub fn get_static<T: Transport>(
     Ok(entries.map(|(entry, _)| entry).collect())
 }
 
-/// The port that keeps a bridge's frames to this address, or the bridge itself, where that is not `port`: the entry is static
-/// or its own. An entry that was learned keeps nothing.
-pub fn find_other<T: Transport>(
+/// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that was
+/// learned keeps nothing.
+pub fn find_mac<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     bridge: IfIndex,
-    port: Option<IfIndex>,
     mac: MacAddr,
-) -> Result<Option<IfIndex>, SysError> {
-    let mut found = None;
+) -> Result<Vec<IfIndex>, SysError> {
+    let mut found = Vec::new();
     let mut all = link_message(0);
     all.attributes.push(put_u32(libc::IFLA_MASTER, bridge));
     dump(netlink, all, |header, master, entry| {
-        // An entry without a bridge is a filter of the interface's own (NTF_SELF).
+        // One without a bridge is a filter of the interface's own (NTF_SELF).
         if entry.mac == mac
             && master == Some(bridge)
-            && Some(header.ifindex) != port
             && [NeighbourState::Noarp, NeighbourState::Permanent].contains(&header.state)
         {
-            found = Some(header.ifindex);
+            found.push(header.ifindex);
         }
     })?;
     Ok(found)
@@ -55,7 +53,7 @@ pub fn find_other<T: Transport>(
 /// Changes the static entries of a port, and reads back whether it then has those of `to`, and takes frames from no other
 /// address while it is locked: none that was learned is left either.
 ///
-/// The kernel takes an address from whatever has it. [`find_other`] was asked before; who locks another port to it between that
+/// The kernel takes an address from whatever has it. [`find_mac`] was asked before; who locks another port to it between that
 /// and this loses it here, or takes it afterwards.
 ///
 /// # Errors
