@@ -28,8 +28,8 @@ pub fn get_static<T: Transport>(
     Ok(entries.map(|(entry, _)| entry).collect())
 }
 
-/// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that was
-/// learned keeps nothing.
+/// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that
+/// was learned keeps nothing.
 pub fn find_mac<T: Transport>(
     netlink: &mut NetlinkSocket<T>,
     bridge: IfIndex,
