@@ -2,7 +2,7 @@
 
 use crate::apply::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
-use crate::model::addr::IpPrefix;
+use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{FdbEntry, PortOption, PortOptions};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
@@ -40,6 +40,7 @@ impl Kernel {
                 bridges: Vec::new(),
                 network_in_use: None,
                 vlans: Vec::new(),
+                mac_in_use: None,
                 ipv6: false,
                 has_fd: false,
                 ids: NewIds::default(),
@@ -73,6 +74,10 @@ impl Kernel {
                 Some(_) | None => Vec::new(),
             },
             fdb: self.static_fdb(link.as_ref(), spec.lock_mac.is_some())?,
+            mac_in_use: match (spec.lock_mac.flatten(), &bridge) {
+                (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
+                (Some(_) | None, _) => None,
+            },
             ids: if creates_bridge || link.is_none() {
                 self.new_ids(creates_bridge)?
             } else {
@@ -168,6 +173,28 @@ impl Kernel {
                 .map_err(|error| Error::failed("read its fdb entries", error)),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// What has this address on the bridge for good, but for the tap itself.
+    fn mac_in_use(
+        &mut self,
+        bridge: &Link,
+        tap: IfName,
+        mac: MacAddr,
+    ) -> Result<Option<IfName>, Error> {
+        // Its entry may be that of the port whose address it has.
+        if bridge.address == Some(mac) {
+            return Ok(Some(bridge.name));
+        }
+        let failed = |error| Error::failed(format!("look for {mac} on {}", bridge.name), error);
+        let found = fdb::find_mac(&mut self.netlink, bridge.index, mac).map_err(failed)?;
+        for index in found {
+            let name = index_to_name(&self.netlink, index).map_err(failed)?;
+            if name != tap {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Random identifiers, with an ifindex that nobody has where one is needed.

@@ -5,10 +5,11 @@ use nix::errno::Errno;
 use crate::apply::kernel::Kernel;
 use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
+use crate::model::bridge::{BridgePortInfo, PortOption};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
-use crate::sys::netlink::link;
+use crate::sys::netlink::{fdb, link};
 use crate::sys::procfs;
 use crate::sys::tun::{self, TunError};
 
@@ -35,6 +36,14 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     let tap_has_address = tap
         .as_ref()
         .is_some_and(|tap| has_address(&addresses, tap, libc::RT_SCOPE_LINK));
+    let is_locked = |port: BridgePortInfo| port.options.get(PortOption::Locked) == Some(true);
+    let locked = tap.as_ref().filter(|tap| tap.port.is_some_and(is_locked));
+    let tap_lacks_mac = match locked {
+        Some(tap) => fdb::get_static(kernel.netlink(), tap.index)
+            .map_err(failed)?
+            .is_empty(),
+        None => false,
+    };
     Ok(HostSnapshot {
         tun: try_tun(),
         bridge,
@@ -50,6 +59,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
             None => None,
         },
         tap_has_address,
+        tap_lacks_mac,
         holders: tap
             .as_ref()
             .map(|tap| procfs::holders(tap.name))

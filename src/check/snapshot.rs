@@ -71,6 +71,8 @@ pub struct HostSnapshot {
     pub tap_master: Option<IfName>,
     /// The tap has a link-local address.
     pub tap_has_address: bool,
+    /// The tap is locked, and has no static entry of the forwarding database.
+    pub tap_lacks_mac: bool,
     /// Who has the tap open, as far as the caller may know.
     pub holders: Vec<TapHolder>,
     /// Programs that run and configure interfaces; whether they manage the tap, where that is told.

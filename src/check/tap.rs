@@ -59,6 +59,21 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     );
     holders(findings, host, link, info);
     attached(findings, host, link);
+    if host.tap_lacks_mac {
+        let bridge = host.tap_master.unwrap_or(host.context.bridge_name);
+        findings.problem(
+            ExitCode::Tap,
+            SUBJECT,
+            format!(
+                "{name} is locked and has no static entry: {bridge} drops all that its guest sends"
+            ),
+            Fix::Advice(format!(
+                "sudo qemu-ifup --bridge {} --lock-mac MAC {}, with the guest's MAC",
+                ShellQuoted(bridge.as_bytes()),
+                ShellQuoted(name.as_bytes())
+            )),
+        );
+    }
     let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, again());
     if let Some(bridge) = &host.bridge
         && link.mtu != bridge.mtu

@@ -116,6 +116,15 @@ impl Session<'_> {
 
 /// The error with the last line of the configuration that gives the option which it is about, unless the caller gives it.
 pub(super) fn in_conf(error: Error, asked: &TapOptions, conf: &MatchedConf) -> Error {
+    in_conf_by(error, asked, conf, is_about)
+}
+
+fn in_conf_by(
+    error: Error,
+    asked: &TapOptions,
+    conf: &MatchedConf,
+    is_about: impl Fn(&Error, &TapOptions) -> bool,
+) -> Error {
     let mut lines = conf.by_line.iter().rev();
     match lines.find(|(_, options)| is_about(&error, options)) {
         Some((line, _)) if !is_about(&error, asked) => Error::InConf {
@@ -131,9 +140,6 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
     let has_addresses = !options.addresses.is_empty();
     let has_vlans = options.pvid.is_some() || !options.vlans.is_empty();
     let has_access = options.access.is_some();
-    if matches!(error, Error::Usage(UsageError::Syntax(text)) if text == LOCK_CONFLICT) {
-        return matches!(options.lock_mac, Some(Some(_)));
-    }
     let has_port = !options.port.is_empty() || options.lock_mac.is_some();
     if let Error::StepFailed { reason, .. } = error
         && let Some(text) = reason.ext_ack()
@@ -160,12 +166,10 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
                     ..
                 }
             )
+        || options.lock_mac.is_some() && matches!(error, Error::MacInUse { .. })
         || has_vlans && matches!(error, Error::VlanFilteringOff(_))
         || has_addresses && matches!(error, Error::Usage(_) | Error::NetworkInUse { .. })
 }
-
-/// The options that would undo what --lock-mac is for.
-const LOCK_CONFLICT: &str = "--lock-mac goes with none of --learning, --flood and --no-guard";
 
 /// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled
 /// in.
@@ -185,21 +189,32 @@ pub(super) fn tap_spec(
         return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
     let lock = match options.lock_mac {
-        Some(Some(_)) => {
-            let lock = PortOptions::of_locked_port();
-            // A locked port that learns is none: it learns what link-local frames claim.
-            if !options
-                .port
-                .differing_from(lock.or(options.port))
-                .is_empty()
-            {
-                return Err(in_conf(usage(LOCK_CONFLICT.to_owned()), asked, conf));
-            }
-            lock
-        }
-        Some(None) => PortOptions::of_locked_port().inverted(),
-        None => PortOptions::default(),
+        Some(Some(_)) => PortOptions::of_locked_port(),
+        Some(None) | None => PortOptions::default(),
     };
+    // A locked port that learns is none: it learns what link-local frames claim.
+    if let Some((option, on)) = options
+        .port
+        .differing_from(lock.or(options.port))
+        .iter()
+        .next()
+    {
+        let no = if on { "" } else { "no-" };
+        let error = usage(format!(
+            "--{no}{} does not go with --lock-mac",
+            option.as_str()
+        ));
+        // Where the caller gives that one, it is about the other.
+        let is_given = |options: &TapOptions| options.port.get(option).is_some();
+        let is_about = |_: &Error, options: &TapOptions| {
+            if is_given(asked) {
+                options.lock_mac.is_some()
+            } else {
+                is_given(options)
+            }
+        };
+        return Err(in_conf_by(error, asked, conf, is_about));
+    }
     let access = options.access.map(resolve_ids).transpose();
     let access = access.map_err(|error| in_conf(error, asked, conf))?;
     let vlans = VlanSpec {

@@ -66,6 +66,12 @@ impl Display for Error {
                 "cannot attach to {name}: it is not a bridge but {}",
                 Escaped(kind.to_string().as_bytes())
             ),
+            Self::MacInUse { mac, interface, .. } => {
+                write!(
+                    f,
+                    "cannot lock it to {mac}: {interface} has that MAC already"
+                )
+            }
             Self::VlanFilteringOff(name) => write!(
                 f,
                 "cannot set VLANs: {name} does not filter them (vlan_filtering is off)"

@@ -48,6 +48,7 @@ impl Error {
             Self::NetworkInUse { .. }
             | Self::NoSuchBridge { .. }
             | Self::NotABridge { .. }
+            | Self::MacInUse { .. }
             | Self::VlanFilteringOff(_)
             | Self::BridgeExists(_)
             | Self::BridgeFull(_) => ExitCode::Bridge,

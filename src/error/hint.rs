@@ -150,6 +150,10 @@ impl Error {
             Self::NotABridge { name, kind } => {
                 instead_of_a_bridge(*name, kind).replace("NAME", &quoted(name))
             }
+            Self::MacInUse { mac, bridge, .. } => format!(
+                "a MAC is for one guest: give this one another (QEMU's mac=); this shows what has it: bridge fdb show br {} | grep {mac}",
+                quoted(bridge)
+            ),
             Self::VlanFilteringOff(name) => {
                 format!("leave out --pvid and --vlans, or let qemu-ifup create another bridge, which does (--create-bridge --bridge brvlan); to switch it on stops the tagged frames that cross {name} now: see docs/networks.md")
             }

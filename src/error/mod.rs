@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::config::acl::AclError;
 use crate::config::error::{ConfError, ConfigError, UsageError};
-use crate::model::addr::IpPrefix;
+use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
@@ -111,6 +111,15 @@ pub enum Error {
         name: IfName,
         /// What it is.
         kind: LinkKind,
+    },
+    /// A port is to be locked to an address that the bridge has for something else.
+    MacInUse {
+        /// The address.
+        mac: MacAddr,
+        /// The bridge.
+        bridge: IfName,
+        /// The other port, or the bridge.
+        interface: IfName,
     },
     /// The bridge does not filter VLANs.
     VlanFilteringOff(IfName),

@@ -37,6 +37,8 @@ pub struct CurrentState {
     pub vlans: Vec<PortVlan>,
     /// The static entries that the forwarding database has for it, where they were asked for.
     pub fdb: Vec<FdbEntry>,
+    /// What has the address already that the port is to be locked to: another port of the bridge, or the bridge itself.
+    pub mac_in_use: Option<IfName>,
     /// The kernel has IPv6.
     pub ipv6: bool,
     /// This program has the tap open: QEMU passed its descriptor on, or the tap was created to be handed over.

@@ -14,7 +14,12 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec
         Some(tap) => tap.link.port.unwrap_or_default().options,
         None => PortOptions::of_new_port(),
     };
-    let options = Some(auth.spec.port.differing_from(current));
+    let is_locked = current.get(PortOption::Locked) == Some(true);
+    let mut wanted = auth.spec.port;
+    if auth.spec.lock_mac == Some(None) && is_locked {
+        wanted = wanted.or(PortOptions::of_locked_port().inverted());
+    }
+    let options = Some(wanted.differing_from(current));
     let options = options.filter(|options| !options.is_empty());
     let mut steps: Vec<Step> = options.map(Step::SetPort).into_iter().collect();
 
@@ -26,7 +31,6 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec
         }
     };
     // The static entries of a port that is not locked are somebody else's.
-    let is_locked = current.get(PortOption::Locked) == Some(true);
     let lock = auth.spec.lock_mac.filter(|mac| mac.is_some() || is_locked);
     let fdb = port.filter(|_| lock.is_some()).map(|tap| tap.fdb.clone());
     let mut fdb = fdb.unwrap_or_default();

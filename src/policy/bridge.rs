@@ -90,6 +90,13 @@ pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<Tar
             });
         }
     };
+    if let (Some(Some(mac)), Some(interface)) = (spec.lock_mac, state.mac_in_use) {
+        return Err(Error::MacInUse {
+            mac: mac.into(),
+            bridge: spec.bridge,
+            interface,
+        });
+    }
     if spec.vlans.is_some() && !bridge.info.vlan_filtering {
         return Err(Error::VlanFilteringOff(spec.bridge));
     }

@@ -102,6 +102,7 @@ pub fn state(tap: Option<Link>) -> CurrentState {
         has_fd: false,
         vlans: Vec::new(),
         fdb: Vec::new(),
+        mac_in_use: None,
         ipv6: true,
         ids: NewIds {
             tap: [1, 2, 3, 4, 5],

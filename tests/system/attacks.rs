@@ -4,10 +4,11 @@
 use crate::common::interfaces::mac;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
-use crate::expect::{assert_silent_success, words};
+use crate::expect::{assert_error, assert_silent_success, words};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -408,4 +409,71 @@ fn nobody_takes_the_mac_that_a_port_is_locked_to() {
         received(&world.uplink, &plain(GATEWAY, VICTIM)),
         "it is cut off"
     );
+}
+
+/// The holder of a tap needs no privilege to give it another MAC, and the kernel takes a static entry for that.
+#[test]
+fn the_holder_of_another_tap_cuts_off_a_locked_guest_and_check_says_so() {
+    let Some(s) = Sandbox::new() else { return };
+    let world = World::new(&s, "--lock-mac MAC");
+    let honest = plain(GATEWAY, VICTIM);
+    let passes = || {
+        (&world.victim).write_all(&honest).unwrap();
+        received(&world.uplink, &honest)
+    };
+    let problem = "tap1 is locked and has no static entry";
+    let own = mac(&s, "tap0");
+    assert!(passes());
+    assert!(!s.ifup(&["--check", "tap1"]).stdout.contains(problem));
+    set_mac(&world.evil, VICTIM);
+    assert!(!passes());
+    // The attacker does not get the frames: they are the host's.
+    let answer = plain(VICTIM, GATEWAY);
+    (&world.uplink).write_all(&answer).unwrap();
+    assert!(!received(&world.evil, &answer));
+    let check = s.ifup(&["--check", "tap1"]);
+    assert_eq!(check.code, 5, "{check:?}");
+    assert!(check.stdout.contains(problem), "{check:?}");
+    let lock = "qemu-ifup --bridge br0 --lock-mac MAC tap1";
+    assert!(check.stdout.contains(lock), "{check:?}");
+    // While the other one has it, it is named.
+    let lock = lock.replace("MAC", &text(VICTIM));
+    let lock = || s.ifup(&words(&lock)[1..]);
+    let refused = lock();
+    assert_error(&refused, 4, "tap0 has that MAC already", "bridge fdb show");
+    s.sh(&format!("ip link set dev tap0 address {own}"));
+    assert_silent_success(&lock());
+    assert!(passes());
+
+    // Nor do they get the frames of one that is not locked.
+    drop(world);
+    s.sh("ip link del br0");
+    let world = World::new(&s, "");
+    world.settle();
+    set_mac(&world.evil, VICTIM);
+    (&world.uplink).write_all(&answer).unwrap();
+    assert!(!received(&world.evil, &answer) && !received(&world.victim, &answer));
+}
+
+/// SIOCSIFHWADDR on the descriptor of a tap.
+fn set_mac(tap: &File, mac: Mac) {
+    // SAFETY: all bytes may be zero in an ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let mut address = libc::sockaddr {
+        sa_family: libc::ARPHRD_ETHER,
+        sa_data: [0; 14],
+    };
+    for (to, byte) in address.sa_data.iter_mut().zip(mac) {
+        *to = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_hwaddr = address;
+    // SAFETY: it reads one ifreq, which `request` is.
+    let done = unsafe {
+        libc::ioctl(
+            tap.as_raw_fd(),
+            libc::SIOCSIFHWADDR as _,
+            &raw const request,
+        )
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }

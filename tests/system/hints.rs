@@ -56,6 +56,10 @@ const ROWS: &[Row] = &[
         "ip link set br0 type bridge stp_state 1 forward_delay 200",
         "qemu-ifup --wait 1 held0", 9, "it is still listening", "--wait 65", "qemu-ifup {} held0",
     ),
+    row(
+        "qemu-ifup --lock-mac 52:54:00:00:00:01 held0",
+        "qemu-ifup --lock-mac 52:54:00:00:00:01 tap0", 4, "held0 has that MAC", "bridge fdb show br", "{} | grep 'dev held0'",
+    ),
     // The tap.
     row("", "qemu-ifup lo", 5, "it is not a tap", "ip link show type tun", "{} | grep -q held0"),
     row("ip tuntap add t0 mode tap user 5", "qemu-ifup --group 7 t0", 5, "it has an owner", "sudo qemu-ifdown --delete", ""),

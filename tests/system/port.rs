@@ -152,9 +152,9 @@ fn the_later_line_wins_and_the_command_line_over_all() {
          tap1 --guard --isolated --no-lock-mac
          tap2 --no-guard --no-lock-mac --flood\n",
     );
-    // Of the lines that apply, the one with --lock-mac is named.
+    // Of the lines that apply, the last one with the option that conflicts is named.
     let run = s.ifup(&["tap0"]);
-    let error = "/etc/qemu-ifup.conf:2: --lock-mac goes with none of";
+    let error = "/etc/qemu-ifup.conf:2: --no-guard does not go with --lock-mac";
     assert_error(&run, 8, error, "--help lists the options");
     for (args, on) in [
         ("web0", &["guard", "isolated", "locked", "mcast_flood"][..]),
@@ -261,10 +261,21 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
     let Some(s) = Sandbox::new() else { return };
     s.bridge_up("br0");
     let before = s.snapshot();
+    let hint = "--help lists the options";
     for option in ["--flood", "--learning", "--no-guard"] {
+        let error = format!("qemu-ifup: tap0: {option} does not go with --lock-mac");
         let run = s.ifup(&["--lock-mac", MAC, option, "tap0"]);
-        let error = "--lock-mac goes with none of --learning, --flood and --no-guard";
-        assert_error(&run, 2, error, "--help lists the options");
+        assert_error(&run, 2, &error, hint);
+        // The line of the configuration that has the one which the command line does not.
+        let error = format!("tap0: /etc/qemu-ifup.conf:2: {option} does not go with --lock-mac");
+        s.etc("qemu-ifup.conf", &format!("* --isolated\ntap0 {option}\n"));
+        assert_error(&s.ifup(&["--lock-mac", MAC, "tap0"]), 8, &error, hint);
+        s.etc(
+            "qemu-ifup.conf",
+            &format!("* --isolated\ntap0 --lock-mac {MAC}\n"),
+        );
+        assert_error(&s.ifup(&[option, "tap0"]), 8, &error, hint);
+        s.etc("qemu-ifup.conf", "");
     }
     for wrong in [
         "",
@@ -280,6 +291,81 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
         assert_error(&run, 2, &error, "--help lists the options");
     }
     s.assert_unchanged(&before);
+}
+
+#[test]
+fn a_mac_that_something_else_on_the_bridge_has_is_refused_and_nothing_is_changed() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.bridge_up("br1");
+    s.sh(
+        "ip link add d0 address 52:54:00:00:00:d0 type veth peer name d1
+          ip link set d0 master br0 up
+          ip link set d1 up
+          ip tuntap add tap2 mode tap user 54321
+          ip link set tap2 addrgenmode none master br0 up
+          bridge fdb add 52:54:00:00:00:05 dev d0 master static",
+    );
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap1"]), "");
+    let of_bridge = crate::common::interfaces::mac(&s, "br0");
+    let before = s.settled();
+    let hint = "a MAC is for one guest: give this one another";
+    for (mac, interface) in [
+        (MAC, "tap1"),
+        (&of_bridge, "br0"),
+        ("52:54:00:00:00:d0", "d0"),
+        ("52:54:00:00:00:05", "d0"),
+    ] {
+        let error = format!("cannot lock it to {mac}: {interface} has that MAC already");
+        for tap in ["tap0", "tap2"] {
+            for more in ["--isolated", "--dry-run"] {
+                let run = s.ifup(&["--lock-mac", mac, more, tap]);
+                assert_error(&run, 4, &format!("qemu-ifup: {tap}: {error}"), hint);
+            }
+        }
+        s.etc("qemu-ifup.conf", &format!("tap* --lock-mac {mac}\n"));
+        let error = format!("tap0: /etc/qemu-ifup.conf:1: {error}");
+        assert_error(&s.ifup(&["tap0"]), 4, &error, hint);
+        s.etc("qemu-ifup.conf", "");
+        assert_settled_as(&s, &before, mac);
+    }
+
+    // A bridge that has the address of this very tap.
+    s.sh("ip link add br2 type bridge; ip tuntap add tap4 mode tap; ip link set tap4 master br2");
+    let mac = crate::common::interfaces::mac(&s, "tap4");
+    let run = s.ifup(&["--bridge", "br2", "--lock-mac", &mac, "tap4"]);
+    assert_error(&run, 4, "br2 has that MAC already", hint);
+
+    // One that was learned at another port, or filtered for by an interface, or is another bridge's, is no obstacle.
+    s.sh("bridge fdb add 52:54:00:00:00:06 dev d0 master dynamic
+          bridge fdb add 52:54:00:00:00:07 dev d0 self permanent");
+    for mac in ["52:54:00:00:00:06", "52:54:00:00:00:07", MAC] {
+        if mac == MAC {
+            assert_succeeded(&s.ifup(&["--no-lock-mac", "tap1"]), "");
+            assert_succeeded(&s.ifup(&["--bridge", "br1", "--lock-mac", MAC, "tap3"]), "");
+        }
+        assert_succeeded(&s.ifup(&["--lock-mac", mac, "tap2"]), "");
+        let nothing = "qemu-ifup: tap2: already up on br0, nothing to do\n";
+        assert_succeeded(&s.ifup(&["--lock-mac", mac, "tap2"]), nothing);
+    }
+}
+
+#[test]
+fn a_port_that_is_not_locked_keeps_its_options_when_it_is_to_be_unlocked() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    let own = ["--guard", "--no-learning", "--no-flood", "tap0"];
+    assert_succeeded(&s.ifup(&own), "");
+    let before = s.settled();
+    let nothing = "qemu-ifup: tap0: already up on br0, nothing to do\n";
+    assert_succeeded(&s.ifup(&["--no-lock-mac", "tap0"]), nothing);
+    assert_settled_as(&s, &before, "not locked");
+    assert_succeeded(&s.ifup(&["--no-lock-mac", "--flood", "tap0"]), "");
+    assert_eq!(switched_on(&s, "tap0"), ["flood", "guard", "mcast_flood"]);
+    // What is given stays off; the rest of what locks a port goes.
+    assert_succeeded(&s.ifup(&["--lock-mac", MAC, "--no-flood", "tap0"]), "");
+    assert_succeeded(&s.ifup(&["--no-lock-mac", "--no-flood", "tap0"]), "");
+    assert_eq!(switched_on(&s, "tap0"), ["learning", "mcast_flood"]);
 }
 
 /// A port that has options and an address of its own already.

@@ -65,6 +65,7 @@ fn healthy() -> HostSnapshot {
         tap: Some(tap),
         tap_master: Some(name("br0")),
         tap_has_address: false,
+        tap_lacks_mac: false,
         holders: Vec::new(),
         managers: Vec::new(),
         vhost_net: Ok(()),

@@ -1,8 +1,9 @@
-//! Static entries of a bridge's forwarding database, for one port: RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH of family
+//! Static entries of a bridge's forwarding database: RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH of family
 //! AF_BRIDGE.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::LinkHeader;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourHeader, NeighbourState};
 use nix::errno::Errno;
 
@@ -10,7 +11,7 @@ use crate::model::addr::MacAddr;
 use crate::model::bridge::{FdbEntry, fdb_changes};
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{Message, find_attr, get_u16, put_bytes};
+use crate::sys::netlink::attr::{Message, find_attr, get_u16, get_u32, put_bytes, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 
@@ -27,8 +28,33 @@ pub fn get_static<T: Transport>(
     Ok(entries.map(|(entry, _)| entry).collect())
 }
 
+/// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that
+/// was learned keeps nothing.
+pub fn find_mac<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    bridge: IfIndex,
+    mac: MacAddr,
+) -> Result<Vec<IfIndex>, SysError> {
+    let mut found = Vec::new();
+    let mut all = link_message(0);
+    all.attributes.push(put_u32(libc::IFLA_MASTER, bridge));
+    dump(netlink, all, |header, master, entry| {
+        // One without a bridge is a filter of the interface's own (NTF_SELF).
+        if entry.mac == mac
+            && master == Some(bridge)
+            && [NeighbourState::Noarp, NeighbourState::Permanent].contains(&header.state)
+        {
+            found.push(header.ifindex);
+        }
+    })?;
+    Ok(found)
+}
+
 /// Changes the static entries of a port, and reads back whether it then has those of `to`, and takes frames from no other
 /// address while it is locked: none that was learned is left either.
+///
+/// The kernel takes an address from whatever has it. [`find_mac`] was asked before; who locks another port to it between that
+/// and this loses it here, or takes it afterwards.
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
@@ -69,25 +95,36 @@ fn get<T: Transport>(
     index: IfIndex,
 ) -> Result<Vec<(FdbEntry, NeighbourState)>, SysError> {
     let mut found = Vec::new();
-    // Not struct ndmsg: what the kernel takes in its place since ever (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
-    let mut port = link_message(index);
-    port.header.interface_family = AddressFamily::Bridge;
-    netlink.dump(libc::RTM_GETNEIGH, &port, libc::RTM_NEWNEIGH, |body| {
+    dump(netlink, link_message(index), |header, _, entry| {
+        if header.ifindex == index && header.state != NeighbourState::Permanent {
+            found.push((entry, header.state));
+        }
+    })?;
+    Ok(found)
+}
+
+/// The entries of a port or a bridge, each with the bridge whose it is. The request is not struct ndmsg, but what the kernel
+/// takes in its place since ever (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
+fn dump<T: Transport>(
+    netlink: &mut NetlinkSocket<T>,
+    mut of: Message<LinkHeader>,
+    mut each: impl FnMut(&NeighbourHeader, Option<IfIndex>, FdbEntry),
+) -> Result<(), SysError> {
+    of.header.interface_family = AddressFamily::Bridge;
+    netlink.dump(libc::RTM_GETNEIGH, &of, libc::RTM_NEWNEIGH, |body| {
         let header = NeighbourHeader::parse(body)
             .map_err(|_| SysError::Protocol("the kernel's reply is not an fdb entry"))?;
         let attributes = body.get(NDMSG_LEN..).unwrap_or_default();
         let mac = find_attr(attributes, libc::NDA_LLADDR)?.unwrap_or_default();
         let vid = find_attr(attributes, libc::NDA_VLAN)?;
-        if let Ok(mac) = mac.try_into().map(MacAddr)
-            && header.ifindex == index
-            && header.state != NeighbourState::Permanent
-        {
+        let master = find_attr(attributes, libc::NDA_MASTER)?;
+        if let Ok(mac) = mac.try_into().map(MacAddr) {
             let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
-            found.push((FdbEntry { mac, vid }, header.state));
+            let master = master.map(get_u32).transpose()?;
+            each(&header, master, FdbEntry { mac, vid });
         }
         Ok(())
-    })?;
-    Ok(found)
+    })
 }
 
 /// An entry without a VLAN: the kernel adds or deletes one for frames without a VLAN, and one for each VLAN of the port

@@ -152,14 +152,37 @@ bridge vlan add dev tap0 vid 30 pvid untagged";
 bridge vlan del dev tap0 vid 30
 bridge vlan add dev tap0 vid 10 pvid untagged";
     assert_eq!(undos(&plan), [add, back, del]);
-    let unlock = TapSpec {
-        port: options.inverted(),
+    let unlock = |given| TapSpec {
+        port: given,
         lock_mac: Some(None),
         ..spec()
     };
-    let plan = up(unlock, there(&[entry(10)])).unwrap();
+    let none = PortOptions::default();
+    let plan = up(unlock(none), there(&[entry(10)])).unwrap();
     let unlocked = "bridge link set dev tap0 guard off learning on flood on locked off";
     assert_eq!(commands(&plan), [unlocked, del]);
+    let given = none.with(PortOption::Guard, true);
+    let plan = up(unlock(given), there(&[entry(10)])).unwrap();
+    assert_eq!(commands(&plan), [&unlocked.replace("guard off ", ""), del]);
+    // One that is not locked has these by itself, and the entry is somebody else's.
+    let mut guarded = there(&[entry(10)]);
+    let port = guarded.tap.as_mut().unwrap().port.as_mut().unwrap();
+    port.options = port.options.with(PortOption::Locked, false);
+    let plan = up(unlock(none), guarded).unwrap();
+    assert_eq!(commands(&plan), Vec::<String>::new());
+
+    // Another port of the bridge has the address.
+    let error = up(
+        locked(None),
+        CurrentState {
+            mac_in_use: Some(name("tap1")),
+            ..there(&[])
+        },
+    );
+    let error = error.unwrap_err();
+    let said = "cannot lock it to 52:54:00:00:00:01: tap1 has that MAC already";
+    assert_eq!(error.to_string(), said);
+    assert_eq!(error.exit_code(), ExitCode::Bridge);
 }
 
 #[test]
