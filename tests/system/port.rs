@@ -287,6 +287,29 @@ const LOCKED: &str =
     "bridge link set dev tap0 isolated on locked on guard on learning off flood off
     bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky";
 
+/// One that is not locked: what somebody has given it, and what it has learned, which takes a port that forwards.
+const STATIC: &str = "bridge fdb add 52:54:00:00:00:01 dev tap0 master static
+    bridge fdb add 52:54:00:00:00:02 dev tap0 master static sticky
+    n=0
+    until bridge fdb add 52:54:00:00:00:03 dev tap0 master dynamic 2>&1; do
+        n=$((n + 1)); [ $n -lt 200 ]; sleep 0.05
+    done";
+
+#[test]
+fn a_move_that_fails_leaves_a_port_its_static_entries() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.sh("ip link add br1 address 02:00:00:00:00:77 type bridge");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    assert_succeeded(&s.ifup(&["tap0"]), "");
+    s.sh(STATIC);
+    let before = s.settled();
+    let moved = s.ifup(&["--bridge", "br1", "--wait", "1", "tap0"]);
+    assert_eq!(moved.code, 9, "{moved:?}");
+    assert!(!moved.stderr.contains("not undone"), "{moved:?}");
+    assert_settled_as(&s, &before, "after a move that failed");
+}
+
 #[test]
 fn whichever_request_fails_the_options_of_a_port_are_as_before() {
     let Some(s) = Sandbox::with("strace") else {
@@ -301,18 +324,20 @@ fn whichever_request_fails_the_options_of_a_port_are_as_before() {
         ("qemu-ifup", "--no-lock-mac tap0".to_owned(), LOCKED),
         ("qemu-ifup", format!("--bridge br1 {lock}"), LOCKED),
         ("qemu-ifup", "--bridge br1 tap0".to_owned(), LOCKED),
+        ("qemu-ifup", "--bridge br1 tap0".to_owned(), STATIC),
         ("qemu-ifdown", "tap0".to_owned(), LOCKED),
     ];
     for (program, args, setup) in cases {
         let args = words(&args);
-        let reset = || {
+        let mut held = None;
+        let mut reset = || {
             s.try_sh("ip link del tap0");
-            s.sh(&format!(
-                "ip tuntap add tap0 mode tap user 54321
+            s.sh("ip tuntap add tap0 mode tap user 54321
                  ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-                 ip link set tap0 master br0 up
-                 {setup}"
-            ));
+                 ip link set tap0 master br0 up");
+            // A port that nobody has open does not forward.
+            held = (setup == STATIC).then(|| open_tap_as(0, "tap0", 0).unwrap());
+            s.sh(setup);
         };
         reset();
         let all = calls(&s, program, &args);
