@@ -1,7 +1,7 @@
 //! Options of the bridge port.
 
 use crate::common::interfaces::port;
-use crate::common::json::{changes, prune};
+use crate::common::json::{changes, comparable, prune};
 use crate::common::sandbox::Sandbox;
 use crate::common::strace::calls;
 use crate::common::users::open_tap_as;
@@ -341,11 +341,12 @@ fn whichever_request_fails_the_options_of_a_port_are_as_before() {
         };
         reset();
         let all = calls(&s, program, &args);
+        let done = comparable(s.settled());
         // A request that is not sent, and one that is done while its answer is lost.
         let exchanges = all
             .iter()
             .filter(|call| ["sendto", "recvfrom"].contains(&&*call.name));
-        let mut failed = 0;
+        let mut tried = 0;
         for call in exchanges {
             reset();
             let before = s.settled();
@@ -357,16 +358,48 @@ fn whichever_request_fails_the_options_of_a_port_are_as_before() {
                 "{program} {args:?} after '{setup}', at {:.90}: {run:?}",
                 call.line
             );
-            // The last look is at what else is on this host, and needs no answer.
+            tried += 1;
+            // The last look is at what else is on this host, and needs no answer; nor does a port that has left.
             if run.code == 0 {
+                let left = changes(&done, &comparable(s.settled()));
+                assert!(left.is_empty(), "{at}: not done: {left:?}");
                 continue;
             }
             assert!(!run.stderr.contains("not undone"), "{at}");
             assert_settled_as(&s, &before, &at);
-            failed += 1;
         }
-        assert!(failed > 6, "{program} {args:?}: {failed}");
+        assert!(tried > 6, "{program} {args:?}: {tried}");
     }
+}
+
+#[test]
+fn a_port_that_left_its_bridge_is_not_put_back_where_only_the_answer_is_lost() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    let reset = || {
+        assert_eq!(s.ifup(&["tap0"]).code, 0);
+        s.sh(STATIC);
+    };
+    reset();
+    let all = calls(&s, "qemu-ifdown", &["tap0"]);
+    let done = s.settled();
+    reset();
+    let answer = all.iter().rfind(|call| call.name == "recvfrom").unwrap();
+    let run = run(command("strace")
+        .args([
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &answer.inject("error=ENOBUFS"),
+        ])
+        .arg(bin("qemu-ifdown"))
+        .arg("tap0"));
+    assert_succeeded(&run, "");
+    assert_settled_as(&s, &done, &answer.line);
 }
 
 #[test]
