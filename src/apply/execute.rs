@@ -9,7 +9,7 @@ use crate::apply::Executor;
 use crate::apply::failure::{StepError, from_tun};
 use crate::apply::kernel::{Kernel, RENAMED, Tap, verify_access};
 use crate::model::bridge::PortState;
-use crate::model::change::NewBridge;
+use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, LinkKind, LinkRef};
 use crate::model::spec::{Quota, TapAccess};
@@ -49,7 +49,7 @@ impl Executor for TapExecutor<'_> {
                 let created = TunFd::create(self.tap.name, *multi_queue).map_err(from_tun)?;
                 self.kernel.give_created(self.tap, created, *access)?;
             }
-            Step::SetLink(update) => link::set(netlink, self.tap.index()?, update)?,
+            Step::SetLink(update) => self.set_link(update)?,
             Step::SetPort(options) => bridge::set_port(netlink, self.tap.index()?, options)?,
             Step::SetFdb { from, to } => {
                 fdb::set_static(netlink, self.tap.index()?, from, to)?;
@@ -75,6 +75,27 @@ impl Executor for TapExecutor<'_> {
 }
 
 impl TapExecutor<'_> {
+    /// Changes the tap. It may be out of its bridge although no reply came: to put it back would not bring back all that it
+    /// had there.
+    fn set_link(&mut self, update: &LinkUpdate) -> Result<(), StepError> {
+        let index = self.tap.index()?;
+        let netlink = &mut self.kernel.netlink;
+        let set = link::set(netlink, index, update);
+        let out = LinkUpdate {
+            down: update.down,
+            master: Some(None),
+            ..LinkUpdate::default()
+        };
+        if set.is_err()
+            && *update == out
+            && link::get_by_index(netlink, index)
+                .is_ok_and(|link| link.master.is_none() && !link.up)
+        {
+            return Ok(());
+        }
+        Ok(set?)
+    }
+
     /// Deletes a bridge that we created, unless it has a port. It also is gone where it was never created, or another one has
     /// got its ifindex.
     fn delete_new_bridge(&mut self, new: &NewBridge) -> Result<(), StepError> {

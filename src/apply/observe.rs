@@ -36,6 +36,7 @@ impl Kernel {
                 master: self.master(link.as_ref(), None)?,
                 fdb: self.static_fdb(link.as_ref(), false)?,
                 tap: link,
+                default_pvid: None,
                 bridge: None,
                 bridges: Vec::new(),
                 network_in_use: None,
@@ -64,16 +65,21 @@ impl Kernel {
             has_ipv6(bridge.as_ref())
         };
         let master = self.master(link.as_ref(), bridge.as_ref())?;
+        // What a port loses when it leaves its bridge is put back if the move fails.
+        let left = master.filter(|master| Some(*master) != bridge.as_ref().map(Link::link_ref));
+        let is_asked = spec.lock_mac.is_some() || left.is_some();
         Ok(CurrentState {
+            default_pvid: match left {
+                Some(left) => self.default_pvid(left)?,
+                None => None,
+            },
             vlans: match &link {
-                Some(link)
-                    if master.is_some() && (spec.vlans.is_some() || spec.lock_mac.is_some()) =>
-                {
+                Some(link) if master.is_some() && (spec.vlans.is_some() || is_asked) => {
                     self.port_vlans(link.index)?
                 }
                 Some(_) | None => Vec::new(),
             },
-            fdb: self.static_fdb(link.as_ref(), spec.lock_mac.is_some())?,
+            fdb: self.static_fdb(link.as_ref(), is_asked)?,
             mac_in_use: match (spec.lock_mac.flatten(), &bridge) {
                 (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
                 (Some(_) | None, _) => None,
@@ -157,6 +163,16 @@ impl Kernel {
         let name = index_to_name(&self.netlink, index);
         let name = name.map_err(|error| Error::failed("look up what it is a port of", error))?;
         Ok(Some(LinkRef { index, name }))
+    }
+
+    /// The untagged VLAN that a port gets when it joins, if this is a bridge.
+    fn default_pvid(&mut self, master: LinkRef) -> Result<Option<u16>, Error> {
+        let found = link::get_by_index(&mut self.netlink, master.index);
+        let found = found.map_err(|error| Error::failed(format!("look up {}", master.name), error));
+        Ok(match found?.kind {
+            LinkKind::Bridge(info) => info.default_pvid,
+            LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => None,
+        })
     }
 
     fn port_vlans(&mut self, index: IfIndex) -> Result<Vec<PortVlan>, Error> {

@@ -186,27 +186,29 @@ impl Display for PortOptions {
     }
 }
 
-/// A static entry of the forwarding database: frames to this address go to this port, and stay there.
+/// A static entry of the forwarding database: frames to this address go to this port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdbEntry {
     /// The address.
     pub mac: MacAddr,
     /// The VLAN; 0 where the bridge does not filter VLANs.
     pub vid: u16,
+    /// It stays also when a frame from this address comes in at another port.
+    pub sticky: bool,
 }
 
-/// The addresses that no entry has any more, and those that one has, each once.
-pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<MacAddr>) {
+/// The addresses that no entry has any more, and those that one has, each once, and whether that is sticky.
+pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(MacAddr, bool)>) {
     let macs = |entries: &[FdbEntry]| {
-        let mut macs: Vec<MacAddr> = entries.iter().map(|entry| entry.mac).collect();
+        let mut macs: Vec<_> = entries.iter().map(|e| (e.mac, e.sticky)).collect();
         macs.sort_unstable();
-        macs.dedup();
+        macs.dedup_by_key(|(mac, _)| *mac);
         macs
     };
     let there = macs(to);
-    let mut gone = macs(from);
-    gone.retain(|mac| !there.contains(mac));
-    (gone, there)
+    let gone = macs(from).into_iter().map(|(mac, _)| mac);
+    let gone = gone.filter(|mac| there.iter().all(|(new, _)| new != mac));
+    (gone.collect(), there)
 }
 
 /// What a port of a bridge does with frames (`BR_STATE_*` in linux/if_bridge.h).

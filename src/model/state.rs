@@ -27,15 +27,17 @@ pub struct CurrentState {
     pub tap: Option<Link>,
     /// What the tap is a port of.
     pub master: Option<LinkRef>,
+    /// The untagged VLAN that a port of that gets when it joins, if any; looked for where the tap is to leave it.
+    pub default_pvid: Option<u16>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub bridge: Option<Link>,
     /// The other bridges, where the one that was named does not exist.
     pub bridges: Vec<IfName>,
     /// An address that a new bridge is to have, and the interface that has one of this network already.
     pub network_in_use: Option<(IpPrefix, IfName)>,
-    /// The VLANs of the tap as a port, where they were asked for; in order.
+    /// The VLANs of the tap as a port, where they are asked for, or it is to leave its bridge; in order.
     pub vlans: Vec<PortVlan>,
-    /// The static entries that the forwarding database has for it, where they were asked for.
+    /// The static entries that the forwarding database has for it, in the same cases, and where it is locked.
     pub fdb: Vec<FdbEntry>,
     /// What has the address already that the port is to be locked to: another port of the bridge, or the bridge itself.
     pub mac_in_use: Option<IfName>,

@@ -45,7 +45,10 @@ impl Step {
             Self::SetFdb { from, to } => {
                 let (gone, there) = fdb_changes(from, to);
                 let del = |mac| format!("bridge fdb del {mac} dev {dev} master");
-                let add = |mac| format!("bridge fdb replace {mac} dev {dev} master static sticky");
+                let add = |(mac, sticky)| {
+                    let sticky = if sticky { " sticky" } else { "" };
+                    format!("bridge fdb replace {mac} dev {dev} master static{sticky}")
+                };
                 let lines = gone.into_iter().map(del);
                 let lines = lines.chain(there.into_iter().map(add));
                 lines.collect::<Vec<_>>().join("\n")

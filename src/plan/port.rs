@@ -58,7 +58,12 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec
         vec![0]
     };
     let macs = mac.iter().map(|mac| MacAddr::from(*mac));
-    let of_mac = |mac| vids.iter().map(move |&vid| FdbEntry { mac, vid });
+    let entry = |mac, vid| FdbEntry {
+        mac,
+        vid,
+        sticky: true,
+    };
+    let of_mac = |mac| vids.iter().map(move |&vid| entry(mac, vid));
     let to: Vec<FdbEntry> = macs.flat_map(of_mac).collect();
     let is_missing = to.iter().any(|entry| !fdb.contains(entry));
     let is_more = fdb

@@ -4,6 +4,7 @@ use crate::model::addr::MacAddr;
 use crate::model::bridge::PortOptions;
 use crate::model::change::LinkUpdate;
 use crate::model::link::{AddrGenMode, Link, LinkRef, Qdisc};
+use crate::model::vlan::PortVlan;
 use crate::plan::PlannedStep;
 use crate::plan::step::Step;
 use crate::policy::tap::ExistingTap;
@@ -11,7 +12,7 @@ use crate::policy::tap::ExistingTap;
 /// What a [`LinkUpdate`] can change, as it is at one point of the plan.
 #[derive(Clone, Copy)]
 struct LinkState<'a> {
-    /// The tap before the plan, whose options as a port go when it leaves its bridge.
+    /// The tap before the plan, whose options, VLANs and fdb entries as a port go when it leaves its bridge.
     tap: &'a ExistingTap,
     address: Option<MacAddr>,
     mtu: u32,
@@ -57,7 +58,7 @@ impl<'a> LinkState<'a> {
         }
     }
 
-    /// The steps that take an update back. What was up goes up again once it is a port as before, with its options; what was
+    /// The steps that take an update back. What was up goes up again once it is a port as before, with all that it had; what was
     /// up in no bridge stays down, since the host would take its frames for its own.
     fn revert(self, update: &LinkUpdate) -> Vec<Step> {
         let inverse = LinkUpdate {
@@ -74,6 +75,12 @@ impl<'a> LinkState<'a> {
         let port = self.tap.link.port.filter(|_| back.is_some());
         let options = port.map(|port| port.options.differing_from(PortOptions::of_new_port()));
         let options = options.filter(|options| !options.is_empty());
+        let default = self.tap.default_pvid.map(PortVlan::untagged);
+        let vlans = port.map(|_| Step::SetVlans {
+            from: default.into_iter().collect(),
+            to: self.tap.vlans.clone(),
+        });
+        let vlans = vlans.filter(|step| !matches!(step, Step::SetVlans { from, to } if from == to));
         let fdb = port
             .map(|_| self.tap.fdb.clone())
             .filter(|fdb| !fdb.is_empty());
@@ -83,7 +90,8 @@ impl<'a> LinkState<'a> {
         });
         let up = self.master.filter(|_| self.up && update.takes_down());
         let steps = inverse.map(Step::SetLink).into_iter();
-        let steps = steps.chain(options.map(Step::SetPort)).chain(fdb);
+        let steps = steps.chain(options.map(Step::SetPort));
+        let steps = steps.chain(vlans).chain(fdb);
         steps.chain(up.map(Step::Up)).collect()
     }
 }

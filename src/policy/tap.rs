@@ -18,6 +18,8 @@ pub struct ExistingTap {
     pub info: TapInfo,
     /// What it is a port of.
     pub master: Option<LinkRef>,
+    /// The untagged VLAN that a port of that gets when it joins, if any, and if it matters.
+    pub default_pvid: Option<u16>,
     /// This program has it open: QEMU passed its descriptor on, or it was created to be handed over.
     pub has_fd: bool,
     /// Its VLANs as a port, if they matter; in order.
@@ -66,6 +68,7 @@ impl Policy<'_> {
             link,
             info,
             master: state.master,
+            default_pvid: state.default_pvid,
             has_fd: state.has_fd,
             vlans: state.vlans,
             fdb: state.fdb,

@@ -96,6 +96,7 @@ pub fn state(tap: Option<Link>) -> CurrentState {
     CurrentState {
         tap,
         master: None,
+        default_pvid: None,
         bridge: Some(bridge()),
         bridges: Vec::new(),
         network_in_use: None,

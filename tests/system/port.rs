@@ -1,7 +1,7 @@
 //! Options of the bridge port.
 
 use crate::common::interfaces::port;
-use crate::common::json::{changes, prune};
+use crate::common::json::{changes, comparable, prune};
 use crate::common::sandbox::Sandbox;
 use crate::common::strace::calls;
 use crate::common::users::open_tap_as;
@@ -373,6 +373,29 @@ const LOCKED: &str =
     "bridge link set dev tap0 isolated on locked on guard on learning off flood off
     bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky";
 
+/// One that is not locked: what somebody has given it, and what it has learned, which takes a port that forwards.
+const STATIC: &str = "bridge fdb add 52:54:00:00:00:01 dev tap0 master static
+    bridge fdb add 52:54:00:00:00:02 dev tap0 master static sticky
+    n=0
+    until bridge fdb add 52:54:00:00:00:03 dev tap0 master dynamic 2>&1; do
+        n=$((n + 1)); [ $n -lt 200 ]; sleep 0.05
+    done";
+
+#[test]
+fn a_move_that_fails_leaves_a_port_its_static_entries() {
+    let Some(s) = Sandbox::new() else { return };
+    s.bridge_up("br0");
+    s.sh("ip link add br1 address 02:00:00:00:00:77 type bridge");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    assert_succeeded(&s.ifup(&["tap0"]), "");
+    s.sh(STATIC);
+    let before = s.settled();
+    let moved = s.ifup(&["--bridge", "br1", "--wait", "1", "tap0"]);
+    assert_eq!(moved.code, 9, "{moved:?}");
+    assert!(!moved.stderr.contains("not undone"), "{moved:?}");
+    assert_settled_as(&s, &before, "after a move that failed");
+}
+
 #[test]
 fn whichever_request_fails_the_options_of_a_port_are_as_before() {
     let Some(s) = Sandbox::with("strace") else {
@@ -387,26 +410,29 @@ fn whichever_request_fails_the_options_of_a_port_are_as_before() {
         ("qemu-ifup", "--no-lock-mac tap0".to_owned(), LOCKED),
         ("qemu-ifup", format!("--bridge br1 {lock}"), LOCKED),
         ("qemu-ifup", "--bridge br1 tap0".to_owned(), LOCKED),
+        ("qemu-ifup", "--bridge br1 tap0".to_owned(), STATIC),
         ("qemu-ifdown", "tap0".to_owned(), LOCKED),
     ];
     for (program, args, setup) in cases {
         let args = words(&args);
-        let reset = || {
+        let mut held = None;
+        let mut reset = || {
             s.try_sh("ip link del tap0");
-            s.sh(&format!(
-                "ip tuntap add tap0 mode tap user 54321
+            s.sh("ip tuntap add tap0 mode tap user 54321
                  ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-                 ip link set tap0 master br0 up
-                 {setup}"
-            ));
+                 ip link set tap0 master br0 up");
+            // A port that nobody has open does not forward.
+            held = (setup == STATIC).then(|| open_tap_as(0, "tap0", 0).unwrap());
+            s.sh(setup);
         };
         reset();
         let all = calls(&s, program, &args);
+        let done = comparable(s.settled());
         // A request that is not sent, and one that is done while its answer is lost.
         let exchanges = all
             .iter()
             .filter(|call| ["sendto", "recvfrom"].contains(&&*call.name));
-        let mut failed = 0;
+        let mut tried = 0;
         for call in exchanges {
             reset();
             let before = s.settled();
@@ -418,16 +444,48 @@ fn whichever_request_fails_the_options_of_a_port_are_as_before() {
                 "{program} {args:?} after '{setup}', at {:.90}: {run:?}",
                 call.line
             );
-            // The last look is at what else is on this host, and needs no answer.
+            tried += 1;
+            // The last look is at what else is on this host, and needs no answer; nor does a port that has left.
             if run.code == 0 {
+                let left = changes(&done, &comparable(s.settled()));
+                assert!(left.is_empty(), "{at}: not done: {left:?}");
                 continue;
             }
             assert!(!run.stderr.contains("not undone"), "{at}");
             assert_settled_as(&s, &before, &at);
-            failed += 1;
         }
-        assert!(failed > 6, "{program} {args:?}: {failed}");
+        assert!(tried > 6, "{program} {args:?}: {tried}");
     }
+}
+
+#[test]
+fn a_port_that_left_its_bridge_is_not_put_back_where_only_the_answer_is_lost() {
+    let Some(s) = Sandbox::with("strace") else {
+        return;
+    };
+    s.bridge_up("br0");
+    let _held = open_tap_as(0, "tap0", 0).unwrap();
+    let reset = || {
+        assert_eq!(s.ifup(&["tap0"]).code, 0);
+        s.sh(STATIC);
+    };
+    reset();
+    let all = calls(&s, "qemu-ifdown", &["tap0"]);
+    let done = s.settled();
+    reset();
+    let answer = all.iter().rfind(|call| call.name == "recvfrom").unwrap();
+    let run = run(command("strace")
+        .args([
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &answer.inject("error=ENOBUFS"),
+        ])
+        .arg(bin("qemu-ifdown"))
+        .arg("tap0"));
+    assert_succeeded(&run, "");
+    assert_settled_as(&s, &done, &answer.line);
 }
 
 #[test]

@@ -340,12 +340,13 @@ fn a_locked_port_with_another_entry_than_its_own_or_without_one_is_an_error() {
     const STATIC: u16 = 0x40;
     const LEARNED: u16 = 2;
     const ITS_OWN: u16 = 0x80;
+    const STICKY: u8 = 0x40;
     let mac = |last| MacAddr([0x52, 0x54, 0, 0, 0, last]);
     let entry = |index: u32, last: u8, vid: u16, state: u16| {
         let mut body = vec![7, 0, 0, 0];
         body.extend(index.to_ne_bytes());
         body.extend(state.to_ne_bytes());
-        body.extend([0, 0]);
+        body.extend([STICKY, 0]);
         body.extend(attribute(libc::NDA_LLADDR, &mac(last).0));
         if vid != 0 {
             body.extend(attribute(libc::NDA_VLAN, &vid.to_ne_bytes()));
@@ -364,7 +365,11 @@ fn a_locked_port_with_another_entry_than_its_own_or_without_one_is_an_error() {
         set_static(&mut netlink, 7, &[], to)
     };
     let missing = Err(SysError::NotApplied("all of its fdb entries"));
-    let to = [10, 20].map(|vid| FdbEntry { mac: mac(1), vid });
+    let to = [10, 20].map(|vid| FdbEntry {
+        mac: mac(1),
+        vid,
+        sticky: true,
+    });
     let [ten, twenty] = [10, 20].map(|vid| entry(7, 1, vid, STATIC));
     let own = entry(7, 9, 10, ITS_OWN);
     let both = [ten.clone(), entry(8, 3, 10, LEARNED), twenty.clone(), own];
@@ -372,6 +377,9 @@ fn a_locked_port_with_another_entry_than_its_own_or_without_one_is_an_error() {
     assert_eq!(set(&to, std::slice::from_ref(&ten)), missing);
     assert_eq!(set(&to, &[ten.clone(), entry(8, 1, 20, STATIC)]), missing);
     assert_eq!(set(&to, &[ten.clone(), entry(7, 1, 20, LEARNED)]), missing);
+    let mut loose = twenty.clone();
+    loose[10] = 0;
+    assert_eq!(set(&to, &[ten.clone(), loose]), missing);
     for more in [STATIC, LEARNED] {
         let more = entry(7, 2, 10, more);
         assert_eq!(set(&to, &[ten.clone(), twenty.clone(), more]), missing);

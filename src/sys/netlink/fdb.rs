@@ -66,15 +66,15 @@ pub fn set_static<T: Transport>(
 ) -> Result<(), SysError> {
     let (gone, there) = fdb_changes(from, to);
     for mac in gone {
-        match netlink.request_ack(libc::RTM_DELNEIGH, 0, &message(index, mac)) {
+        match netlink.request_ack(libc::RTM_DELNEIGH, 0, &message(index, mac, false)) {
             // It was never added, or went with its VLAN.
             Err(error) if error.errno() == Some(Errno::ENOENT) => {}
             result => result?,
         }
     }
-    for mac in there {
+    for (mac, sticky) in there {
         let create = NLM_F_CREATE | NLM_F_REPLACE;
-        netlink.request_ack(libc::RTM_NEWNEIGH, create, &message(index, mac))?;
+        netlink.request_ack(libc::RTM_NEWNEIGH, create, &message(index, mac, sticky))?;
     }
     let found = get(netlink, index)?;
     let is_static = |state: &NeighbourState| *state == NeighbourState::Noarp;
@@ -121,22 +121,25 @@ fn dump<T: Transport>(
         if let Ok(mac) = mac.try_into().map(MacAddr) {
             let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
             let master = master.map(get_u32).transpose()?;
-            each(&header, master, FdbEntry { mac, vid });
+            let sticky = header.flags.contains(NeighbourFlags::Sticky);
+            each(&header, master, FdbEntry { mac, vid, sticky });
         }
         Ok(())
     })
 }
 
 /// An entry without a VLAN: the kernel adds or deletes one for frames without a VLAN, and one for each VLAN of the port
-/// (`br_fdb_add()` in net/bridge/br_fdb.c). It is sticky, since another port would otherwise get a static entry as well when a
-/// frame from this address comes in there.
-fn message(index: IfIndex, mac: MacAddr) -> Message<NeighbourHeader> {
+/// (`br_fdb_add()` in net/bridge/br_fdb.c). Unless it is sticky, another port gets a static entry as well when a frame from this
+/// address comes in there.
+fn message(index: IfIndex, mac: MacAddr, sticky: bool) -> Message<NeighbourHeader> {
+    let mut flags = NeighbourFlags::Controller;
+    flags.set(NeighbourFlags::Sticky, sticky);
     Message {
         header: NeighbourHeader {
             family: AddressFamily::Bridge,
             ifindex: index,
             state: NeighbourState::Noarp,
-            flags: NeighbourFlags::Controller | NeighbourFlags::Sticky,
+            flags,
             ..NeighbourHeader::default()
         },
         attributes: vec![put_bytes(libc::NDA_LLADDR, &mac.0)],

@@ -113,7 +113,8 @@ const FAR_FROM_READY: &str = "ip link add br0 address 02:00:00:00:00:77 type bri
     ip link set br1 up
     ip tuntap add dev tap0 mode tap
     ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
-    ip link set tap0 master br1 up";
+    ip link set tap0 master br1 up
+    bridge fdb add 52:54:00:00:00:01 dev tap0 master static";
 
 #[test]
 fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() {

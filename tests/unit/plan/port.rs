@@ -125,6 +125,7 @@ ip link set dev tap0 type bridge_slave fdb_flush";
     let entry = |vid| FdbEntry {
         mac: mac.unwrap().into(),
         vid,
+        sticky: true,
     };
     let there = |fdb: &[FdbEntry]| CurrentState {
         master: br(2),
@@ -183,6 +184,59 @@ bridge vlan add dev tap0 vid 10 pvid untagged";
     let said = "cannot lock it to 52:54:00:00:00:01: tap1 has that MAC already";
     assert_eq!(error.to_string(), said);
     assert_eq!(error.exit_code(), ExitCode::Bridge);
+}
+
+#[test]
+fn a_port_that_is_back_in_its_bridge_has_what_it_had_before_it_goes_up() {
+    let there = |vlans: &[PortVlan], default_pvid| CurrentState {
+        master: br(3),
+        default_pvid,
+        vlans: vlans.to_vec(),
+        fdb: vec![FdbEntry {
+            mac: UnicastMac::parse("52:54:00:00:00:01").unwrap().into(),
+            vid: 10,
+            sticky: false,
+        }],
+        ..state(Some(Link {
+            master: Some(3),
+            port: Some(BridgePortInfo {
+                options: PortOptions::of_new_port().with(PortOption::Isolated, true),
+                ..BridgePortInfo::default()
+            }),
+            ..finished(owned())
+        }))
+    };
+    let back = |vlans: &str| {
+        format!(
+            "ip link set dev tap0 master br1; bridge link set dev tap0 isolated on; {vlans}\
+             bridge fdb replace 52:54:00:00:00:01 dev tap0 master static; ip link set dev tap0 up"
+        )
+    };
+    let ten = "bridge vlan add dev tap0 vid 10 pvid untagged; ";
+    let one = "bridge vlan del dev tap0 vid 1";
+    for (vlans, default_pvid, undone) in [
+        (
+            &[PortVlan::untagged(10)][..],
+            Some(1),
+            format!("{one}\n{ten}"),
+        ),
+        (&[PortVlan::untagged(10)], None, ten.to_owned()),
+        (&[], Some(1), format!("{one}; ")),
+        (&[PortVlan::untagged(1)], Some(1), String::new()),
+    ] {
+        let plan = up(spec(), there(vlans, default_pvid)).unwrap();
+        assert_eq!(undos(&plan)[0], back(&undone));
+    }
+    // Its new bridge does not begin with what it had in the other.
+    let plan = up(spec(), there(&[PortVlan::untagged(10)], Some(1))).unwrap();
+    let all = commands(&plan);
+    assert_eq!(
+        all,
+        [
+            "ip link set dev tap0 master br0 down",
+            "ip link set dev tap0 up"
+        ]
+    );
 }
 
 #[test]

@@ -214,7 +214,7 @@ proptest! {
             bridge: Some(bridge()).filter(|_| !(no_bridge && spec.create_bridge.is_some() && was_port != Some(2))),
             has_fd,
             vlans: vec![PortVlan::untagged(1)],
-            fdb: if system.has_entry { vec![FdbEntry { mac: MacAddr([0x52, 0x54, 0, 0, 0, mac]), vid: 1 }] } else { Vec::new() },
+            fdb: if system.has_entry { vec![FdbEntry { mac: MacAddr([0x52, 0x54, 0, 0, 0, mac]), vid: 1, sticky: true }] } else { Vec::new() },
             ..state(if way == 0 { Some(made) } else { link.clone() })
         };
         let caller = root();
