@@ -15,6 +15,9 @@ use crate::sys::netlink::attr::{Message, find_attr, get_u16, get_u32, put_bytes,
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 
+/// In linux/neighbour.h; libc has it for glibc only.
+const NDA_MASTER: u16 = 9;
+
 /// Bytes of `struct ndmsg` in linux/neighbour.h.
 const NDMSG_LEN: usize = 12;
 
@@ -117,7 +120,7 @@ fn dump<T: Transport>(
         let attributes = body.get(NDMSG_LEN..).unwrap_or_default();
         let mac = find_attr(attributes, libc::NDA_LLADDR)?.unwrap_or_default();
         let vid = find_attr(attributes, libc::NDA_VLAN)?;
-        let master = find_attr(attributes, libc::NDA_MASTER)?;
+        let master = find_attr(attributes, NDA_MASTER)?;
         if let Ok(mac) = mac.try_into().map(MacAddr) {
             let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
             let master = master.map(get_u32).transpose()?;
