@@ -204,7 +204,8 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
             "begins with no ASCII character: an option begins with the hyphens - or --",
         );
     }
-    if name.as_bytes().contains(&b',') || name.as_bytes().windows(2).any(|pair| pair == b"..") {
+    let has = |text: &[u8]| name.as_bytes().windows(text.len()).any(|part| part == text);
+    if has(b",") || has(b"{") && has(b"..") {
         return refused("is no name of an interface: the shell has not made several of it");
     }
     let tap = parse_if_name(name)?;
