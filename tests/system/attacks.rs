@@ -1,6 +1,7 @@
 //! What a guest can do to others on its bridge, and which option of the port stops it: each attack is sent through the
 //! descriptor of a tap, and what comes of it is compared with the table in SECURITY.md.
 
+use crate::common::eventually;
 use crate::common::interfaces::mac;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
@@ -150,7 +151,8 @@ impl<'a> World<'a> {
               echo 0 >/proc/sys/net/ipv4/neigh/br0/locktime",
         );
         let open = |name| {
-            let tap = open_tap_as(0, name, 0).unwrap();
+            // A child that another test's thread has just forked may have a copy of the one before for a moment.
+            let tap = eventually(|| open_tap_as(0, name, 0).ok()).unwrap();
             fcntl(&tap, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
             tap
         };
