@@ -3,7 +3,7 @@
 use crate::apply::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
-use crate::model::bridge::{FdbEntry, PortOption, PortOptions};
+use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
 use crate::model::spec::TapSpec;
@@ -183,8 +183,7 @@ impl Kernel {
     /// The static entries of the forwarding database for a port, where they are asked for, or it is locked to them.
     fn static_fdb(&mut self, tap: Option<&Link>, is_asked: bool) -> Result<Vec<FdbEntry>, Error> {
         let port = tap.and_then(|tap| Some((tap.index, tap.port?)));
-        let is_locked = |options: PortOptions| options.get(PortOption::Locked) == Some(true);
-        match port.filter(|(_, port)| is_asked || is_locked(port.options)) {
+        match port.filter(|(_, port)| is_asked || port.options.is_on(PortOption::Locked)) {
             Some((index, _)) => fdb::get_static(&mut self.netlink, index)
                 .map_err(|error| Error::failed("read its fdb entries", error)),
             None => Ok(Vec::new()),

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::apply::kernel::Kernel;
 use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
-use crate::model::bridge::{BridgePortInfo, PortOption};
+use crate::model::bridge::PortOption;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
@@ -36,8 +36,11 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     let tap_has_address = tap
         .as_ref()
         .is_some_and(|tap| has_address(&addresses, tap, libc::RT_SCOPE_LINK));
-    let is_locked = |port: BridgePortInfo| port.options.get(PortOption::Locked) == Some(true);
-    let locked = tap.as_ref().filter(|tap| tap.port.is_some_and(is_locked));
+    let is_locked = |tap: &&Link| {
+        let port = tap.port.unwrap_or_default();
+        port.options.is_on(PortOption::Locked)
+    };
+    let locked = tap.as_ref().filter(is_locked);
     let tap_lacks_mac = match locked {
         Some(tap) => fdb::get_static(kernel.netlink(), tap.index)
             .map_err(failed)?

@@ -7,7 +7,7 @@ use crate::config::acl::Acl;
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
 use crate::config::files::load_acl;
-use crate::config::options::TapOptions;
+use crate::config::options::{TapOptions, switch};
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::model::bridge::PortOptions;
@@ -199,10 +199,9 @@ pub(super) fn tap_spec(
         .iter()
         .next()
     {
-        let no = if on { "" } else { "no-" };
         let error = usage(format!(
-            "--{no}{} does not go with --lock-mac",
-            option.as_str()
+            "--{} does not go with --lock-mac",
+            switch(option.as_str(), on)
         ));
         // Where the caller gives that one, it is about the other.
         let is_given = |options: &TapOptions| options.port.get(option).is_some();

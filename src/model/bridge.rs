@@ -129,6 +129,11 @@ impl PortOptions {
         self.0.get(option as usize).copied().flatten()
     }
 
+    /// Whether it is given, and on.
+    pub fn is_on(&self, option: PortOption) -> bool {
+        self.get(option) == Some(true)
+    }
+
     /// The same with one of them on or off.
     #[must_use]
     pub fn with(self, option: PortOption, on: bool) -> Self {

@@ -14,7 +14,7 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec
         Some(tap) => tap.link.port.unwrap_or_default().options,
         None => PortOptions::of_new_port(),
     };
-    let is_locked = current.get(PortOption::Locked) == Some(true);
+    let is_locked = current.is_on(PortOption::Locked);
     let mut wanted = auth.spec.port;
     if auth.spec.lock_mac == Some(None) && is_locked {
         wanted = wanted.or(PortOptions::of_locked_port().inverted());

@@ -1,7 +1,7 @@
 //! The rules for unprivileged callers: which bridges, which options, and whose the tap may be.
 
 use crate::config::acl::{ACL_FILE, Acl, Verdict};
-use crate::config::options::TapOptions;
+use crate::config::options::{TapOptions, switch};
 use crate::error::Error;
 use crate::model::bridge::PortOption;
 use crate::model::if_name::IfName;
@@ -65,11 +65,7 @@ impl Policy<'_> {
         let mut all = options.into_iter().chain(port);
         match all.find_map(|(on, name)| Some((on?, name))) {
             Some((on, name)) if self.is_unprivileged() => Err(Error::Denied {
-                action: format!(
-                    "use --{}{}",
-                    if on { "" } else { "no-" },
-                    name.replace('_', "-")
-                ),
+                action: format!("use --{}", switch(name, on)),
                 reason: "it is the administrator's option".to_owned(),
                 hint: "root may; or root gives it to users in /etc/qemu-ifup.conf".to_owned(),
             }),
