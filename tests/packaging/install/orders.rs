@@ -48,6 +48,26 @@ cp -r "$INSTALL" "${INSTALL%/*}/man" "${INSTALL%/*}/docs" "${INSTALL%/*}/complet
 mount --bind "$SCRATCH" "$SCRATCH" # a place that overlays are taken from
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@" </dev/null >"$SCRATCH/log" 2>&1; }
 
+# What QEMU's package leaves, and its script in the old and the new version.
+files="etc/qemu-ifdown etc/qemu-ifup usr/lib/qemu/qemu-bridge-helper"
+mkdir "$SCRATCH/deb"
+dpkg-deb -R "$base/debs/1.deb" "$SCRATCH/deb"
+old=$(cat "$SCRATCH/deb/etc/qemu-ifup")
+new="$old
+# new"
+
+by_others() { # a step of QEMU's package, or of the administrator
+    case $1 in
+    qemu) inside dpkg -i /debs/1.deb ;;
+    new) inside dpkg -i /debs/2.deb ;;
+    new-confold) inside dpkg --force-confold -i /debs/2.deb ;;
+    remove) inside dpkg --remove qemu-system-common ;;
+    purge) inside dpkg --purge qemu-system-common ;;
+    edit) inside sh -euc 'echo "# edited" >>"$(dpkg-divert --truename /etc/qemu-ifup)"' ;;
+    own) inside sh -euc 'rm -f /etc/qemu-ifup; echo "my own" >/etc/qemu-ifup' ;;
+    *) return 1 ;;
+    esac
+}
 step() {
     case $1 in
     ours)
@@ -56,13 +76,7 @@ step() {
         inside /src/install.sh --from /src/v1 $helper
         ;;
     gone) inside /src/install.sh --uninstall ;;
-    qemu) inside dpkg -i /debs/1.deb ;;
-    new) inside dpkg -i /debs/2.deb ;;
-    new-confold) inside dpkg --force-confold -i /debs/2.deb ;;
-    remove) inside dpkg --remove qemu-system-common ;;
-    purge) inside dpkg --purge qemu-system-common ;;
-    edit) inside sh -euc 'echo "# edited" >>"$(dpkg-divert --truename /etc/qemu-ifup)"' ;;
-    own) inside sh -euc 'echo "my own" >/etc/qemu-ifup' ;;
+    *) by_others "$1" ;;
     esac || { echo "$order: $1 failed:"; cat "$SCRATCH/log"; return 1; } >&2
     [ "$1" != ours ] || ours=yes
     [ "$1" != gone ] || ours=no
@@ -99,12 +113,6 @@ as_its_owner_had_it() { # what each order ends with
 
 const TRIED: &str = r##"
 stand_ins "$base/src/v1" one
-files="etc/qemu-ifdown etc/qemu-ifup usr/lib/qemu/qemu-bridge-helper"
-mkdir "$SCRATCH/deb"
-dpkg-deb -R "$base/debs/1.deb" "$SCRATCH/deb"
-old=$(cat "$SCRATCH/deb/etc/qemu-ifup")
-new="$old
-# new"
 
 order ours qemu gone
 as_its_owner_had_it "$old"

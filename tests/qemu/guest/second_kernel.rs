@@ -333,10 +333,7 @@ strike() { # what happens, to which system call, and to the how manieth
 #[test]
 fn whatever_fails_a_port_has_its_vlans_and_options_or_all_is_as_before() {
     whatever_fails_all_is_done_or_as_before(
-        "ip tuntap add tap0 mode tap user 54321
-        ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-        ip link set tap0 master br0 up
-        bridge link set dev tap0 locked on learning off flood off guard on
+        "bridge link set dev tap0 locked on learning off flood off guard on
         bridge fdb add 52:54:00:00:00:01 dev tap0 master static sticky",
         "--lock-mac 52:54:00:12:34:56 --pvid 5 --vlans 10,20-22 --isolated tap0",
         14,
@@ -346,10 +343,7 @@ fn whatever_fails_a_port_has_its_vlans_and_options_or_all_is_as_before() {
 #[test]
 fn whatever_fails_a_port_is_in_another_bridge_or_has_its_vlans_as_before() {
     whatever_fails_all_is_done_or_as_before(
-        "ip tuntap add tap0 mode tap user 54321
-        ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-        ip link set tap0 master br0 up
-        bridge link set dev tap0 isolated on
+        "bridge link set dev tap0 isolated on
         bridge vlan del dev tap0 vid 1
         bridge vlan add dev tap0 vid 10 pvid untagged
         bridge vlan add dev tap0 vid 20-22
@@ -359,12 +353,16 @@ fn whatever_fails_a_port_is_in_another_bridge_or_has_its_vlans_as_before() {
     );
 }
 
-fn whatever_fails_all_is_done_or_as_before(setup: &str, args: &str, least: usize) {
+/// With tap0 as a port of br0, to which `port` is done before.
+fn whatever_fails_all_is_done_or_as_before(port: &str, args: &str, least: usize) {
     let Some(sandbox) = sandbox() else { return };
     let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
     guest.sh("ip link add br1 address 02:00:00:00:00:02 type bridge vlan_filtering 1; ip link set br1 up");
+    let attached = "ip tuntap add tap0 mode tap user 54321
+        ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
+        ip link set tap0 master br0 up";
     guest.sh(&format!(
-        "cat >faults <<'END'\nSETUP='{setup}'; ARGS='{args}'{FAULTS}\nEND"
+        "cat >faults <<'END'\nSETUP='{attached}\n{port}'; ARGS='{args}'{FAULTS}\nEND"
     ));
     guest.sh(". ./faults; reset; state >before; strace -qq -o log qemu-ifup $ARGS; state >done");
     let mut tried = 0;

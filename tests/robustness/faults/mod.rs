@@ -125,6 +125,18 @@ struct Mode {
     least: [usize; 3],
 }
 
+/// qemu-ifup of tap0, of which there is only the bridge. Each mode has a name and bounds of its own.
+const PLAIN: Mode = Mode {
+    name: "",
+    program: "qemu-ifup",
+    args: &["tap0"],
+    setup: BRIDGE,
+    handed: Handed::Nothing,
+    logs: false,
+    between: false,
+    least: [usize::MAX; 3],
+};
+
 const BRIDGE: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
     ip link set br0 addrgenmode none
     ip link set br0 up";

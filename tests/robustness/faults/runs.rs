@@ -1,20 +1,16 @@
 //! The runs in which every system call fails once, or is the last.
 
 use crate::faults::{
-    ATTACHED, BRIDGE, CREATED, Handed, Mode, whatever_happens_it_is_done_or_as_before,
+    ATTACHED, CREATED, Handed, Mode, PLAIN, whatever_happens_it_is_done_or_as_before,
 };
 
 #[test]
 fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup, fresh, with a syslogd",
-        program: "qemu-ifup",
-        args: &["tap0"],
-        setup: BRIDGE,
-        handed: Handed::Nothing,
         logs: true,
-        between: false,
         least: [90, 70, 30],
+        ..PLAIN
     });
 }
 
@@ -22,13 +18,10 @@ fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
 fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup, held by QEMU",
-        program: "qemu-ifup",
-        args: &["tap0"],
-        setup: BRIDGE,
         handed: Handed::Tap,
-        logs: false,
         between: true,
         least: [90, 70, 30],
+        ..PLAIN
     });
 }
 
@@ -36,13 +29,10 @@ fn whatever_happens_to_ifup_for_a_running_qemu_its_tap_is_as_before_or_whole() {
 fn whatever_happens_to_the_helper_qemu_gets_a_whole_tap_or_there_is_none() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup, as QEMU's helper",
-        program: "qemu-ifup",
         args: &["--fd=5", "--use-vnet", "--br=br0"],
-        setup: BRIDGE,
         handed: Handed::Socket,
-        logs: false,
-        between: false,
         least: [90, 70, 30],
+        ..PLAIN
     });
 }
 
@@ -51,13 +41,11 @@ fn whatever_happens_while_a_bridge_is_made_there_is_none_or_a_whole_one() {
     let args: Vec<&str> = CREATED.split(' ').chain(["tap0"]).collect();
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --create-bridge",
-        program: "qemu-ifup",
         args: args.leak(),
         setup: "",
-        handed: Handed::Nothing,
-        logs: false,
         between: true,
         least: [90, 70, 30],
+        ..PLAIN
     });
 }
 
@@ -66,13 +54,11 @@ fn whatever_happens_while_a_bridge_is_made_for_a_tap_that_is_there_both_are_done
     let args: Vec<&str> = CREATED.split(' ').chain(["tap0"]).collect();
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --create-bridge, a tap that is there",
-        program: "qemu-ifup",
         args: args.leak(),
         setup: "ip tuntap add tap0 mode tap; ip link set tap0 address 02:00:00:00:00:99",
-        handed: Handed::Nothing,
-        logs: false,
         between: true,
         least: [120, 90, 35],
+        ..PLAIN
     });
 }
 
@@ -81,12 +67,10 @@ fn whatever_happens_to_ifdown_the_tap_is_up_as_before_or_down_in_no_bridge() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifdown, with a syslogd",
         program: "qemu-ifdown",
-        args: &["tap0"],
         setup: ATTACHED,
-        handed: Handed::Nothing,
         logs: true,
-        between: false,
         least: [45, 40, 18],
+        ..PLAIN
     });
 }
 
@@ -97,10 +81,8 @@ fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
         program: "qemu-ifdown",
         args: &["--delete", "tap0"],
         setup: ATTACHED,
-        handed: Handed::Nothing,
-        logs: false,
-        between: false,
         least: [45, 40, 18],
+        ..PLAIN
     });
 }
 
@@ -120,13 +102,10 @@ const FAR_FROM_READY: &str = "ip link add br0 address 02:00:00:00:00:77 type bri
 fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup, from another bridge",
-        program: "qemu-ifup",
-        args: &["tap0"],
         setup: FAR_FROM_READY,
-        handed: Handed::Nothing,
-        logs: false,
         between: true,
         least: [110, 90, 35],
+        ..PLAIN
     });
 }
 
@@ -134,13 +113,9 @@ fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() 
 fn whatever_happens_to_a_tap_that_is_to_be_isolated_it_is_whole_and_isolated_or_there_is_none() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --isolated",
-        program: "qemu-ifup",
         args: &["--isolated", "tap0"],
-        setup: BRIDGE,
-        handed: Handed::Nothing,
-        logs: false,
-        between: false,
         least: [120, 90, 35],
+        ..PLAIN
     });
 }
 
@@ -148,13 +123,10 @@ fn whatever_happens_to_a_tap_that_is_to_be_isolated_it_is_whole_and_isolated_or_
 fn whatever_happens_to_a_port_that_is_to_be_isolated_it_is_or_is_not() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --isolated, a port",
-        program: "qemu-ifup",
         args: &["--isolated", "tap0"],
         setup: ATTACHED,
-        handed: Handed::Nothing,
-        logs: false,
-        between: false,
         least: [60, 45, 20],
+        ..PLAIN
     });
 }
 
@@ -178,13 +150,9 @@ const LOCK: &[&str] = &[
 fn whatever_happens_to_a_tap_that_is_to_be_locked_it_is_whole_and_locked_or_there_is_none() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --lock-mac",
-        program: "qemu-ifup",
         args: LOCK,
-        setup: BRIDGE,
-        handed: Handed::Nothing,
-        logs: false,
-        between: false,
         least: [120, 90, 35],
+        ..PLAIN
     });
 }
 
@@ -192,14 +160,12 @@ fn whatever_happens_to_a_tap_that_is_to_be_locked_it_is_whole_and_locked_or_ther
 fn whatever_happens_to_a_locked_port_that_gets_another_mac_it_has_this_or_that() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --lock-mac, a locked port",
-        program: "qemu-ifup",
         args: LOCK,
         setup: locked(),
-        handed: Handed::Nothing,
-        logs: false,
         // Locked to no MAC for a moment: it takes nothing then.
         between: true,
         least: [60, 45, 20],
+        ..PLAIN
     });
 }
 
@@ -208,12 +174,9 @@ fn whatever_happens_to_ifdown_a_locked_port_is_locked_as_before_or_in_no_bridge(
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifdown, a locked port",
         program: "qemu-ifdown",
-        args: &["tap0"],
         setup: locked(),
-        handed: Handed::Nothing,
-        logs: false,
-        between: false,
         least: [45, 40, 18],
+        ..PLAIN
     });
 }
 
@@ -221,14 +184,12 @@ fn whatever_happens_to_ifdown_a_locked_port_is_locked_as_before_or_in_no_bridge(
 fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_forwards() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --wait, held by QEMU",
-        program: "qemu-ifup",
         args: &["--wait", "1", "tap0"],
         // Without STP, which takes four seconds at least: the look is the same, once.
-        setup: BRIDGE,
         handed: Handed::Tap,
-        logs: false,
         between: true,
         least: [90, 70, 30],
+        ..PLAIN
     });
 }
 
@@ -236,13 +197,11 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
 fn whatever_happens_to_one_of_several_taps_each_is_whole_or_not_there() {
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup, three taps, with a syslogd",
-        program: "qemu-ifup",
         args: &["tap0", "tap1", "tap2"],
-        setup: BRIDGE,
-        handed: Handed::Nothing,
         logs: true,
         between: true,
         least: [200, 150, 60],
+        ..PLAIN
     });
 }
 
@@ -262,9 +221,8 @@ fn whatever_happens_to_taps_that_are_deleted_together_each_is_up_as_before_or_go
         program: "qemu-ifdown",
         args: &["--delete", "tap0", "tap1", "tap2"],
         setup: THREE_ATTACHED,
-        handed: Handed::Nothing,
-        logs: false,
         between: true,
         least: [60, 40, 30],
+        ..PLAIN
     });
 }
