@@ -126,6 +126,20 @@ impl OptionKind {
             Arg::Long("create-bridge") => Some(Self::CreateBridge(true)),
             Arg::Long("no-create-bridge") => Some(Self::CreateBridge(false)),
             Arg::Long("address") => Some(Self::Address),
+            Arg::Long("isolated") => Some(Self::Port(PortOption::Isolated, true)),
+            Arg::Long("no-isolated") => Some(Self::Port(PortOption::Isolated, false)),
+            Arg::Long("guard") => Some(Self::Port(PortOption::Guard, true)),
+            Arg::Long("no-guard") => Some(Self::Port(PortOption::Guard, false)),
+            Arg::Long("root-block") => Some(Self::Port(PortOption::RootBlock, true)),
+            Arg::Long("no-root-block") => Some(Self::Port(PortOption::RootBlock, false)),
+            Arg::Long("learning") => Some(Self::Port(PortOption::Learning, true)),
+            Arg::Long("no-learning") => Some(Self::Port(PortOption::Learning, false)),
+            Arg::Long("flood") => Some(Self::Port(PortOption::Flood, true)),
+            Arg::Long("no-flood") => Some(Self::Port(PortOption::Flood, false)),
+            Arg::Long("mcast-flood") => Some(Self::Port(PortOption::McastFlood, true)),
+            Arg::Long("no-mcast-flood") => Some(Self::Port(PortOption::McastFlood, false)),
+            Arg::Long("neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, true)),
+            Arg::Long("no-neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, false)),
             Arg::Long("lock-mac") => Some(Self::LockMac),
             Arg::Long("no-lock-mac") => Some(Self::NoLockMac),
             Arg::Long("pvid") => Some(Self::Pvid),
@@ -133,16 +147,7 @@ impl OptionKind {
             Arg::Long("qdisc") => Some(Self::Qdisc),
             Arg::Long("wait") => Some(Self::Wait),
             Arg::Long("max-taps") => Some(Self::MaxTaps),
-            Arg::Long(word) => {
-                // `locked` goes with an address: --lock-mac.
-                let mut all = PortOption::ALL
-                    .into_iter()
-                    .filter(|option| *option != PortOption::Locked)
-                    .flat_map(|option| [(option, true), (option, false)]);
-                all.find(|(option, on)| switch(option.as_str(), *on) == *word)
-                    .map(|(option, on)| Self::Port(option, on))
-            }
-            Arg::Short(_) | Arg::Value(_) => None,
+            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => None,
         }
     }
 
