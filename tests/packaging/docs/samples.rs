@@ -77,7 +77,7 @@ fn the_plots_of_the_speed_show_its_tables() {
         }
         tables += 1;
     }
-    assert!(tables > 6, "{tables}");
+    assert!(tables > 9, "{tables}");
     let plots = std::fs::read_dir(path("docs")).unwrap();
     let plots = plots.filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
