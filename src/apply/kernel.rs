@@ -1,6 +1,7 @@
 //! The running kernel, and one tap in it.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread::{self, JoinHandle};
 
 use netlink_sys::Socket;
 use nix::errno::Errno;
@@ -154,22 +155,34 @@ impl Kernel {
         Ok(())
     }
 
-    /// Deletes taps all at once, as far as that can be done: what is left is deleted one by one by its plan.
-    pub fn delete_together(&mut self, mut taps: Vec<&mut Tap>) {
+    /// Deletes taps all at once, as far as that can be done: what is left is deleted one by one by its plan. Unless it is to
+    /// return when that is done, a thread waits for it: most of the time is for the kernel's readers (RCU), while others can
+    /// be deleted already.
+    pub fn delete_together(&mut self, taps: &[&Tap], in_thread: bool) -> Option<JoinHandle<()>> {
         let indexes: Vec<IfIndex> = taps.iter().filter_map(|tap| tap.index).collect();
         // One is deleted just as well by itself.
         if indexes.len() < 2 {
-            return;
+            return None;
         }
-        let Ok(used) = link::groups(&mut self.netlink) else {
-            return;
-        };
+        let used = link::groups(&mut self.netlink).ok()?;
         let group = unused_group(&used, random_group);
-        // Whatever became of it: it is looked at which of them are gone.
-        let _ = link::delete_as_group(&mut self.netlink, &indexes, group);
-        for tap in &mut taps {
-            tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
+        // Whatever becomes of it: it is looked at which of them are gone.
+        if in_thread {
+            let delete = move || {
+                if let Ok(mut netlink) = NetlinkSocket::open() {
+                    let _ = link::delete_as_group(&mut netlink, &indexes, group);
+                }
+            };
+            thread::Builder::new().spawn(delete).ok()
+        } else {
+            let _ = link::delete_as_group(&mut self.netlink, &indexes, group);
+            None
         }
+    }
+
+    /// Looks whether the tap was deleted together with others.
+    pub fn look_if_deleted(&mut self, tap: &mut Tap) {
+        tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
     }
 
     /// Whether no interface has this ifindex.

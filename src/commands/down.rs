@@ -19,29 +19,36 @@ pub(super) fn down(
     delete: bool,
 ) -> Result<ExitCode, Error> {
     let acl = session.load_acl()?;
-    let mut code = ExitCode::Success;
-    for names in taps.chunks(MAX_TOGETHER) {
-        let mut plan = |name| {
+    let mut planned = Vec::with_capacity(taps.len());
+    let mut threads = Vec::new();
+    let mut lots = taps.chunks(MAX_TOGETHER).peekable();
+    while let Some(names) = lots.next() {
+        let first = planned.len();
+        planned.extend(names.iter().map(|&name| {
             let mut tap = Tap::new(name);
-            let state = session.kernel.observe(&mut tap, None)?;
-            let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
-            let plan = Plan::down(&policy.authorize_down(name, delete, state)?);
-            Ok::<_, Error>((plan, tap))
-        };
-        let mut planned: Vec<_> = names.iter().map(|&name| (name, plan(name))).collect();
+            let mut plan = || {
+                let state = session.kernel.observe(&mut tap, None)?;
+                let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
+                Ok::<_, Error>(Plan::down(&policy.authorize_down(name, delete, state)?))
+            };
+            (name, plan().map(|plan| (plan, tap)))
+        }));
         if !session.dry_run {
-            let planned = planned.iter_mut().flat_map(|(_, planned)| planned);
-            let deleted = planned.filter(|(plan, _)| plan.deletes());
-            let deleted = deleted.map(|(_, tap)| tap).collect();
-            session.kernel.delete_together(deleted);
-        }
-        let of_these = session.each(planned, |session, _, planned| {
-            let (plan, mut tap) = planned?;
-            session.carry_out(&plan, &mut tap, None)
-        });
-        if code == ExitCode::Success {
-            code = of_these;
+            let these = planned.iter().skip(first).flat_map(|(_, planned)| planned);
+            let these = these.filter(|(plan, _)| plan.deletes());
+            let these: Vec<_> = these.map(|(_, tap)| tap).collect();
+            let is_last = lots.peek().is_none();
+            threads.extend(session.kernel.delete_together(&these, !is_last));
         }
     }
-    Ok(code)
+    for thread in threads {
+        let _ = thread.join(); // whatever became of it
+    }
+    Ok(session.each(planned, |session, _, planned| {
+        let (plan, mut tap) = planned?;
+        if plan.deletes() && taps.len() > 1 {
+            session.kernel.look_if_deleted(&mut tap);
+        }
+        session.carry_out(&plan, &mut tap, None)
+    }))
 }

@@ -29,10 +29,13 @@ pub fn sysctls() -> Sysctls {
 
 /// Whether frames on all bridges go through the firewall.
 pub fn bridge_nf() -> BridgeNf {
-    ["iptables", "ip6tables", "arptables"].map(|tool| {
-        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
-        sysctl(&path) == Some(true)
-    })
+    ["iptables", "ip6tables", "arptables"].map(bridge_nf_calls)
+}
+
+/// Whether they go through this tool's rules.
+pub fn bridge_nf_calls(tool: &str) -> bool {
+    let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
+    sysctl(&path) == Some(true)
 }
 
 /// Whether there may be rules, as far as this user may know. Which ones those are is not told.

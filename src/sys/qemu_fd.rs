@@ -26,7 +26,7 @@ pub struct InheritedFd(RawFd);
 
 impl AsFd for InheritedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: poll(2) said that the number is open, and nothing in this program, which has one thread, closes a
+        // SAFETY: poll(2) said that the number is open, and nothing in this program closes a
         // descriptor that it did not open.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }

@@ -8,6 +8,7 @@ use crate::common::users::{ALICE, BOB};
 use crate::common::{Run, bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_silent_success, sandbox};
 use crate::host::host_for_alice;
+use std::time::Duration;
 use std::{fs, thread};
 
 /// The lines of stderr that are no hints.
@@ -224,6 +225,61 @@ fn where_they_cannot_be_deleted_together_they_are_one_by_one() {
         assert_eq!(deleted.count(), 3);
         assert_eq!(s.links(), ["lo", "br0"]);
     }
+}
+
+/// More than are deleted at once, so that a thread waits for the first of them.
+const TWO_LOTS: usize = 70;
+
+#[test]
+fn where_no_thread_can_be_had_they_are_deleted_one_by_one() {
+    let Some(s) = sandbox() else { return };
+    let names = taps(TWO_LOTS);
+    assert_silent_success(&s.ifup(&words(&names)));
+    let log = s.dir().join("threads");
+    let down = run(command("strace")
+        .args(["-e", "trace=/^clone,sendto", "-o"])
+        .arg(&log)
+        .args(["-e", "inject=/^clone:error=EAGAIN"])
+        .arg(bin("qemu-ifdown"))
+        .arg("--delete")
+        .args(&names));
+    assert_silent_success(&down);
+    assert_eq!(s.links(), ["lo", "br0"]);
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("(INJECTED)").count(), 1, "{log}");
+    let deletions = log.matches("RTM_DELLINK").count();
+    assert_eq!(deletions, 64 + 1, "each of the first, the others together");
+}
+
+#[test]
+fn whenever_it_is_killed_each_tap_is_up_as_before_or_gone() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip link add veth0 type veth peer name veth1; ip link set veth0 master br0");
+    let names = taps(TWO_LOTS);
+    let (mut some, mut all) = (0, 0);
+    for delay in 0..20 {
+        assert_eq!(s.ifup(&words(&names)).code, 0);
+        let before = s.links();
+        let mut child = command(bin("qemu-ifdown"))
+            .arg("--delete")
+            .args(&names)
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(delay * 2));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let ports = s.ports("br0");
+        let left = s.links();
+        // Whoever is in the kernel ends what they began there.
+        let is_whole = |name: &String| ports.contains(name) == left.contains(name);
+        assert!(names.iter().all(is_whole), "{ports:?} {left:?}");
+        for other in ["lo", "br0", "veth0", "veth1"] {
+            assert!(left.iter().any(|name| name == other), "{left:?}");
+        }
+        some += usize::from(left.len() < before.len());
+        all += usize::from(left.len() == before.len());
+    }
+    assert!(some > 0 && all > 0, "{some} and {all}");
 }
 
 #[test]
