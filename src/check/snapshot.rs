@@ -8,6 +8,7 @@ use crate::check::finding::{Finding, Fix};
 use crate::config::acl::Verdict;
 use crate::error::Error;
 use crate::model::addr::IpPrefix;
+use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::model::spec::TapAccess;
@@ -42,6 +43,8 @@ pub struct CheckContext {
     pub addresses: Vec<IpPrefix>,
     /// The MTU that is asked for.
     pub mtu: Option<u32>,
+    /// The options of the port that are asked for.
+    pub port: PortOptions,
     /// How many seconds are waited for a port to forward, if that is asked for.
     pub wait: Option<u32>,
     /// The tap that is asked about, if one is.

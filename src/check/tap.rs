@@ -2,10 +2,11 @@
 
 use crate::check::finding::{Finding, Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
+use crate::config::options::switch;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
-use crate::model::bridge::PortOptions;
+use crate::model::bridge::{PortOption, PortOptions, PortState};
 use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 
@@ -14,8 +15,12 @@ const SUBJECT: &str = "tap";
 /// The command that makes the tap what it should be.
 fn again(host: &HostSnapshot, name: IfName) -> String {
     let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
+    let port = host.context.port.iter();
+    let port: String = port
+        .map(|(option, on)| format!("--{} ", switch(option.as_str(), on)))
+        .collect();
     format!(
-        "sudo qemu-ifup --bridge {bridge} {}",
+        "sudo qemu-ifup --bridge {bridge} {port}{}",
         ShellQuoted(name.as_bytes())
     )
 }
@@ -150,15 +155,35 @@ fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &Tap
 fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     let (name, bridge) = (link.name, host.context.bridge_name);
     let again = again(host, name);
+    let port = link.port.unwrap_or_default();
+    // Without a carrier, or where the bridge is down, no port is open.
+    let is_shut = link.up
+        && link.carrier
+        && host.bridge.as_ref().is_some_and(|bridge| bridge.up)
+        && port.state == PortState::Disabled
+        && port.options.is_on(PortOption::Guard);
+    let lacks = host.context.port.differing_from(port.options);
     let (message, fix) = match host.tap_master {
-        Some(master) if master == bridge && link.up => {
-            let usual = PortOptions::of_new_port();
-            let options = link.port.map(|port| port.options.differing_from(usual));
-            let options = options.filter(|options| !options.is_empty());
-            let options = options.map(|options| format!(", with {options}"));
-            let options = options.unwrap_or_default();
+        Some(master) if master == bridge && is_shut => {
+            let down = format!("sudo ip link set {} down", ShellQuoted(name.as_bytes()));
+            (
+                format!("{name} is shut: its guest sent a BPDU, and its port has --guard"),
+                Fix::Advice(format!("{down} && {again} opens it again")),
+            )
+        }
+        Some(master) if master == bridge && link.up && lacks.is_empty() => {
+            let options = port.options.differing_from(PortOptions::of_new_port());
+            let options = if options.is_empty() {
+                String::new()
+            } else {
+                format!(", with {options}")
+            };
             return findings.ok(SUBJECT, format!("{name} is up on {bridge}{options}"));
         }
+        Some(master) if master == bridge && link.up => (
+            format!("{name} is up on {bridge}, but not with {lacks}"),
+            Fix::Command(again),
+        ),
         Some(master) if master == bridge => (format!("{name} is down"), Fix::Command(again)),
         // Its guest may well be where it should be.
         Some(master) if link.is_open() => (

@@ -93,6 +93,7 @@ fn check_one(
         creates_bridge: all.create_bridge == Some(true),
         addresses: all.addresses,
         mtu: all.mtu,
+        port: all.port,
         wait: all.wait,
         tap,
     };

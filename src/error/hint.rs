@@ -181,7 +181,7 @@ impl Error {
                 return known.map(|(_, hint)| (*hint).to_owned());
             }
             Self::ForwardingTimeout { bridge, state: PortState::Disabled, .. } => {
-                format!("the bridge is down (sudo ip link set dev {} up), or QEMU has switched the link off", quoted(bridge))
+                format!("the bridge is down (sudo ip link set dev {} up), QEMU has switched the link off, or --guard has shut the port", quoted(bridge))
             }
             Self::ForwardingTimeout { .. } => {
                 "STP takes twice the forward delay, which is 30 s at most: --wait 65; a bridge that can be part of no loop needs no STP (docs/networks.md)".to_owned()

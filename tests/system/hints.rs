@@ -256,7 +256,6 @@ fn an_id_that_a_user_namespace_does_not_map_has_a_command_too() {
         return;
     }
     let Some(s) = host() else { return };
-    s.open_tun_to_all();
     s.sh("chmod 755 \"$DIR\"");
     let rootless = |line: &str| {
         let script = format!(

@@ -26,6 +26,7 @@ pub fn host() -> Option<Sandbox> {
          echo 1 >/proc/sys/net/ipv4/ip_forward
          {SWITCHES_OFF}"
     ));
+    s.open_tun_to_all();
     Some(s)
 }
 
@@ -37,7 +38,6 @@ pub fn host_with(program: &str) -> Option<Sandbox> {
 /// The same where alice may attach taps of her own to the bridges that /etc/qemu/bridge.conf allows.
 pub fn host_for_alice(rules: &str) -> Option<Sandbox> {
     let s = host_with("setcap")?;
-    s.open_tun_to_all();
     s.etc("qemu/bridge.conf", rules);
     s.sh("setcap cap_net_admin+ep /etc/qemu-ifup; setcap cap_net_admin+ep /etc/qemu-ifdown");
     Some(s)

@@ -9,7 +9,7 @@ use qemu_ifup::config::acl::Verdict;
 use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::error::hint::TUN_HINTS;
 use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo};
+use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo, PortOptions};
 use qemu_ifup::model::link::{Link, LinkKind, TapInfo};
 use qemu_ifup::model::state::InterfaceManager::{Dhcpcd, NetworkManager, Networkd};
 use qemu_ifup::model::state::{Sysctls, TapHolder};
@@ -44,6 +44,7 @@ fn healthy() -> HostSnapshot {
             creates_bridge: false,
             addresses: Vec::new(),
             mtu: None,
+            port: PortOptions::default(),
             wait: None,
             tap: Some(name("tap0")),
         },

@@ -41,7 +41,7 @@ fn an_ordinary_user_is_told_all_that_they_may_know() {
     let before = snapshot(&s);
     let checked = check(&s, "alice qemu-ifup --check mine0");
     assert_unchanged(&s, &before);
-    assert_eq!(checked.code, 0);
+    assert_eq!(checked.code, 0, "{checked:#?}");
     checked.says(
         "ok",
         "uid 54321, without CAP_NET_ADMIN, for whom the tap is ready",

@@ -94,6 +94,47 @@ fn a_guest_in_another_bridge_is_not_moved_by_a_command_that_is_no_advice() {
 }
 
 #[test]
+fn what_a_port_lacks_of_the_options_that_are_asked_for_is_told_and_fixed() {
+    let Some(s) = host() else { return };
+    must(&s, "qemu-ifup tap0");
+    s.etc("qemu-ifup.conf", "* --isolated --no-flood\n");
+    let words = "tap0 is up on br0, but not with isolated on flood off";
+    let check = |s: &Sandbox, more: &str| check(s, &format!("qemu-ifup --check {more} tap0"));
+    let found = check(&s, "");
+    let fix = &found.says("warning", words).fix;
+    assert_eq!(fix, "qemu-ifup --bridge br0 --isolated --no-flood tap0");
+    // What the command line says wins, there too.
+    let found = check(&s, "--no-isolated --flood");
+    found.says("ok", "tap0 is up on br0");
+    must(&s, fix);
+    check(&s, "").says("ok", "tap0 is up on br0, with isolated on flood off");
+}
+
+#[test]
+fn a_port_that_is_shut_is_told_and_opened() {
+    let Some(s) = host() else { return };
+    let held = open_tap_as(0, "tap0", 0).unwrap();
+    must(&s, "qemu-ifup --guard tap0");
+    let shut = || s.sh("bridge link set dev tap0 state 0");
+    let is_forwarding = || {
+        let port = s.sh("bridge link show dev tap0");
+        port.contains("state forwarding").then_some(())
+    };
+    eventually(is_forwarding).unwrap();
+    shut();
+    let found = check(&s, "qemu-ifup --check tap0");
+    let found = found.says("warning", "tap0 is shut: its guest sent a BPDU");
+    must(&s, command_in(&found.fix, "ip link set tap0 down"));
+    eventually(is_forwarding).unwrap();
+    check(&s, "qemu-ifup --check tap0").says("ok", "tap0 is up on br0, with guard on");
+    // What says so without the option is about something else.
+    s.sh("bridge link set dev tap0 guard off");
+    shut();
+    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "tap0");
+    drop(held);
+}
+
+#[test]
 fn a_tap_without_an_owner_matters_where_somebody_else_could_open_it() {
     #[rustfmt::skip]
     let table = [
