@@ -245,7 +245,6 @@ fn libvirt_opens_a_tap_that_root_has_prepared() {
 #[test]
 fn a_users_own_libvirt_runs_the_program_as_its_bridge_helper() {
     let Some(s) = sandbox() else { return };
-    s.open_tun_to_all();
     let log = s.devlog();
     let libvirtd = Libvirtd::start(&s, ALICE);
     let before = s.snapshot();

@@ -134,7 +134,6 @@ fn without_the_bridge_qemu_gives_up_with_status_1024() {
 #[test]
 fn without_the_privilege_qemu_gives_up_with_status_768() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.open_tun_to_all();
     // Made with QEMU's own flags: opening it rewrites them.
     sandbox.sh(&format!(
         "ip tuntap add tap0 mode tap vnet_hdr user {ALICE}"
@@ -186,7 +185,6 @@ fn a_card_that_cannot_be_plugged_leaves_the_guest_running() {
 #[test]
 fn nobody_else_can_join_a_tap_with_several_queues() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.open_tun_to_all();
     let join = || open_tap_as(MALLORY, "tap0", libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR);
 
     // What QEMU leaves open by itself; if this fails, the refusal below proves nothing.
@@ -228,7 +226,6 @@ fn a_killed_qemu_leaves_the_bridge_as_it_was() {
 #[test]
 fn a_tap_prepared_with_sudo_serves_its_user_and_nobody_else() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.open_tun_to_all();
     let before = sandbox.snapshot();
     let prepared = run(command(bin("qemu-ifup"))
         .arg("tap0")

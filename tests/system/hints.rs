@@ -205,7 +205,6 @@ fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
                 host()
             };
             let Some(s) = host else { return };
-            s.open_tun_to_all();
             s.sh(&format!("ip tuntap add t0 mode tap user {owner}"));
             let run_as_reader = |command: &str| {
                 let reader = if has_sudo || who != "alice" { "" } else { who };

@@ -26,7 +26,6 @@ pub fn host() -> Option<Sandbox> {
          echo 1 >/proc/sys/net/ipv4/ip_forward
          {SWITCHES_OFF}"
     ));
-    s.open_tun_to_all();
     Some(s)
 }
 

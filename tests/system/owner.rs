@@ -51,7 +51,6 @@ fn a_tap_belongs_to_whom_it_is_created_for() {
 #[test]
 fn only_the_owner_or_the_group_can_open_the_tap() {
     let Some(s) = sandbox() else { return };
-    s.open_tun_to_all();
     for (option, queues) in [
         ("--owner", 0),
         ("--group", 0),
@@ -79,7 +78,6 @@ fn only_the_owner_or_the_group_can_open_the_tap() {
 fn nobody_but_root_gets_anything_done() {
     let Some(s) = sandbox() else { return };
     s.install();
-    s.open_tun_to_all();
     s.sh("ip tuntap add tap1 mode tap user 54321; ip link set tap1 master br0 up");
     let before = s.snapshot();
     for (program, tap) in [
@@ -282,7 +280,6 @@ fn what_a_stranger_leaves_in_a_new_tap_is_found_or_taken_away() {
         return;
     };
     s.bridge_up("br0");
-    s.open_tun_to_all();
     let args = ["--multi-queue", "--owner", "54321", "tap0"];
     let calls = calls(&s, "qemu-ifup", &args);
     let created = &calls[place_of(&calls, "TUNSETIFF")];

@@ -28,7 +28,6 @@ fn the_configuration_of_the_hosts_root_is_good_for_root_of_a_user_namespace() {
         return;
     }
     let Some(s) = Sandbox::new() else { return };
-    s.open_tun_to_all();
     s.etc(
         "qemu-ifup.conf",
         "* --create-bridge --address 192.168.10.1/24\n",
@@ -60,7 +59,6 @@ fn an_id_that_the_user_namespace_does_not_map_is_named() {
         return;
     }
     let Some(s) = Sandbox::new() else { return };
-    s.open_tun_to_all();
     let refused = rootless(&s, "SUDO_UID=1000 qemu-ifup --create-bridge tap0");
     assert_eq!(refused.code, 7, "{refused:?}");
     let reason = "this user namespace does not map uid 1000";

@@ -69,7 +69,6 @@ fn assert_frame_passes(mut from: &File, to: &[&File]) {
 
 fn sandbox() -> Option<Sandbox> {
     let s = Sandbox::new()?;
-    s.open_tun_to_all();
     s.bridge_up("br0");
     Some(s)
 }

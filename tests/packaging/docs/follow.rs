@@ -182,7 +182,6 @@ fn the_commands_for_clients_work() {
     };
     host.must_as("alice", "./install.sh --setcap");
     host.sandbox.etc("qemu/bridge.conf", "allow br0\n");
-    host.sandbox.open_tun_to_all();
     host.follow(
         "docs/clients.md",
         "alice",

@@ -20,7 +20,6 @@ impl Lent {
             return None;
         }
         let sandbox = Sandbox::new()?;
-        sandbox.open_tun_to_all();
         sandbox.etc("qemu/bridge.conf", "allow br0\nallow br1\n");
         for bridge in ["br0", "br1"] {
             sandbox.bridge_up(bridge);

@@ -14,7 +14,6 @@ use std::os::unix::fs::PermissionsExt;
 fn sandbox_for_alice() -> Option<Sandbox> {
     let s = Sandbox::with("setcap")?;
     s.install();
-    s.open_tun_to_all();
     s.etc("qemu/bridge.conf", "allow br0\n");
     s.sh("setcap cap_net_admin+ep /etc/qemu-ifup");
     Some(s)

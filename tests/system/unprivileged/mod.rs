@@ -50,7 +50,6 @@ impl Host {
             return None;
         }
         let sandbox = Sandbox::new()?;
-        sandbox.open_tun_to_all();
         sandbox.etc("qemu/bridge.conf", RULES);
         for bridge in ["br0", "br1", "br8", "br9"] {
             sandbox.bridge_up(bridge);
