@@ -1,8 +1,8 @@
 //! C's `main`, and stand-ins for the unwinder: what a program has before its first line, and what it does without.
 //!
 //! Rust's own runtime prepares every program for threads, for a stack that overflows, for a panic that unwinds and for a
-//! backtrace, in a program that lives for a millisecond on one thread and aborts where it panics. The plain C `main` saves
-//! 13 system calls and 8 to 12 KB of each binary; the stand-ins save 290 KB (musl, x86-64).
+//! backtrace, in a program that lives for a millisecond, as a rule on one thread, and aborts where it panics. The plain C
+//! `main` saves 13 system calls and 8 to 12 KB of each binary; the stand-ins save 290 KB (musl, x86-64).
 #![allow(
     unsafe_code,
     reason = "the arguments of C's main(), and symbols that must not be mangled"

@@ -38,7 +38,7 @@ impl Display for Error {
             Self::Denied { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
             Self::QuotaExceeded { quota, taps } => write!(
                 f,
-                "cannot create it: uid {} has {taps} taps; a user may have {} taps",
+                "cannot create it: uid {} has as many taps as a user may have: {taps} of {}",
                 quota.user.0, quota.max
             ),
             Self::Acl(AclError { location, kind }) => {

@@ -451,8 +451,8 @@ fn rights_and_the_quota_hold_for_each_tap_of_a_user() {
         "qemu-ifup: bobs: cannot use it: it is another user's",
         "qemu-ifup: eth7: cannot create it: a user's tap has a name such as tap0 or vnet0",
         "qemu-ifup: tap8: /etc/qemu-ifup.conf:2: cannot attach to br9: no line of /etc/qemu/bridge.conf allows br9",
-        "qemu-ifup: tap3: cannot create it: uid 54321 has 3 taps; a user may have 3 taps",
-        "qemu-ifup: tap4: cannot create it: uid 54321 has 3 taps; a user may have 3 taps",
+        "qemu-ifup: tap3: cannot create it: uid 54321 has as many taps as a user may have: 3 of 3",
+        "qemu-ifup: tap4: cannot create it: uid 54321 has as many taps as a user may have: 3 of 3",
     ];
     let said = messages(&up);
     let without_conf = |line: &str| line.replace("/etc/qemu-ifup.conf:2: ", "");

@@ -188,7 +188,7 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
     let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
     set_owner(&tap, MALLORY).unwrap();
     let refused = host.ifup(ALICE, &["tap3"]);
-    assert_refused(&refused, 3, "has 3 taps; a user may have 3 taps");
+    assert_refused(&refused, 3, "has as many taps as a user may have: 3 of 3");
     // They who got it have made none.
     for tap in ["tap3", "tap4", "tap5"] {
         assert_done(&host.ifup(MALLORY, &[tap]));
