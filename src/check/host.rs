@@ -47,7 +47,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
             ExitCode::NotPermitted,
             subject,
             format!("uid {}, without CAP_NET_ADMIN", host.context.uid),
-            Fix::Advice("sudo qemu-ifup ..., or once: ./install.sh --setcap".to_owned()),
+            Fix::Advice("sudo qemu-ifup ..., or once: ./install.sh --setcap, or with a package what docs/packages.md has for it".to_owned()),
         ),
     }
 }

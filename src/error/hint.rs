@@ -122,7 +122,7 @@ impl Error {
                 "a file there lends no privilege: run it as root (with sudo), or install it on a file system that is mounted without nosuid".to_owned()
             }
             Self::MissingCapNetAdmin(None) => {
-                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap".to_owned()
+                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap, or with a package what docs/packages.md has for it".to_owned()
             }
             Self::Denied { hint, .. } => hint.clone(),
             Self::QuotaExceeded { quota, .. } => format!(
