@@ -22,15 +22,18 @@ pub fn names(links: &Value) -> Vec<String> {
     links.as_array().unwrap().iter().map(name).collect()
 }
 
-/// Takes out the running timers, what follows the carrier with up to a second's delay, and what a bridge computes
-/// from its ports and keeps when they are gone.
+/// Takes out the running timers, whether STP tells others of a change, what follows the carrier with up to a second's delay,
+/// and what a bridge computes from its ports and keeps when they are gone.
 pub fn steady(value: &mut Value) {
     if let Some(list) = value.as_array_mut() {
         list.retain(|v| !matches!(v.as_str(), Some("NO-CARRIER" | "LOWER_UP")));
         list.iter_mut().for_each(steady);
     } else if let Some(map) = value.as_object_mut() {
         map.retain(|key, _| {
-            !key.ends_with("_timer") && key != "operstate" && !key.starts_with("tso_max_")
+            !key.ends_with("_timer")
+                && !key.starts_with("topology_change")
+                && key != "operstate"
+                && !key.starts_with("tso_max_")
         });
         map.values_mut().for_each(steady);
     }

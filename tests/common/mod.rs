@@ -6,6 +6,7 @@ pub mod interfaces;
 pub mod json;
 pub mod qemu;
 pub mod sandbox;
+pub mod security;
 pub mod strace;
 pub mod users;
 mod watch;

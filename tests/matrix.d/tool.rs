@@ -1,15 +1,17 @@
-//! What a guest of tests/matrix needs besides busybox: whoever holds a tap, and a QEMU that calls its bridge helper.
+//! What a guest needs besides busybox, in tests/matrix and tests/qemu/guest/: whoever holds a tap, or sends through it, and a QEMU
+//! that calls its bridge helper.
 //!
 //! Of one file, with the standard library only, so that rustc alone builds it for each architecture.
-//! `tool hold NAME SECONDS [multi]`; `tool helper PROGRAM ARGUMENT...` prints the name of the tap that it got and keeps it.
+//! `tool hold NAME SECONDS [multi]`; `tool send NAME` sends what comes on its standard input, a frame each time, and holds the tap
+//! as long as that is open; `tool helper PROGRAM ARGUMENT...` prints the name of the tap that it got and keeps it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Result};
+use std::io::{Error, Read, Result, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
-use std::{env, thread};
+use std::{env, io, thread};
 
 unsafe extern "C" {
     fn ioctl(fd: i32, request: std::ffi::c_ulong, ...) -> i32;
@@ -45,12 +47,28 @@ fn if_request(fd: i32, request: u64, name: &str, flags: u16) -> Result<String> {
     Ok(String::from_utf8_lossy(&ifreq[..end]).into_owned())
 }
 
-fn hold(name: &str, seconds: &str, multi: bool) -> Result<()> {
+fn open(name: &str, multi: bool) -> Result<File> {
     let tun: File = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     // IFF_TAP | IFF_NO_PI, IFF_MULTI_QUEUE
     if_request(tun.as_raw_fd(), TUNSETIFF, name, if multi { 0x1102 } else { 0x1002 })?;
+    Ok(tun)
+}
+
+fn hold(name: &str, seconds: &str, multi: bool) -> Result<()> {
+    let _tun = open(name, multi)?;
     thread::sleep(Duration::from_secs(seconds.parse().unwrap()));
     Ok(())
+}
+
+fn send(name: &str) -> Result<()> {
+    let mut tun = open(name, false)?;
+    let mut frame = [0; 1514];
+    loop {
+        match io::stdin().read(&mut frame)? {
+            0 => return Ok(()),
+            size => tun.write_all(&frame[..size])?,
+        }
+    }
 }
 
 fn helper(program: &str, arguments: &[String]) -> Result<()> {
@@ -79,6 +97,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments[0].as_str() {
         "hold" => hold(&arguments[1], &arguments[2], arguments.len() > 3),
+        "send" => send(&arguments[1]),
         _ => helper(&arguments[1], &arguments[2..]),
     }
 }

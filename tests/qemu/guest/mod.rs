@@ -5,6 +5,7 @@
 //! writes to its serial port.
 
 mod second_kernel;
+mod stp;
 mod two_guests;
 
 use crate::common::qemu::Qemu;
@@ -81,13 +82,13 @@ fn sandbox_with_bridge() -> Option<Sandbox> {
 }
 
 /// Puts into the sandbox a kernel and an initramfs: busybox, the modules, the two programs, and of the host a shell
-/// and iproute2, with the libraries that these need.
+/// and iproute2, with the libraries that these need. What the test has put into $DIR/root/sbin is there as well.
 fn build_image(sandbox: &Sandbox) {
     sandbox.sh(&format!(
         r#"ln -s '{image}/vmlinuz' "$DIR/vmlinuz"
-        mkdir "$DIR/root"
+        mkdir -p "$DIR/root/sbin"
         cd "$DIR/root"
-        mkdir bin dev etc lib proc sbin sys
+        mkdir bin dev etc lib proc sys
         cp -L "$(command -v busybox)" bin
         cp -r '{image}/modules' .
         set -- /bin/sh "$(command -v ip)" "$(command -v tc)" "$(command -v bridge)" "$(command -v strace)" '{ifup}' '{ifdown}'

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// A guest without cards, in which the programs run. Its bridge is created with these options of ip-link(8), and with a
 /// MAC of its own: without one it would be left with 00:00:00:00:00:00 by the last port.
-fn second_kernel(sandbox: &Sandbox, options: &str) -> Guest {
+pub fn second_kernel(sandbox: &Sandbox, options: &str) -> Guest {
     let [mut guest] = boot(sandbox, [""]);
     guest.sh(&format!(
         "ip link add br0 address 02:00:00:00:00:01 type bridge {options}; ip link set br0 up"
@@ -45,7 +45,7 @@ impl Guest {
         self.assert_only(&["lo", "br0"]);
     }
 
-    fn assert_only(&mut self, names: &[&str]) {
+    pub fn assert_only(&mut self, names: &[&str]) {
         let links = self.json("ip -j link show");
         let links = links.as_array().unwrap().iter();
         let links: BTreeSet<_> = links.map(|l| l["ifname"].as_str().unwrap()).collect();

@@ -1,8 +1,7 @@
 //! The runs in which every system call fails once, or is the last.
 
-use crate::faults::{
-    ATTACHED, CREATED, Handed, Mode, PLAIN, whatever_happens_it_is_done_or_as_before,
-};
+use crate::faults::mode::{ATTACHED, CREATED, Handed, Mode, PLAIN};
+use crate::faults::whatever_happens_it_is_done_or_as_before;
 
 #[test]
 fn whatever_happens_to_ifup_there_is_no_tap_or_a_whole_one() {
@@ -185,10 +184,50 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
     whatever_happens_it_is_done_or_as_before(Mode {
         name: "ifup --wait, held by QEMU",
         args: &["--wait", "1", "tap0"],
-        // Without STP, which takes four seconds at least: the look is the same, once.
         handed: Handed::Tap,
         between: true,
         least: [90, 70, 30],
+        ..PLAIN
+    });
+}
+
+/// With this a port forwards after 4 seconds, and that changes nothing else: for so long the bridge then remembers who is where.
+const STP: &str =
+    "ip link add br0 address 02:00:00:00:00:77 type bridge stp_state 1 forward_delay 200 ageing_time 400
+    ip link set br0 addrgenmode none
+    ip link set br0 up";
+
+/// Where the wait begins.
+const SUBSCRIBES: &str = "nl_groups=0x000001";
+
+#[test]
+fn whatever_happens_while_a_running_qemus_port_listens_and_learns_it_is_as_before_or_forwards() {
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --wait, held by QEMU, with STP",
+        args: &["--wait", "15", "tap0"],
+        setup: STP,
+        handed: Handed::Tap,
+        between: true,
+        part: [SUBSCRIBES, "/dev/log"],
+        waits: 2,
+        side_by_side: 24,
+        least: [40, 30, 10],
+        ..PLAIN
+    });
+}
+
+#[test]
+fn whatever_happens_after_a_wait_in_vain_for_a_running_qemus_port_it_is_as_before_or_that_is_told()
+{
+    whatever_happens_it_is_done_or_as_before(Mode {
+        name: "ifup --wait, held by QEMU, in vain",
+        args: &["--wait", "0", "tap0"],
+        setup: STP,
+        handed: Handed::Tap,
+        between: true,
+        code: 9,
+        part: [SUBSCRIBES, "write(2,"],
+        least: [30, 10, 8],
         ..PLAIN
     });
 }
