@@ -28,6 +28,7 @@ impl Guest {
                  # The bridge has seen a frame before it is counted.
                  until_is tap0/statistics/rx_packets 1
                  cat br0/bridge/root_id $state >&2
+                 qemu-ifup --check tap0 | grep -c \"tap0 is shut\" >&2
                  ip link set dev tap0 carrier off
                  ip link set dev tap0 carrier on
                  until_is $state 1
@@ -35,9 +36,10 @@ impl Guest {
         ));
         self.assert_only(&["lo", "br0"]);
         let lines: Vec<&str> = said.lines().collect();
-        let [.., root, state] = lines[..] else {
+        let [.., root, state, told] = lines[..] else {
             panic!("{said}")
         };
+        assert_eq!(told == "1", state == "0", "{said}");
         Outcome {
             is_believed: root == format!("0000.{}", text(EVIL).replace(':', "")),
             is_port_shut: state == "0",
