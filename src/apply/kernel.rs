@@ -155,17 +155,33 @@ impl Kernel {
         Ok(())
     }
 
-    /// Deletes taps all at once, as far as that can be done: what is left is deleted one by one by its plan. Unless it is to
-    /// return when that is done, a thread waits for it: most of the time is for the kernel's readers (RCU), while others can
-    /// be deleted already.
-    pub fn delete_together(&mut self, taps: &[&Tap], in_thread: bool) -> Option<JoinHandle<()>> {
+    /// Groups that no interface is in; none where that cannot be told.
+    pub fn unused_groups(&mut self, count: usize) -> Vec<u32> {
+        let Ok(mut used) = link::groups(&mut self.netlink) else {
+            return Vec::new();
+        };
+        let mut draw = || {
+            let group = unused_group(&used, random_group);
+            used.push(group);
+            group
+        };
+        (0..count).map(|_| draw()).collect()
+    }
+
+    /// Deletes taps all at once in a group that nobody else uses, as far as that can be done: what is left is deleted one by
+    /// one by its plan. Unless it is to return when that is done, a thread waits for it: much of the time is for the
+    /// kernel's readers (RCU), while others can be deleted already.
+    pub fn delete_together(
+        &mut self,
+        taps: &[&Tap],
+        group: u32,
+        in_thread: bool,
+    ) -> Option<JoinHandle<()>> {
         let indexes: Vec<IfIndex> = taps.iter().filter_map(|tap| tap.index).collect();
         // One is deleted just as well by itself.
         if indexes.len() < 2 {
             return None;
         }
-        let used = link::groups(&mut self.netlink).ok()?;
-        let group = unused_group(&used, random_group);
         // Whatever becomes of it: it is looked at which of them are gone.
         if in_thread {
             let delete = move || {

@@ -21,8 +21,13 @@ pub(super) fn down(
     let acl = session.load_acl()?;
     let mut planned = Vec::with_capacity(taps.len());
     let mut threads = Vec::new();
-    let mut lots = taps.chunks(MAX_TOGETHER).peekable();
-    while let Some(names) = lots.next() {
+    // All of a size: the kernel's wait for the last one then does not follow right on that for the one before it.
+    let lots = taps.len().div_ceil(MAX_TOGETHER).max(1);
+    let mut groups = Vec::new();
+    if delete && taps.len() > 1 && !session.dry_run {
+        groups = session.kernel.unused_groups(lots);
+    }
+    for names in taps.chunks(taps.len().div_ceil(lots).max(1)) {
         let first = planned.len();
         planned.extend(names.iter().map(|&name| {
             let mut tap = Tap::new(name);
@@ -33,12 +38,12 @@ pub(super) fn down(
             };
             (name, plan().map(|plan| (plan, tap)))
         }));
-        if !session.dry_run {
+        if let Some(group) = groups.pop() {
             let these = planned.iter().skip(first).flat_map(|(_, planned)| planned);
             let these = these.filter(|(plan, _)| plan.deletes());
             let these: Vec<_> = these.map(|(_, tap)| tap).collect();
-            let is_last = lots.peek().is_none();
-            threads.extend(session.kernel.delete_together(&these, !is_last));
+            let is_last = groups.is_empty();
+            threads.extend(session.kernel.delete_together(&these, group, !is_last));
         }
     }
     for thread in threads {
