@@ -19,16 +19,13 @@ use crate::sys::netlink::attr::{
 use crate::sys::netlink::link_parse::{
     AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, parse_link,
 };
-use crate::sys::netlink::socket::{NetlinkSocket, Transport, set_recv_timeout};
+use crate::sys::netlink::socket::{NetlinkSocket, set_recv_timeout};
 
 /// Looks an interface up by name.
 ///
 /// # Errors
 /// ENODEV if there is none of that name.
-pub fn get_by_name<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    name: IfName,
-) -> Result<Link, SysError> {
+pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
     let mut message = link_message(0);
     message.attributes = vec![put_str(libc::IFLA_IFNAME, name.as_bytes())];
     let link = get(netlink, &message)?;
@@ -44,10 +41,7 @@ pub fn get_by_name<T: Transport>(
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn get_by_index<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Link, SysError> {
+pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link, SysError> {
     get(netlink, &link_message(index))
 }
 
@@ -64,18 +58,12 @@ pub fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError>
 }
 
 /// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
-fn get<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    message: &Message<LinkHeader>,
-) -> Result<Link, SysError> {
+fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Link, SysError> {
     parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
 }
 
 /// Passes every interface to `each`.
-pub fn dump<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    mut each: impl FnMut(Link),
-) -> Result<(), SysError> {
+pub fn dump(netlink: &mut NetlinkSocket, mut each: impl FnMut(Link)) -> Result<(), SysError> {
     let all = link_message(0);
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         each(parse_link(body)?);
@@ -87,8 +75,8 @@ pub fn dump<T: Transport>(
 ///
 /// # Errors
 /// The kernel's refusal. Part of the update may have been applied.
-pub fn set<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     update: &LinkUpdate,
 ) -> Result<(), SysError> {
@@ -121,15 +109,12 @@ pub fn set<T: Transport>(
 }
 
 /// Deletes an interface.
-pub fn delete<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<(), SysError> {
+pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
     netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index))
 }
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
-pub fn groups<T: Transport>(netlink: &mut NetlinkSocket<T>) -> Result<Vec<u32>, SysError> {
+pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
     let mut groups = Vec::new();
     let all = link_message(0);
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
@@ -147,8 +132,8 @@ pub fn groups<T: Transport>(netlink: &mut NetlinkSocket<T>) -> Result<Vec<u32>, 
 ///
 /// # Errors
 /// The kernel's refusal to delete. Interfaces that could not be put into the group are left, which is no error.
-pub fn delete_as_group<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn delete_as_group(
+    netlink: &mut NetlinkSocket,
     indexes: &[IfIndex],
     group: u32,
 ) -> Result<(), SysError> {

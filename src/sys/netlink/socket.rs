@@ -80,10 +80,10 @@ pub type Request<'a> = (u16, u16, &'a dyn Emitable);
 
 /// A netlink socket, or what stands in for one.
 #[derive(Debug)]
-pub struct NetlinkSocket<T> {
-    transport: T,
+pub struct NetlinkSocket<T: ?Sized = dyn Transport> {
     sequence: u32,
     buffer: Vec<u8>,
+    transport: T,
 }
 
 impl NetlinkSocket<Socket> {
@@ -111,16 +111,18 @@ pub(super) fn set_recv_timeout(socket: &Socket, timeout: TimeVal) -> Result<(), 
     Ok(())
 }
 
-impl<T: Transport> NetlinkSocket<T> {
+impl<T> NetlinkSocket<T> {
     /// Requests over any transport.
     pub fn with_transport(transport: T) -> Self {
         Self {
-            transport,
             sequence: 0,
             buffer: Vec::with_capacity(RECV_BUFFER_SIZE),
+            transport,
         }
     }
+}
 
+impl<T: Transport + ?Sized> NetlinkSocket<T> {
     /// Requests one object and returns the body of the reply, which must be of type `expected`.
     pub fn request(
         &mut self,

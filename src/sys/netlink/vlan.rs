@@ -12,7 +12,7 @@ use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{attributes, find_attr, get_u16, put_bytes, put_nested, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
-use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// A VLAN inside `IFLA_AF_SPEC` of a bridge port (linux/if_bridge.h).
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
@@ -30,8 +30,8 @@ const RTM_GETVLAN: u16 = 114;
 const BR_VLAN_MSG_LEN: usize = 8;
 
 /// The VLANs of a port, in order.
-pub fn get_port_vlans<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn get_port_vlans(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = match get_by_port(netlink, index) {
@@ -45,10 +45,7 @@ pub fn get_port_vlans<T: Transport>(
     Ok(vlans)
 }
 
-fn get_by_port<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<PortVlan>, SysError> {
+fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
     // An address has a header of the same length and order: family, three bytes, ifindex.
     let port = AddressHeader {
@@ -72,10 +69,7 @@ fn get_by_port<T: Transport>(
     Ok(vlans)
 }
 
-fn get_from_all<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<PortVlan>, SysError> {
+fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
     let mut all = link_message(0);
     all.header.interface_family = AddressFamily::Bridge;
@@ -117,8 +111,8 @@ fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
-pub fn set_port_vlans<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set_port_vlans(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[PortVlan],
     to: &[PortVlan],
