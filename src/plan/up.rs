@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::port::port_steps;
 use crate::plan::step::Step;
-use crate::plan::undo::{of_created_tap, of_existing_tap};
+use crate::plan::undo::with_undo;
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::tap::ExistingTap;
 
@@ -51,7 +51,7 @@ impl Plan {
             .chain([Step::Up(auth.bridge.link), Step::SetPersist]);
         Self {
             tap: auth.spec.tap,
-            steps: of_created_tap(steps),
+            steps: with_undo(None, steps),
             // Nobody has it open once this program ends, so it would not go on forwarding.
             notice: auth.spec.wait.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
@@ -95,7 +95,7 @@ impl Plan {
             .chain(last)
             .chain(goes_up.then_some(Step::Up(bridge)))
             .chain(wait);
-        let steps = of_existing_tap(tap, steps);
+        let steps = with_undo(Some(tap), steps);
         let wanted = wanted_access(auth, tap).filter(|_| change.is_none());
         let notice = match tap.master {
             // Everybody who can open /dev/net/tun can join it, and gets the guest's frames.
@@ -126,7 +126,7 @@ impl Plan {
     pub fn hand_over(auth: &AuthorizedUp) -> Self {
         let mut plan = Self::up(auth);
         let up = plan.steps.into_iter().map(|planned| planned.step);
-        plan.steps = of_created_tap(count(auth).chain(up).chain([Step::PassFd]));
+        plan.steps = with_undo(None, count(auth).chain(up).chain([Step::PassFd]));
         plan
     }
 }
