@@ -36,15 +36,7 @@ impl Kernel {
                 master: self.master(link.as_ref(), None)?,
                 fdb: self.static_fdb(link.as_ref(), false)?,
                 tap: link,
-                default_pvid: None,
-                bridge: None,
-                bridges: Vec::new(),
-                network_in_use: None,
-                vlans: Vec::new(),
-                mac_in_use: None,
-                ipv6: false,
-                has_fd: false,
-                ids: NewIds::default(),
+                ..CurrentState::default()
             });
         };
         let bridge = match self.bridge.take() {

@@ -79,7 +79,7 @@ impl Step {
                 from: to.clone(),
                 to: from.clone(),
             }],
-            (Self::Up(_), Some(_)) => vec![Self::SetLink(LinkUpdate::DOWN)],
+            (Self::Up(_), Some(_)) => vec![Self::SetLink(LinkUpdate::down())],
             (
                 Self::CheckQuota(_)
                 | Self::CreateTap { .. }
