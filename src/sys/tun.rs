@@ -1,7 +1,6 @@
 //! The tun driver's ioctls (linux/if_tun.h): rtnetlink can neither create a tap nor set its owner.
 #![allow(unsafe_code, reason = "ioctl(2)")]
 
-use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -12,7 +11,7 @@ use nix::sys::stat::{SFlag, fstat, major, minor};
 use crate::model::if_name::IfName;
 use crate::model::link::TapInfo;
 use crate::model::spec::TapAccess;
-use crate::sys::error::{SysError, strerror};
+use crate::sys::error::SysError;
 use crate::sys::ifreq::{parse_name, with_name};
 
 /// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
@@ -44,15 +43,6 @@ pub enum TunError {
 impl<E: Into<SysError>> From<E> for TunError {
     fn from(error: E) -> Self {
         Self::Sys(error.into())
-    }
-}
-
-impl Display for TunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Device(errno) => f.write_str(strerror(*errno)),
-            Self::Sys(error) => Display::fmt(error, f),
-        }
     }
 }
 
