@@ -151,13 +151,12 @@ fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
         );
     }
     // A bridge whose MTU nobody set has that of its smallest port. That of an uplink has its reasons outside this host.
-    let is_tap = |port: &Link| matches!(port.kind, LinkKind::Tap(_));
     let smallest = details.ports.iter().filter(|port| port.mtu == mtu);
     let uplinks = details.uplinks().map(|port| port.mtu).min();
     let wanted = uplinks.or(details.ports.iter().map(|port| port.mtu).max());
-    if let (Some(port), Some(wanted)) = (smallest.min_by_key(|port| is_tap(port)), wanted)
+    if let (Some(port), Some(wanted)) = (smallest.min_by_key(|port| port.tap().is_some()), wanted)
         && mtu < wanted
-        && is_tap(port)
+        && port.tap().is_some()
     {
         findings.warn(
             ExitCode::Bridge,
@@ -184,7 +183,7 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     let lowest = addresses.min_by_key(|address| address.0);
     let has_it = |port: &&Link| port.address == Some(address) && lowest == Some(address);
     let mut taps = details.ports.iter().filter(has_it);
-    let tap = taps.find(|port| matches!(port.kind, LinkKind::Tap(_)));
+    let tap = taps.find(|port| port.tap().is_some());
     let for_users = matches!(host.context.acl, Ok(Some(Verdict::Allowed)));
     // One that stays: the uplink's, as without taps, or one like the tap's that is nobody's.
     let uplink = details.uplink().and_then(|uplink| uplink.address);

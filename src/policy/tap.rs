@@ -39,14 +39,11 @@ impl Policy<'_> {
         let Some(link) = state.tap else {
             return Ok(None);
         };
-        let info = match link.kind {
-            LinkKind::Tap(info) => info,
-            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {
-                return Err(Error::NotATap {
-                    name,
-                    kind: link.kind,
-                });
-            }
+        let LinkKind::Tap(info) = link.kind else {
+            return Err(Error::NotATap {
+                name,
+                kind: link.kind,
+            });
         };
         if self.is_unprivileged() {
             if !self.is_owner(&info) {

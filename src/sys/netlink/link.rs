@@ -11,7 +11,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, IfIndex, Link, Qdisc};
+use crate::model::link::{IfIndex, Link, Qdisc};
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{
     Message, find_attr, get_u32, put_bytes, put_nested, put_str, put_u32,
@@ -96,7 +96,7 @@ pub fn set(
             .creator
             .map(|creator| put_bytes(libc::IFLA_IFALIAS, creator.to_string().as_bytes())),
         update.addr_gen_mode.map(|mode| {
-            let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode_number(mode)]);
+            let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode as u8]);
             put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])
         }),
     ];
@@ -175,16 +175,6 @@ pub fn link_message(index: IfIndex) -> Message<LinkHeader> {
             ..LinkHeader::default()
         },
         attributes: Vec::new(),
-    }
-}
-
-/// `IN6_ADDR_GEN_MODE_*` in linux/if_link.h.
-fn mode_number(mode: AddrGenMode) -> u8 {
-    match mode {
-        AddrGenMode::Eui64 => 0,
-        AddrGenMode::None => 1,
-        AddrGenMode::StablePrivacy => 2,
-        AddrGenMode::Random => 3,
     }
 }
 
