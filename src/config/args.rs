@@ -106,8 +106,7 @@ where
             Arg::Long("strict") if program == Program::Ifup => strict = true,
             Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
             Arg::Long("fd") if program == Program::Ifup => {
-                let value = parser.value()?;
-                fd = Some(parse_u32_in("--fd", &value, 0, MAX_FD)?.cast_signed());
+                fd = Some(parse_u32_in(&mut parser, "--fd", 0, MAX_FD)?.cast_signed());
             }
             Arg::Value(value) => add_tap(&mut taps, &value)?,
             option @ (Arg::Short(_) | Arg::Long(_)) => {
