@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::config::acl::{AclError, AclErrorKind};
 use crate::config::conf::CONF_FILE;
-use crate::config::error::UsageError;
+use crate::config::error::{ConfigError, UsageError};
 use crate::config::files::NOT_ROOTS;
 use crate::error::Error;
 use crate::escape::ShellQuoted;
@@ -114,7 +114,7 @@ impl Error {
             Self::InvalidEnv { variable, .. } => {
                 format!("run it without {variable} (unset {variable}), or through sudo, pkexec or doas")
             }
-            Self::ReadFile { .. } | Self::WriteOutput(_) => return None,
+            Self::ReadFile { .. } | Self::WriteOutput(_) | Self::Config(ConfigError::Read { .. }) => return None,
             Self::MissingCapNetAdmin(Some(Withheld::NoNewPrivs)) => {
                 "QEMU's -sandbox on, systemd's NoNewPrivileges= and containers set it, and it keeps every program from getting a privilege: run the caller without it, or let root prepare the tap before (for QEMU: script=no,downscript=no)".to_owned()
             }
@@ -128,13 +128,13 @@ impl Error {
             Self::QuotaExceeded { quota, .. } => format!(
                 "delete one that no program has open (sudo qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
             ),
-            Self::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. }) => make_roots(path),
-            Self::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. }) => unreadable(path, reason),
-            Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
-            Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
+            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. })) => make_roots(path),
+            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. })) => unreadable(path, reason),
+            Self::Config(ConfigError::Acl(_)) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
+            Self::Config(ConfigError::Conf(_)) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
             Self::InConf { error, .. } => return error.hint(),
-            Self::UntrustedFile { path, reason } if *reason == NOT_ROOTS => make_roots(Path::new(path)),
-            Self::UntrustedFile { path, reason } => unreadable(Path::new(path), reason),
+            Self::Config(ConfigError::Untrusted { path, reason }) if *reason == NOT_ROOTS => make_roots(Path::new(path)),
+            Self::Config(ConfigError::Untrusted { path, reason }) => unreadable(Path::new(path), reason),
             Self::InvalidHelperFd { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }
