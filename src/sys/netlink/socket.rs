@@ -130,7 +130,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         body: &impl Emitable,
         expected: u16,
     ) -> Result<&[u8], SysError> {
-        self.send(kind, NLM_F_REQUEST, body)?;
+        self.send([(kind, 0, body as &dyn Emitable)])?;
         match self.receive()? {
             (header, body) if header.message_type == expected => {
                 self.buffer.get(body).ok_or(SHORT_REPLY)
@@ -156,14 +156,10 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         before: impl IntoIterator<Item = Request<'a>>,
         kind: u16,
         flags: u16,
-        body: &impl Emitable,
+        body: &'a impl Emitable,
     ) -> Result<(), SysError> {
-        let mut messages = Vec::with_capacity(256);
-        for (kind, flags, body) in before {
-            self.append(&mut messages, kind, NLM_F_REQUEST | flags, body)?;
-        }
-        self.append(&mut messages, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
-        self.transport.send(&messages)?;
+        let last: Request<'_> = (kind, NLM_F_ACK | flags, body);
+        self.send(before.into_iter().chain([last]))?;
         self.recv_ack()
     }
 
@@ -183,17 +179,11 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         &mut self,
         requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), (usize, SysError)> {
-        let at_first = |error| (0, error);
         let before = self.sequence;
-        let mut batch = Vec::new();
-        for (kind, flags, body) in requests {
-            self.append(&mut batch, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
-                .map_err(at_first)?;
-        }
+        let requests = requests.into_iter();
+        let requests = requests.map(|(kind, flags, body)| (kind, NLM_F_ACK | flags, body));
+        self.send(requests).map_err(|error| (0, error))?;
         let last = self.sequence;
-        self.transport
-            .send(&batch)
-            .map_err(|error| at_first(error.into()))?;
         let mut first_refusal = Ok(());
         for (position, sequence) in (before + 1..=last).enumerate() {
             self.sequence = sequence;
@@ -219,7 +209,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
             bodies.clear();
             self.buffer.clear();
             self.buffer.reserve(DUMP_BUFFER_SIZE);
-            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+            self.send([(kind, NLM_F_DUMP, body as &dyn Emitable)])?;
             if self.receive_dump(expected, &mut bodies)? {
                 break;
             }
@@ -256,36 +246,30 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         }
     }
 
-    fn send(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), SysError> {
-        let mut message = Vec::with_capacity(256);
-        self.append(&mut message, kind, flags, body)?;
-        self.transport.send(&message)?;
-        Ok(())
-    }
-
-    /// Appends the next request to those that are sent together.
-    fn append(
+    /// Sends requests, together.
+    fn send<'a>(
         &mut self,
-        messages: &mut Vec<u8>,
-        kind: u16,
-        flags: u16,
-        body: &dyn Emitable,
+        requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), SysError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let length = NLMSG_HDRLEN + body.buffer_len();
-        let mut header = NetlinkHeader::default();
-        header.length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
-        header.message_type = kind;
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let start = messages.len();
-        messages.resize(start + length, 0);
-        // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
-        let message = messages.get_mut(start..).unwrap_or_default();
-        if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
-            header.emit(room);
-            body.emit(rest);
+        let mut messages = Vec::with_capacity(256);
+        for (kind, flags, body) in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let length = NLMSG_HDRLEN + body.buffer_len();
+            let mut header = NetlinkHeader::default();
+            header.length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
+            header.message_type = kind;
+            header.flags = NLM_F_REQUEST | flags;
+            header.sequence_number = self.sequence;
+            let start = messages.len();
+            messages.resize(start + length, 0);
+            // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
+            let message = messages.get_mut(start..).unwrap_or_default();
+            if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
+                header.emit(room);
+                body.emit(rest);
+            }
         }
+        self.transport.send(&messages)?;
         Ok(())
     }
 
