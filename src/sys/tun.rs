@@ -148,7 +148,9 @@ pub fn open() -> Result<File, TunError> {
 }
 
 fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TunFd, TunError> {
-    request.ifr_ifru.ifru_flags = low_bits(flags);
+    // The flags are 16 bits here, the topmost of which is IFF_TUN_EXCL.
+    let [a, b, ..] = flags.to_le_bytes();
+    request.ifr_ifru.ifru_flags = c_short::from_le_bytes([a, b]);
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
     match unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) } {
         Ok(_) => Ok(TunFd(tun.into())),
@@ -199,10 +201,4 @@ pub fn tun_name(tap: BorrowedFd<'_>) -> Result<IfName, SysError> {
     // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
     unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;
     parse_name(&request)
-}
-
-/// The flags of an ifreq are 16 bits, the topmost of which is IFF_TUN_EXCL.
-fn low_bits(flags: libc::c_int) -> c_short {
-    let [a, b, ..] = flags.to_le_bytes();
-    c_short::from_le_bytes([a, b])
 }
