@@ -28,9 +28,6 @@ pub const IPV6_OFF: &[u8] = b"IPv6 is switched off";
 /// # Errors
 /// EEXIST if there is an interface of that name; the kernel's refusal of an address.
 pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysError> {
-    let mut bridge = link_message(new.link.index);
-    bridge.header.change_mask = LinkFlags::Up;
-    bridge.header.flags = LinkFlags::Up;
     let mut data = vec![put_u32(br::STP_STATE, 0), put_u32(br::FORWARD_DELAY, 0)];
     // A kernel without it refuses even the request to have it off.
     if new.vlan_filtering {
@@ -40,11 +37,14 @@ pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysErr
         put_str(libc::IFLA_INFO_KIND, b"bridge"),
         put_nested(libc::IFLA_INFO_DATA, &data),
     ];
-    bridge.attributes = vec![
+    let attributes = vec![
         put_str(libc::IFLA_IFNAME, new.link.name.as_bytes()),
         put_bytes(libc::IFLA_ADDRESS, &new.mac.0),
         put_nested(libc::IFLA_LINKINFO, &info),
     ];
+    let mut bridge = link_message(new.link.index, attributes);
+    bridge.header.change_mask = LinkFlags::Up;
+    bridge.header.flags = LinkFlags::Up;
     // Where the bridge could not be created there is no such ifindex, and the addresses are refused as well.
     let addresses: Vec<_> = new
         .addresses
@@ -124,7 +124,5 @@ fn port_message(index: IfIndex, data: &[DefaultNla]) -> Message<LinkHeader> {
         put_str(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
         put_nested(libc::IFLA_INFO_SLAVE_DATA, data),
     ];
-    let mut message = link_message(index);
-    message.attributes = vec![put_nested(libc::IFLA_LINKINFO, &info)];
-    message
+    link_message(index, vec![put_nested(libc::IFLA_LINKINFO, &info)])
 }

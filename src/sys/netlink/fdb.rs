@@ -36,8 +36,7 @@ pub fn find_mac(
     mac: MacAddr,
 ) -> Result<Vec<IfIndex>, SysError> {
     let mut found = Vec::new();
-    let mut all = link_message(0);
-    all.attributes.push(put_u32(libc::IFLA_MASTER, bridge));
+    let all = link_message(0, vec![put_u32(libc::IFLA_MASTER, bridge)]);
     dump(netlink, all, |header, master, entry| {
         // One without a bridge is a filter of the interface's own (NTF_SELF).
         if entry.mac == mac
@@ -95,11 +94,15 @@ fn get(
     index: IfIndex,
 ) -> Result<Vec<(FdbEntry, NeighbourState)>, SysError> {
     let mut found = Vec::new();
-    dump(netlink, link_message(index), |header, _, entry| {
-        if header.ifindex == index && header.state != NeighbourState::Permanent {
-            found.push((entry, header.state));
-        }
-    })?;
+    dump(
+        netlink,
+        link_message(index, Vec::new()),
+        |header, _, entry| {
+            if header.ifindex == index && header.state != NeighbourState::Permanent {
+                found.push((entry, header.state));
+            }
+        },
+    )?;
     Ok(found)
 }
 

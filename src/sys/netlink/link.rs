@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::tc::{TcHandle, TcHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -26,9 +26,8 @@ use crate::sys::netlink::socket::{NetlinkSocket, set_recv_timeout};
 /// # Errors
 /// ENODEV if there is none of that name.
 pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
-    let mut message = link_message(0);
-    message.attributes = vec![put_str(libc::IFLA_IFNAME, name.as_bytes())];
-    let link = get(netlink, &message)?;
+    let name_attribute = put_str(libc::IFLA_IFNAME, name.as_bytes());
+    let link = get(netlink, &link_message(0, vec![name_attribute]))?;
     // The kernel also finds alternative names; acting on those would be acting on another interface.
     if link.name == name {
         Ok(link)
@@ -42,7 +41,7 @@ pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, Sy
 /// # Errors
 /// ENODEV if there is none.
 pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link, SysError> {
-    get(netlink, &link_message(index))
+    get(netlink, &link_message(index, Vec::new()))
 }
 
 /// The result of a look-up where finding nothing is no error.
@@ -64,7 +63,7 @@ fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Lin
 
 /// Passes every interface to `each`.
 pub fn dump(netlink: &mut NetlinkSocket, mut each: impl FnMut(Link)) -> Result<(), SysError> {
-    let all = link_message(0);
+    let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         each(parse_link(body)?);
         Ok(())
@@ -80,10 +79,6 @@ pub fn set(
     index: IfIndex,
     update: &LinkUpdate,
 ) -> Result<(), SysError> {
-    let mut message = link_message(index);
-    if update.takes_down() {
-        message.header.change_mask = LinkFlags::Up;
-    }
     let attributes = [
         update
             .address
@@ -100,7 +95,10 @@ pub fn set(
             put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])
         }),
     ];
-    message.attributes = attributes.into_iter().flatten().collect();
+    let mut message = link_message(index, attributes.into_iter().flatten().collect());
+    if update.takes_down() {
+        message.header.change_mask = LinkFlags::Up;
+    }
     let qdisc = update.qdisc.map(|qdisc| qdisc_message(index, qdisc));
     let qdisc = qdisc
         .as_ref()
@@ -110,13 +108,13 @@ pub fn set(
 
 /// Deletes an interface.
 pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
-    netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index))
+    netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index, Vec::new()))
 }
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
 pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
     let mut groups = Vec::new();
-    let all = link_message(0);
+    let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         let attributes = body.get(IFINFOMSG_LEN..).unwrap_or_default();
         let group = find_attr(attributes, libc::IFLA_GROUP)?;
@@ -137,10 +135,7 @@ pub fn delete_as_group(
     indexes: &[IfIndex],
     group: u32,
 ) -> Result<(), SysError> {
-    let in_group = |index| Message {
-        attributes: vec![put_u32(libc::IFLA_GROUP, group)],
-        ..link_message(index)
-    };
+    let in_group = |index| link_message(index, vec![put_u32(libc::IFLA_GROUP, group)]);
     let join: Vec<_> = indexes.iter().copied().map(in_group).collect();
     let join = join
         .iter()
@@ -150,32 +145,29 @@ pub fn delete_as_group(
 
 /// Sets the queueing discipline at the root: to the one named, or to none, and the kernel gives it its own when it goes up.
 fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) {
-    let mut message = Message {
-        header: TcHeader {
-            index: index.cast_signed(),
-            parent: TcHandle::ROOT,
-            ..TcHeader::default()
-        },
-        attributes: Vec::new(),
+    let header = TcHeader {
+        index: index.cast_signed(),
+        parent: TcHandle::ROOT,
+        ..TcHeader::default()
     };
-    match qdisc {
-        Qdisc::Noqueue => {
-            message.attributes = vec![put_str(libc::TCA_KIND, b"noqueue")];
-            (libc::RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, message)
-        }
-        Qdisc::Default => (libc::RTM_DELQDISC, 0, message),
-    }
+    let (kind, flags, attributes) = match qdisc {
+        Qdisc::Noqueue => (
+            libc::RTM_NEWQDISC,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            vec![put_str(libc::TCA_KIND, b"noqueue")],
+        ),
+        Qdisc::Default => (libc::RTM_DELQDISC, 0, Vec::new()),
+    };
+    (kind, flags, Message { header, attributes })
 }
 
-/// A message about an interface without attributes; ifindex 0 is none in particular.
-pub fn link_message(index: IfIndex) -> Message<LinkHeader> {
-    Message {
-        header: LinkHeader {
-            index,
-            ..LinkHeader::default()
-        },
-        attributes: Vec::new(),
-    }
+/// A message about an interface; ifindex 0 is none in particular.
+pub fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<LinkHeader> {
+    let header = LinkHeader {
+        index,
+        ..LinkHeader::default()
+    };
+    Message { header, attributes }
 }
 
 /// A socket that is notified of every change to an interface.

@@ -71,11 +71,10 @@ fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVl
 
 fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
-    let mut all = link_message(0);
-    all.header.interface_family = AddressFamily::Bridge;
     // As ranges, since others may be in thousands of VLANs.
     let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
-    all.attributes = vec![put_u32(libc::IFLA_EXT_MASK, filter)];
+    let mut all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
+    all.header.interface_family = AddressFamily::Bridge;
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         if parse_link_header(body)?.index == index {
             let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
@@ -121,9 +120,9 @@ pub fn set_port_vlans(
     for (kind, these, others) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
         let changed: Vec<_> = difference(these, others).iter().map(vlan_info).collect();
         if !changed.is_empty() {
-            let mut message = link_message(index);
+            let spec = put_nested(libc::IFLA_AF_SPEC, &changed);
+            let mut message = link_message(index, vec![spec]);
             message.header.interface_family = AddressFamily::Bridge;
-            message.attributes = vec![put_nested(libc::IFLA_AF_SPEC, &changed)];
             netlink.request_ack(kind, 0, &message)?;
         }
     }
