@@ -15,6 +15,7 @@ use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::sys::error::SysError;
+use crate::sys::file::GROUP;
 use crate::sys::netlink::bridge::{IPV6_OFF, NO_BRIDGE_DRIVER, NO_VLAN_FILTERING};
 use crate::sys::privilege::Withheld;
 use crate::sys::tun::NOT_MAPPED;
@@ -108,7 +109,8 @@ impl Error {
             Self::Usage(UsageError::InvalidName { .. }) => {
                 "an interface name has 1 to 15 bytes, without white space and without / : %".to_owned()
             }
-            Self::UnknownName { instead, .. } => {
+            Self::UnknownName { file, .. } => {
+                let instead = if *file == GROUP { "--group GID" } else { "--owner UID" };
                 format!("a user or group that is not in that file is named by number: {instead}")
             }
             Self::InvalidEnv { variable, .. } => {

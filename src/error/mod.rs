@@ -26,8 +26,6 @@ pub enum Error {
         name: Vec<u8>,
         /// Where it was looked for.
         file: &'static str,
-        /// How to name it by number instead.
-        instead: &'static str,
     },
     /// A variable of the environment that should name the invoking user does not.
     InvalidEnv {
