@@ -68,7 +68,11 @@ impl Plan {
         let joins = link.master != Some(bridge.index);
         let updates = link_updates(auth, tap);
         let goes_up = !link.up || updates.iter().any(LinkUpdate::takes_down);
-        let change = access_change(auth, tap);
+        let is_held = tap.has_fd || link.is_open();
+        let wanted = wanted_access(auth, tap);
+        // A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to the
+        // invoking user unless another program has it open, where only that program could do it.
+        let change = wanted.filter(|_| tap.has_fd || !link.is_open());
         let set_access = change.map(|access| Step::SetAccess {
             access,
             has_fd: tap.has_fd,
@@ -80,7 +84,6 @@ impl Plan {
         } else {
             (set_access, None)
         };
-        let is_held = tap.has_fd || link.is_open();
         let wait = auth.spec.wait.filter(|_| is_held);
         let wait = wait.map(|seconds| Step::WaitForwarding {
             bridge: bridge.name,
@@ -96,7 +99,7 @@ impl Plan {
             .chain(goes_up.then_some(Step::Up(bridge)))
             .chain(wait);
         let steps = with_undo(Some(tap), steps);
-        let wanted = wanted_access(auth, tap).filter(|_| change.is_none());
+        let wanted = wanted.filter(|_| change.is_none());
         let notice = match tap.master {
             // Everybody who can open /dev/net/tun can join it, and gets the guest's frames.
             _ if wanted.is_some() && tap.info.access().is_none() && tap.info.multi_queue => {
@@ -190,15 +193,6 @@ fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
 
 fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
     auth.bridge.new.clone().map(Step::CreateBridge)
-}
-
-/// Who may open the tap from now on, if that is a change.
-///
-/// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
-/// the invoking user unless another program has it open, where only that program could do it.
-fn access_change(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
-    let reachable = tap.has_fd || !tap.link.is_open();
-    wanted_access(auth, tap).filter(|_| reachable)
 }
 
 /// Who should be able to open the tap, if that is not so.

@@ -58,7 +58,7 @@ impl Policy<'_> {
                 ));
             }
             if let Some(master) = state.master {
-                self.check_acl(master.name, || format!("take it out of {}", master.name))?;
+                self.check_acl(master.name, format!("take it out of {}", master.name))?;
             }
         }
         Ok(Some(ExistingTap {
