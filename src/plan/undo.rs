@@ -94,21 +94,16 @@ impl Step {
 
     /// What no undo takes back once the step is done, on a tap that was `before`.
     fn remains(&self, before: Option<&ExistingTap>) -> Option<&'static str> {
-        if let Self::CreateBridge(_) = self {
-            return Some("the new bridge is left as it is");
+        match (self, before) {
+            (Self::CreateBridge(_), _) => Some("the new bridge is left as it is"),
+            (Self::SetAccess { .. }, Some(_)) => Some("it keeps its new owner"),
+            (Self::SetLink(update), Some(tap))
+                if update.takes_down() && tap.link.up && tap.master.is_none() =>
+            {
+                Some("it was up in no bridge, and stays down")
+            }
+            (_, _) => None,
         }
-        let before = before?;
-        if let Self::SetAccess { .. } = self {
-            return Some("it keeps its new owner");
-        }
-        if let Self::SetLink(update) = self
-            && before.link.up
-            && before.master.is_none()
-            && update.takes_down()
-        {
-            return Some("it was up in no bridge, and stays down");
-        }
-        None
     }
 }
 

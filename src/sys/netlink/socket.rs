@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-    NLMSG_ERROR, NetlinkHeader, NlasIterator,
+    NLMSG_ERROR, NetlinkHeader,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -23,7 +23,7 @@ use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::get_str;
+use crate::sys::netlink::attr::{find_attr, get_str};
 
 /// The kernel has replied by the time it is asked for the reply, so one that is this many seconds late never comes.
 const RECV_TIMEOUT_SECS: i64 = 5;
@@ -346,13 +346,10 @@ fn parse_nlmsgerr(flags: u16, body: &[u8]) -> Result<(), SysError> {
         Some(attributes) if flags & NLM_F_ACK_TLVS != 0 => attributes,
         _ => &[],
     };
-    let ext_ack = NlasIterator::new(attributes)
-        .map_while(Result::ok)
-        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
-        .map(|attribute| get_str(attribute.value()).to_owned())
-        .filter(|text| !text.is_empty());
+    let text = find_attr(attributes, NLMSGERR_ATTR_MSG).unwrap_or_default();
+    let text = text.map(get_str).filter(|text| !text.is_empty());
     Err(SysError::Errno {
         errno: Errno::from_raw(number.saturating_neg()),
-        ext_ack,
+        ext_ack: text.map(<[u8]>::to_owned),
     })
 }
