@@ -7,6 +7,7 @@ use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::tc::{TcHandle, TcHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::change::LinkUpdate;
@@ -19,7 +20,7 @@ use crate::sys::netlink::attr::{
 use crate::sys::netlink::link_parse::{
     AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, parse_link,
 };
-use crate::sys::netlink::socket::{NetlinkSocket, set_recv_timeout};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// Looks an interface up by name.
 ///
@@ -191,7 +192,7 @@ impl LinkMonitor {
         let micros = i64::try_from(timeout.as_micros())
             .unwrap_or(i64::MAX)
             .max(1);
-        set_recv_timeout(&self.0, TimeVal::microseconds(micros))?;
+        setsockopt(&self.0, ReceiveTimeout, &TimeVal::microseconds(micros))?;
         match self.0.recv(&mut Vec::with_capacity(1), libc::MSG_TRUNC) {
             Ok(_) => Ok(()),
             // A signal, or more notifications than the socket holds: either way it is time to look.

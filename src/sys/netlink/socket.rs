@@ -4,14 +4,10 @@
 //! before `sendto(2)` returns: with an object, or with NLMSG_ERROR, which carries a negative errno, or 0 for an
 //! acknowledgement. With NETLINK_EXT_ACK it may add a message of its own (the ext ACK); with NETLINK_CAP_ACK it does not
 //! repeat the whole request in the reply. See netlink(7).
-#![allow(
-    unsafe_code,
-    reason = "borrowing the descriptor of a netlink-sys socket"
-)]
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
@@ -92,7 +88,8 @@ impl NetlinkSocket<Socket> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        set_recv_timeout(&socket, TimeVal::seconds(RECV_TIMEOUT_SECS))?;
+        let timeout = TimeVal::seconds(RECV_TIMEOUT_SECS);
+        setsockopt(&socket, ReceiveTimeout, &timeout)?;
         Ok(Self::with_transport(socket))
     }
 }
@@ -101,14 +98,6 @@ impl AsRawFd for NetlinkSocket<Socket> {
     fn as_raw_fd(&self) -> RawFd {
         self.transport.as_raw_fd()
     }
-}
-
-/// Limits how long a socket waits for a datagram.
-pub(super) fn set_recv_timeout(socket: &Socket, timeout: TimeVal) -> Result<(), SysError> {
-    // SAFETY: the descriptor is open as long as `socket`, which outlives this borrow.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-    setsockopt(&descriptor, ReceiveTimeout, &timeout)?;
-    Ok(())
 }
 
 impl<T> NetlinkSocket<T> {
