@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use libfuzzer_sys::fuzz_target;
 use qemu_ifup::config::args::{Action, Command, parse};
+use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::config::program::Program;
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::spec::{NameOrId, TapAccess};
@@ -31,19 +32,17 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    let (taps, options) = match request.action {
-        Action::Up { taps, options } => (taps, Some(options)),
-        Action::HandOver {
-            tap, fd, options, ..
-        } => {
-            assert!(fd >= 0 && !request.dry_run);
-            (tap.into_iter().collect(), Some(options))
-        }
-        Action::Check { taps, options, .. } => (taps, Some(options)),
-        Action::Down { taps, .. } => (taps, None),
-    };
-    assert_eq!(options.is_some(), program == Program::Ifup);
-    let options = options.unwrap_or_default();
+    let (taps, options) = (request.taps, request.options);
+    match request.action {
+        Action::HandOver { fd, .. } => assert!(fd >= 0 && !request.dry_run && taps.len() < 2),
+        Action::Up => assert!(!taps.is_empty()),
+        Action::Check(_) => {}
+        Action::Down { .. } => assert!(!taps.is_empty() && options == TapOptions::default()),
+    }
+    assert_eq!(
+        matches!(request.action, Action::Down { .. }),
+        program == Program::Ifdown
+    );
     for name in taps.iter().chain(&options.bridge) {
         assert!((1..=15).contains(&name.as_bytes().len()));
         assert_eq!(IfName::new(name.as_bytes()), Ok(*name));

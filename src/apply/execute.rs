@@ -11,7 +11,7 @@ use crate::apply::kernel::{Kernel, RENAMED, Tap, verify_access};
 use crate::model::bridge::PortState;
 use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
-use crate::model::link::{IfIndex, LinkKind, LinkRef};
+use crate::model::link::{IfIndex, LinkRef, TapInfo};
 use crate::model::spec::{Quota, TapAccess};
 use crate::plan::step::Step;
 use crate::sys::error::SysError;
@@ -120,7 +120,7 @@ impl TapExecutor<'_> {
         let mut taps = 0;
         let own = TapAccess::Owner(quota.user.0);
         link::dump(&mut self.kernel.netlink, |link| {
-            if let LinkKind::Tap(info) = &link.kind
+            if let Some(info) = link.tap()
                 && self.tap.index != Some(link.index)
                 && link
                     .creator()
@@ -152,10 +152,7 @@ impl TapExecutor<'_> {
         if verified.is_ok() && link.queues().is_some() {
             reset_filters(fd)?;
         }
-        if let LinkKind::Tap(info) = &link.kind
-            && verified.is_err()
-            && info.access() == Some(access)
-        {
+        if verified.is_err() && link.tap().and_then(TapInfo::access) == Some(access) {
             // Somebody has opened a queue of it before. It was theirs, and is so again; or it was nobody's, and would give
             // them the guest's frames from now on.
             match self.tap.access() {
@@ -171,12 +168,8 @@ impl TapExecutor<'_> {
 
     /// Opens the tap, just as it is.
     fn attach(&mut self) -> Result<TunFd, StepError> {
-        let Some(link) = &self.tap.link else {
-            return Err(Errno::ENODEV.into());
-        };
-        let LinkKind::Tap(info) = &link.kind else {
-            return Err(Errno::ENODEV.into());
-        };
+        let link = self.tap.link.as_ref().ok_or(Errno::ENODEV)?;
+        let info = link.tap().ok_or(Errno::ENODEV)?;
         let opened = TunFd::attach(link.name, info).map_err(from_tun)?;
         let index = name_to_index(&self.kernel.netlink, link.name)?;
         if index != link.index || opened.name()? != link.name {

@@ -54,15 +54,10 @@ impl StepError {
     }
 
     fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Sys(error) => error.errno(),
-            Self::TunDevice(_)
-            | Self::Contested(_)
-            | Self::Unverified(_)
-            | Self::QuotaExceeded { .. }
-            | Self::BridgeInUse
-            | Self::NotForwarding { .. } => None,
-        }
+        let Self::Sys(error) = self else {
+            return None;
+        };
+        error.errno()
     }
 }
 

@@ -5,10 +5,9 @@ use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
-use crate::model::link::{IfIndex, Link, LinkKind, LinkRef};
+use crate::model::link::{Link, LinkKind, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds};
-use crate::model::vlan::PortVlan;
 use crate::sys::ifreq::index_to_name;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link, vlan};
@@ -36,15 +35,7 @@ impl Kernel {
                 master: self.master(link.as_ref(), None)?,
                 fdb: self.static_fdb(link.as_ref(), false)?,
                 tap: link,
-                default_pvid: None,
-                bridge: None,
-                bridges: Vec::new(),
-                network_in_use: None,
-                vlans: Vec::new(),
-                mac_in_use: None,
-                ipv6: false,
-                has_fd: false,
-                ids: NewIds::default(),
+                ..CurrentState::default()
             });
         };
         let bridge = match self.bridge.take() {
@@ -75,7 +66,8 @@ impl Kernel {
             },
             vlans: match &link {
                 Some(link) if master.is_some() && (spec.vlans.is_some() || is_asked) => {
-                    self.port_vlans(link.index)?
+                    vlan::get_port_vlans(&mut self.netlink, link.index)
+                        .map_err(|error| Error::failed("read its VLANs", error))?
                 }
                 Some(_) | None => Vec::new(),
             },
@@ -175,11 +167,6 @@ impl Kernel {
         })
     }
 
-    fn port_vlans(&mut self, index: IfIndex) -> Result<Vec<PortVlan>, Error> {
-        let vlans = vlan::get_port_vlans(&mut self.netlink, index);
-        vlans.map_err(|error| Error::failed("read its VLANs", error))
-    }
-
     /// The static entries of the forwarding database for a port, where they are asked for, or it is locked to them.
     fn static_fdb(&mut self, tap: Option<&Link>, is_asked: bool) -> Result<Vec<FdbEntry>, Error> {
         let port = tap.and_then(|tap| Some((tap.index, tap.port?)));
@@ -215,17 +202,12 @@ impl Kernel {
     /// Random identifiers, with an ifindex that nobody has where one is needed.
     fn new_ids(&mut self, needs_index: bool) -> Result<NewIds, Error> {
         let mut ids = new_ids();
-        while needs_index && self.index_in_use(ids.index)? {
+        let failed = |error| Error::failed("find an ifindex for the bridge", error);
+        let mut look = |index| link::optional(link::get_by_index(&mut self.netlink, index));
+        while needs_index && look(ids.index).map_err(failed)?.is_some() {
             ids.index += 1;
         }
         Ok(ids)
-    }
-
-    fn index_in_use(&mut self, index: IfIndex) -> Result<bool, Error> {
-        let found = link::optional(link::get_by_index(&mut self.netlink, index));
-        let found =
-            found.map_err(|error| Error::failed("find an ifindex for the bridge", error))?;
-        Ok(found.is_some())
     }
 }
 

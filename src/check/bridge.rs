@@ -90,9 +90,8 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
             Fix::Advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE".to_owned()),
         );
     } else if let Some((address, interface)) = host.network_in_use {
-        let bridge = name;
         let error = Error::NetworkInUse {
-            bridge,
+            bridge: name,
             address,
             interface,
         };
@@ -115,27 +114,21 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 fn uplink(findings: &mut Findings, bridge: &Link, port: &Link) {
-    let (bridge, name) = (bridge.name, port.name);
-    if port.up && port.carrier {
-        findings.ok(SUBJECT, format!("{bridge} has the uplink {name}"));
-    } else if port.up {
-        findings.warn(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!("{bridge} has the uplink {name}, which has no carrier"),
+    let message = format!("{} has the uplink {}", bridge.name, port.name);
+    let (but, fix) = match (port.up, port.carrier) {
+        (true, true) => return findings.ok(SUBJECT, message),
+        (true, false) => (
+            "has no carrier",
             Fix::Advice("look at the cable, or at what the other end is".to_owned()),
-        );
-    } else {
-        findings.warn(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!("{bridge} has the uplink {name}, which is down"),
-            Fix::Command(format!(
-                "sudo ip link set dev {} up",
-                ShellQuoted(name.as_bytes())
-            )),
-        );
-    }
+        ),
+        (false, _) => {
+            let quoted = ShellQuoted(port.name.as_bytes());
+            let command = format!("sudo ip link set dev {quoted} up");
+            ("is down", Fix::Command(command))
+        }
+    };
+    let message = format!("{message}, which {but}");
+    findings.warn(ExitCode::Bridge, SUBJECT, message, fix);
 }
 
 fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
@@ -151,13 +144,12 @@ fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
         );
     }
     // A bridge whose MTU nobody set has that of its smallest port. That of an uplink has its reasons outside this host.
-    let is_tap = |port: &Link| matches!(port.kind, LinkKind::Tap(_));
     let smallest = details.ports.iter().filter(|port| port.mtu == mtu);
     let uplinks = details.uplinks().map(|port| port.mtu).min();
     let wanted = uplinks.or(details.ports.iter().map(|port| port.mtu).max());
-    if let (Some(port), Some(wanted)) = (smallest.min_by_key(|port| is_tap(port)), wanted)
+    if let (Some(port), Some(wanted)) = (smallest.min_by_key(|port| port.tap().is_some()), wanted)
         && mtu < wanted
-        && is_tap(port)
+        && port.tap().is_some()
     {
         findings.warn(
             ExitCode::Bridge,
@@ -184,20 +176,18 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     let lowest = addresses.min_by_key(|address| address.0);
     let has_it = |port: &&Link| port.address == Some(address) && lowest == Some(address);
     let mut taps = details.ports.iter().filter(has_it);
-    let tap = taps.find(|port| matches!(port.kind, LinkKind::Tap(_)));
+    let tap = taps.find(|port| port.tap().is_some());
     let for_users = matches!(host.context.acl, Ok(Some(Verdict::Allowed)));
     // One that stays: the uplink's, as without taps, or one like the tap's that is nobody's.
     let uplink = details.uplink().and_then(|uplink| uplink.address);
     let (message, own) = if let Some(tap) = tap {
         let MacAddr([_, rest @ ..]) = address;
+        let own = uplink.unwrap_or(MacAddr::locally_administered(rest));
         let message = format!(
             "{name} has the MAC of its port {}: it changes when that goes, and the host is then not found",
             tap.name
         );
-        (
-            message,
-            uplink.unwrap_or(MacAddr::locally_administered(rest)),
-        )
+        (message, own)
     } else if for_users && details.has_own_mac == Some(false) && address.0 != [0; 6] {
         let message = format!(
             "{name} has no MAC of its own: a user with a tap on it can change it to that of another machine"

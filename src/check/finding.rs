@@ -70,17 +70,12 @@ impl Finding {
 
 /// The exit code for these findings: that of the first problem, or where it is `strict`, of the first problem or warning.
 pub fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
-    let counts = |level: &Level| match level {
-        Level::Ok => false,
-        Level::Warning(_) => strict,
-        Level::Problem(_) => true,
-    };
-    let levels = findings.iter().map(|finding| finding.level);
-    levels
-        .filter(counts)
-        .map(Level::exit_code)
-        .next()
-        .unwrap_or(ExitCode::Success)
+    let mut codes = findings.iter().filter_map(|finding| match finding.level {
+        Level::Problem(code) => Some(code),
+        Level::Warning(code) if strict => Some(code),
+        Level::Warning(_) | Level::Ok => None,
+    });
+    codes.next().unwrap_or(ExitCode::Success)
 }
 
 /// The findings so far.

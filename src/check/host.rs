@@ -64,13 +64,9 @@ pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
         Ok(()) => findings.ok(subject, "can be opened"),
         Err(errno) => {
             let error = Error::TunDevice(errno);
-            let code = Level::Problem(error.exit_code());
-            findings.add(
-                code,
-                subject,
-                strerror(errno),
-                error.hint().map(Fix::Advice),
-            );
+            let level = Level::Problem(error.exit_code());
+            let fix = error.hint().map(Fix::Advice);
+            findings.add(level, subject, strerror(errno), fix);
         }
     }
 }
@@ -111,42 +107,35 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
     let bridge = host.context.bridge_name;
     let rule = [b"allow ", bridge.as_bytes()].concat();
     let add = format!("echo {} | sudo tee -a {ACL_FILE}", ShellQuoted(&rule));
-    let advice = |command| {
-        Fix::Advice(format!(
-            "root decides which bridges users may use: {command}"
-        ))
-    };
-    match (&host.context.acl, host.context.authority) {
-        (Err(error), _) => findings.error("ACL", error),
-        (Ok(_), Authority::Root) => findings.ok("ACL", "does not apply to root"),
+    let advice = |command| format!("root decides which bridges users may use: {command}");
+    let verdict = match (&host.context.acl, host.context.authority) {
+        (Err(error), _) => return findings.error("ACL", error),
+        (Ok(_), Authority::Root) => return findings.ok("ACL", "does not apply to root"),
         (Ok(_), Authority::None) => {
-            findings.ok(
-                "ACL",
-                "not asked, since this program has no privilege to lend you",
-            );
+            let message = "not asked, since this program has no privilege to lend you";
+            return findings.ok("ACL", message);
         }
-        (Ok(Some(Verdict::Allowed)), Authority::Delegated) => {
-            findings.ok("ACL", format!("{ACL_FILE} allows {bridge}"));
+        (Ok(verdict), Authority::Delegated) => verdict,
+    };
+    let (message, advice) = match verdict {
+        Some(Verdict::Allowed) => {
+            return findings.ok("ACL", format!("{ACL_FILE} allows {bridge}"));
         }
-        (Ok(Some(Verdict::Denied(location))), Authority::Delegated) => findings.problem(
-            ExitCode::NotPermitted,
-            "ACL",
+        Some(Verdict::Denied(location)) => (
             format!("{bridge} is denied by {location}"),
-            Fix::Advice("use another bridge; or root deletes that line".to_owned()),
+            "use another bridge; or root deletes that line".to_owned(),
         ),
-        (Ok(Some(Verdict::NotAllowed)), Authority::Delegated) => findings.problem(
-            ExitCode::NotPermitted,
-            "ACL",
-            format!("no line of {ACL_FILE} allows {bridge}"),
-            advice(add),
-        ),
-        (Ok(None), Authority::Delegated) => findings.problem(
-            ExitCode::NotPermitted,
-            "ACL",
-            format!("there is no {ACL_FILE}"),
-            advice(format!("sudo mkdir -p /etc/qemu && {add}")),
-        ),
-    }
+        Some(Verdict::NotAllowed) => {
+            let message = format!("no line of {ACL_FILE} allows {bridge}");
+            (message, advice(add))
+        }
+        None => {
+            let message = format!("there is no {ACL_FILE}");
+            (message, advice(format!("sudo mkdir -p /etc/qemu && {add}")))
+        }
+    };
+    let fix = Fix::Advice(advice);
+    findings.problem(ExitCode::NotPermitted, "ACL", message, fix);
 }
 
 /// What frames on the bridge go through besides it.
@@ -235,43 +224,31 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
 
 pub(super) fn managers(findings: &mut Findings, host: &HostSnapshot) {
     let subject = "managers";
-    let tap = host
-        .tap
-        .as_ref()
-        .map_or(IfName::EXAMPLE_TAP, |tap| tap.name);
-    for &(manager, manages) in &host.managers {
-        let (name, fix) = match manager {
-            InterfaceManager::NetworkManager => (
-                "NetworkManager",
-                Fix::Command(format!(
-                    "sudo nmcli device set {} managed no",
-                    ShellQuoted(tap.as_bytes())
-                )),
-            ),
+    let tap = host.tap.as_ref();
+    let tap = tap.map_or(IfName::EXAMPLE_TAP, |tap| tap.name);
+    let quoted = ShellQuoted(tap.as_bytes());
+    for &(manager, told) in &host.managers {
+        let (name, manages, fix) = match manager {
+            InterfaceManager::NetworkManager => {
+                let command = format!("sudo nmcli device set {quoted} managed no");
+                ("NetworkManager", told, Fix::Command(command))
+            }
             InterfaceManager::Networkd => {
                 let lines = format!("[Match]\\nName={tap}\\n[Link]\\nUnmanaged=yes\\n");
-                (
-                    "systemd-networkd",
-                    Fix::Command(format!(
-                        "printf {} | sudo tee /etc/systemd/network/05-qemu-ifup-{}.network && sudo networkctl reload",
-                        ShellQuoted(lines.as_bytes()),
-                        ShellQuoted(tap.as_bytes())
-                    )),
-                )
+                let command = format!(
+                    "printf {} | sudo tee /etc/systemd/network/05-qemu-ifup-{quoted}.network && sudo networkctl reload",
+                    ShellQuoted(lines.as_bytes())
+                );
+                ("systemd-networkd", told, Fix::Command(command))
             }
-            InterfaceManager::Dhcpcd => (
-                "dhcpcd",
-                Fix::Advice(format!(
+            InterfaceManager::Dhcpcd => {
+                // It does not tell, but a tap has no other reason to have an address.
+                let manages = host.tap_has_address.then_some(true).or(told);
+                let advice = format!(
                     "the line 'denyinterfaces {tap}' in /etc/dhcpcd.conf, from its next start on"
-                )),
-            ),
-        };
-        // It does not tell, but a tap has no other reason to have an address.
-        let manages = match manager {
-            InterfaceManager::Dhcpcd if host.tap_has_address => Some(true),
-            InterfaceManager::Dhcpcd
-            | InterfaceManager::NetworkManager
-            | InterfaceManager::Networkd => manages,
+                );
+                ("dhcpcd", manages, Fix::Advice(advice))
+            }
         };
         match manages {
             Some(true) => findings.warn(

@@ -14,17 +14,13 @@ const FIX_COLUMN: usize = 25;
 /// A line for each finding, aligned, with what fixes it below. On a terminal it is in colour, and text is wrapped; a command
 /// is not, since it is to be copied.
 pub fn text(findings: &[Finding]) -> String {
-    let is_set = |name, value| std::env::var_os(name).is_some_and(|found| value == Some(found));
     let is_terminal = io::stdout().is_terminal();
     let width = terminal_width().filter(|_| is_terminal);
     let in_colour = is_terminal
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && !is_set("TERM", Some("dumb".into()));
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     let mut text = String::new();
     for finding in findings {
-        let Finding {
-            subject, message, ..
-        } = finding;
         // Escape sequences of ECMA-48: green, bold yellow, bold red.
         let colour = match finding.level {
             Level::Ok => "32",
@@ -35,8 +31,8 @@ pub fn text(findings: &[Finding]) -> String {
         if in_colour {
             level = format!("\x1b[{colour}m{level}\x1b[0m");
         }
-        let message = wrapped(message, MESSAGE_COLUMN, width);
-        text += &format!("{level}  {subject:<13}  {message}\n");
+        let message = wrapped(&finding.message, MESSAGE_COLUMN, width);
+        text += &format!("{level}  {:<13}  {message}\n", finding.subject);
         let fix = match &finding.fix {
             Some(Fix::Command(command)) => command.clone(),
             Some(Fix::Advice(advice)) => wrapped(&format!("advice: {advice}"), FIX_COLUMN, width),

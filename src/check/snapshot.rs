@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::addr::IpPrefix;
 use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkKind};
+use crate::model::link::Link;
 use crate::model::spec::TapAccess;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Authority;
@@ -94,8 +94,8 @@ impl HostSnapshot {
     /// The tap is the caller's own.
     pub(super) fn is_callers_tap(&self) -> bool {
         let access = TapAccess::Owner(self.context.uid);
-        let tap = self.tap.as_ref().map(|tap| &tap.kind);
-        matches!(tap, Some(LinkKind::Tap(info)) if info.is_for(access))
+        let tap = self.tap.as_ref().and_then(Link::tap);
+        tap.is_some_and(|tap| tap.is_for(access))
     }
 
     /// A text with commands for whoever reads it. What the program lends is enough for their own tap.
@@ -131,8 +131,7 @@ pub struct BridgeDetails {
 impl BridgeDetails {
     /// The ports through which other machines are reached: those that are no taps.
     pub(super) fn uplinks(&self) -> impl Iterator<Item = &Link> {
-        let ports = self.ports.iter();
-        ports.filter(|port| !matches!(port.kind, LinkKind::Tap(_)))
+        self.ports.iter().filter(|port| port.tap().is_none())
     }
 
     /// One of them, if there is one; better one that works.

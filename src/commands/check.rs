@@ -73,6 +73,8 @@ fn check_one(
     let matched = conf.as_ref().map(|conf| conf.options.clone());
     let all = options.clone().with_defaults(matched.unwrap_or_default());
     let bridge_name = all.bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
+    let verdict = |acl: &Option<Acl>| acl.as_ref().map(|acl| acl.verdict(bridge_name));
+    let verdict = acl.as_ref().map(verdict);
     let context = CheckContext {
         authority: session.caller.authority(),
         uid: session.caller.real_uid(),
@@ -85,10 +87,7 @@ fn check_one(
             (None, Ok(_) | Err(_)) => "default",
         },
         conf: conf.clone().map(|conf| conf.lines),
-        acl: match acl {
-            Ok(acl) => Ok(acl.as_ref().map(|acl| acl.verdict(bridge_name))),
-            Err(error) => Err(error.clone()),
-        },
+        acl: verdict.map_err(Clone::clone),
         bridge_name,
         creates_bridge: all.create_bridge == Some(true),
         addresses: all.addresses,

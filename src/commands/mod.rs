@@ -32,10 +32,12 @@ pub fn dispatch(
     reporter: &mut Reporter,
 ) -> Result<ExitCode, Error> {
     // Before anything is opened: a number that was closed would become that of something of ours.
-    let helper = request.helper_fd().map(|fd| {
-        HelperSocket::from_fd(fd).map_err(|reason| Error::InvalidHelperFd { fd, reason })
-    });
-    let helper = helper.transpose()?;
+    let helper = match request.action {
+        Action::HandOver { fd, .. } => Some(
+            HelperSocket::from_fd(fd).map_err(|reason| Error::InvalidHelperFd { fd, reason })?,
+        ),
+        Action::Up | Action::Check(_) | Action::Down { .. } => None,
+    };
     let kernel = Kernel::open()?;
     let caller = Caller::identify(credentials)?;
     reporter.set_caller(&caller);
@@ -50,26 +52,19 @@ pub fn dispatch(
         docker_drops: None,
         planned_bridges: Vec::new(),
     });
-    match &request.action {
+    let Request { taps, options, .. } = request;
+    match request.action {
         // parse() makes no such request; without these lines, qemu-ifdown would hold all of qemu-ifup's code.
-        Action::Up { .. } | Action::HandOver { .. } | Action::Check { .. }
-            if program == Program::Ifdown =>
-        {
+        Action::Up | Action::HandOver { .. } | Action::Check(_) if program == Program::Ifdown => {
             Err(Error::failed("do this", Errno::ENOSYS))
         }
-        Action::Up { taps, options } => up::up(&mut session, taps, options),
-        Action::HandOver {
-            tap,
-            vnet_hdr,
-            options,
-            ..
-        } => up::hand_over(&mut session, helper.as_ref(), *tap, *vnet_hdr, options)
-            .map(|()| ExitCode::Success),
-        Action::Check {
-            taps,
-            options,
-            output,
-        } => check::check(&mut session, credentials, taps, options, *output),
-        Action::Down { taps, delete } => down::down(&mut session, taps, *delete),
+        Action::Up => up::up(&mut session, taps, options),
+        Action::HandOver { vnet_hdr, .. } => {
+            let tap = request.tap();
+            up::hand_over(&mut session, helper.as_ref(), tap, vnet_hdr, options)
+                .map(|()| ExitCode::Success)
+        }
+        Action::Check(output) => check::check(&mut session, credentials, taps, options, output),
+        Action::Down { delete } => down::down(&mut session, taps, delete),
     }
 }

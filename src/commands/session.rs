@@ -141,12 +141,12 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
     let has_vlans = options.pvid.is_some() || !options.vlans.is_empty();
     let has_access = options.access.is_some();
     let has_port = !options.port.is_empty() || options.lock_mac.is_some();
-    if let Error::StepFailed { reason, .. } = error
-        && let Some(text) = reason.ext_ack()
-    {
+    if let Error::StepFailed { reason, .. } = error {
+        let text = reason.ext_ack().unwrap_or_default();
         return has_addresses && (text == IPV6_OFF || text == SAME_ADDRESS)
             || has_vlans && text == NO_VLAN_FILTERING
-            || has_access && text.starts_with(NOT_MAPPED);
+            || has_access && text.starts_with(NOT_MAPPED)
+            || has_port && matches!(reason, SysError::NotApplied(_));
     }
     let is_about_bridge = matches!(error, Error::NoSuchBridge { .. } | Error::NotABridge { .. });
     let is_about_queues =
@@ -158,14 +158,6 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
     options.bridge.is_some() && is_about_bridge
         || options.multi_queue.is_some() && is_about_queues
         || has_access && is_about_access && !is_about_queues
-        || has_port
-            && matches!(
-                error,
-                Error::StepFailed {
-                    reason: SysError::NotApplied(_),
-                    ..
-                }
-            )
         || options.lock_mac.is_some() && matches!(error, Error::MacInUse { .. })
         || has_vlans && matches!(error, Error::VlanFilteringOff(_))
         || has_addresses && matches!(error, Error::Usage(_) | Error::NetworkInUse { .. })

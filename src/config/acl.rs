@@ -109,33 +109,21 @@ pub struct AclError {
     pub kind: AclErrorKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BridgeMatch {
-    All,
-    One(IfName),
-}
-
-impl BridgeMatch {
-    fn matches(self, bridge: IfName) -> bool {
-        match self {
-            Self::All => true,
-            Self::One(name) => name == bridge,
-        }
-    }
-}
+/// The bridge that a rule is for; None is all of them.
+type OneOrAll = Option<IfName>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
-    Allow(BridgeMatch),
-    Deny(BridgeMatch),
+    Allow(OneOrAll),
+    Deny(OneOrAll),
     Include(PathBuf),
 }
 
 /// All rules of the file and of those that it includes, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acl {
-    allow: Vec<BridgeMatch>,
-    deny: Vec<(BridgeMatch, Location)>,
+    allow: Vec<OneOrAll>,
+    deny: Vec<(OneOrAll, Location)>,
 }
 
 /// What the rules say of a bridge.
@@ -161,10 +149,7 @@ impl Acl {
     ) -> Result<Self, AclError> {
         let mut loader = Loader {
             read,
-            acl: Self {
-                allow: Vec::new(),
-                deny: Vec::new(),
-            },
+            acl: Self::default(),
             include_stack: Vec::new(),
             files: 0,
         };
@@ -174,10 +159,11 @@ impl Acl {
 
     /// What the rules say of this bridge.
     pub fn verdict(&self, bridge: IfName) -> Verdict {
-        let denial = self.deny.iter().find(|(which, _)| which.matches(bridge));
+        let matches = |which: OneOrAll| which.is_none_or(|name| name == bridge);
+        let denial = self.deny.iter().find(|(which, _)| matches(*which));
         if let Some((_, location)) = denial {
             Verdict::Denied(location.clone())
-        } else if self.allow.iter().any(|which| which.matches(bridge)) {
+        } else if self.allow.iter().any(|which| matches(*which)) {
             Verdict::Allowed
         } else {
             Verdict::NotAllowed
@@ -253,9 +239,9 @@ fn parse(line: &[u8]) -> Result<Option<Rule>, AclErrorKind> {
     let (command, rest) = line.split_at(end);
     let argument = rest.trim_ascii();
     let bridges = || match argument {
-        b"all" => Ok(BridgeMatch::All),
+        b"all" => Ok(None),
         name => IfName::new(name)
-            .map(BridgeMatch::One)
+            .map(Some)
             .map_err(|kind| AclErrorKind::InvalidName(name.to_owned(), kind)),
     };
     match command {

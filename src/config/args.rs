@@ -15,39 +15,21 @@ use crate::model::bridge::BR_MAX_PORTS;
 use crate::model::if_name::IfName;
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Bring each one up on a bridge.
-    Up {
-        /// The taps, each once.
-        taps: Vec<IfName>,
-        /// What it is to be like.
-        options: TapOptions,
-    },
-    /// Create one, bring it up on a bridge and hand it over to QEMU.
+    /// Bring each tap up on a bridge.
+    Up,
+    /// Create one, bring it up on a bridge and hand it over to QEMU. Without a name, the kernel chooses one.
     HandOver {
-        /// The tap; None lets the kernel choose the name.
-        tap: Option<IfName>,
         /// The socket.
         fd: i32,
         /// With a virtio-net header before each frame, if the kernel has it.
         vnet_hdr: bool,
-        /// What it is to be like.
-        options: TapOptions,
     },
-    /// Look at the host, the bridge and the taps.
-    Check {
-        /// The taps, if any is of interest, each once.
-        taps: Vec<IfName>,
-        /// What it is to be like.
-        options: TapOptions,
-        /// How to print the answer.
-        output: CheckOutput,
-    },
-    /// Detach each one and bring it down.
+    /// Look at the host, the bridge and the taps, if any is of interest.
+    Check(CheckOutput),
+    /// Detach each tap and bring it down.
     Down {
-        /// The taps, each once.
-        taps: Vec<IfName>,
         /// Delete them as well.
         delete: bool,
     },
@@ -69,6 +51,10 @@ pub struct CheckOutput {
 pub struct Request {
     /// The work.
     pub action: Action,
+    /// The taps, each once.
+    pub taps: Vec<IfName>,
+    /// What they are to be like.
+    pub options: TapOptions,
     /// Print the plan instead of carrying it out.
     pub dry_run: bool,
     /// How much to print.
@@ -120,8 +106,7 @@ where
             Arg::Long("strict") if program == Program::Ifup => strict = true,
             Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
             Arg::Long("fd") if program == Program::Ifup => {
-                let value = parser.value()?;
-                fd = Some(parse_u32_in("--fd", &value, 0, MAX_FD)?.cast_signed());
+                fd = Some(parse_u32_in(&mut parser, "--fd", 0, MAX_FD)?.cast_signed());
             }
             Arg::Value(value) => add_tap(&mut taps, &value)?,
             option @ (Arg::Short(_) | Arg::Long(_)) => {
@@ -138,15 +123,11 @@ where
         (Program::Ifup, _, Some(_)) if check => {
             return Err(usage_error("--check and --fd exclude each other"));
         }
-        (Program::Ifup, _, None) if check => Action::Check {
-            taps,
-            options,
-            output: CheckOutput {
-                quiet: verbosity == Verbosity::Quiet,
-                json,
-                strict,
-            },
-        },
+        (Program::Ifup, _, None) if check => Action::Check(CheckOutput {
+            quiet: verbosity == Verbosity::Quiet,
+            json,
+            strict,
+        }),
         (Program::Ifup, _, _) if json || strict => {
             return Err(usage_error("--json and --strict go with --check"));
         }
@@ -172,21 +153,18 @@ where
                 "--lock-mac is for one guest: one IFNAME is enough, '{second}' is a second one"
             )));
         }
-        (Program::Ifup, names, Some(fd)) => Action::HandOver {
-            tap: names.first().copied(),
-            fd,
-            vnet_hdr,
-            options,
-        },
+        (Program::Ifup, _, Some(fd)) => Action::HandOver { fd, vnet_hdr },
         (Program::Ifup, _, None) if vnet_hdr => {
             return Err(usage_error("--use-vnet goes with --fd"));
         }
         (_, [], _) => return Err(usage_error("no IFNAME given")),
-        (Program::Ifup, _, None) => Action::Up { taps, options },
-        (Program::Ifdown, _, _) => Action::Down { taps, delete },
+        (Program::Ifup, _, None) => Action::Up,
+        (Program::Ifdown, _, _) => Action::Down { delete },
     };
     Ok(Command::Run(Request {
         action,
+        taps,
+        options,
         dry_run,
         verbosity,
     }))
@@ -224,22 +202,9 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
 impl Request {
     /// The tap, where one was named and no others.
     pub fn tap(&self) -> Option<IfName> {
-        match &self.action {
-            Action::Up { taps, .. } | Action::Down { taps, .. } | Action::Check { taps, .. } => {
-                match taps.as_slice() {
-                    [tap] => Some(*tap),
-                    _ => None,
-                }
-            }
-            Action::HandOver { tap, .. } => *tap,
-        }
-    }
-
-    /// The socket over which QEMU expects a tap, if it does.
-    pub fn helper_fd(&self) -> Option<i32> {
-        match self.action {
-            Action::HandOver { fd, .. } => Some(fd),
-            Action::Up { .. } | Action::Check { .. } | Action::Down { .. } => None,
+        match self.taps.as_slice() {
+            [tap] => Some(*tap),
+            _ => None,
         }
     }
 
@@ -250,32 +215,14 @@ impl Request {
         program: Program,
         argv0: &OsStr,
     ) -> Result<(), UsageError> {
-        match &mut self.action {
-            Action::Up { options, .. }
-            | Action::HandOver { options, .. }
-            | Action::Check { options, .. }
-                if options.bridge.is_none() =>
-            {
-                options.bridge = bridge_from_argv0(program, argv0)?;
-            }
-            Action::Up { .. }
-            | Action::HandOver { .. }
-            | Action::Check { .. }
-            | Action::Down { .. } => {}
+        let path = argv0.as_bytes();
+        let file_name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+        if program == Program::Ifup
+            && self.options.bridge.is_none()
+            && let Some(bridge) = file_name.strip_prefix(b"qemu-ifup.")
+        {
+            self.options.bridge = Some(parse_if_name(OsStr::from_bytes(bridge))?);
         }
         Ok(())
     }
-}
-
-fn bridge_from_argv0(program: Program, argv0: &OsStr) -> Result<Option<IfName>, UsageError> {
-    let file_name = argv0
-        .as_bytes()
-        .rsplit(|&b| b == b'/')
-        .next()
-        .unwrap_or_default();
-    let after_name = file_name.strip_prefix(program.name().as_bytes());
-    let bridge = after_name.and_then(|rest| rest.strip_prefix(b"."));
-    bridge
-        .map(|name| parse_if_name(OsStr::from_bytes(name)))
-        .transpose()
 }

@@ -39,27 +39,20 @@ pub const NOT_ROOTS: SysError =
     SysError::Invalid("it must be owned by root, and nobody else may write to it");
 
 fn read_trusted(path: &'static str) -> Result<Option<Contents>, ConfigError> {
+    let untrusted = |reason| Err(ConfigError::Untrusted { path, reason });
     match file::read(Path::new(path)) {
         Ok(contents) if contents.root_owned => Ok(Some(contents)),
-        Ok(_) => Err(ConfigError::Untrusted {
-            path,
-            reason: NOT_ROOTS,
-        }),
-        Err(error) => match error.errno() {
-            Some(Errno::ENOENT) if fs::read_link(path).is_ok() => Err(ConfigError::Untrusted {
-                path,
-                reason: SysError::Invalid("it is a link to a file that does not exist"),
-            }),
+        Ok(_) => untrusted(NOT_ROOTS),
+        Err(reason) => match reason.errno() {
+            Some(Errno::ENOENT) if fs::read_link(path).is_ok() => untrusted(SysError::Invalid(
+                "it is a link to a file that does not exist",
+            )),
             Some(Errno::ENOENT) => Ok(None),
             // Of the process and the machine, not of the file.
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(ConfigError::Read {
-                path,
-                reason: error,
-            }),
-            Some(_) | None => Err(ConfigError::Untrusted {
-                path,
-                reason: error,
-            }),
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
+                Err(ConfigError::Read { path, reason })
+            }
+            Some(_) | None => untrusted(reason),
         },
     }
 }

@@ -15,6 +15,7 @@ use crate::model::link::{MAX_MTU, MIN_MTU, Qdisc};
 use crate::model::parse_decimal;
 use crate::model::spec::{NameOrId, TapAccess};
 use crate::model::vlan::{parse_vid, parse_vid_list};
+use crate::sys::file::parse_id;
 
 /// What a tap is to be like; all may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,54 +173,40 @@ impl OptionKind {
                 options.access = Some(TapAccess::Group(group));
             }
             Self::MultiQueue(on) => options.multi_queue = Some(on),
-            Self::Mtu => {
-                options.mtu = Some(parse_u32_in("--mtu", &parser.value()?, MIN_MTU, MAX_MTU)?);
-            }
+            Self::Mtu => options.mtu = Some(parse_u32_in(parser, "--mtu", MIN_MTU, MAX_MTU)?),
             Self::CreateBridge(on) => options.create_bridge = Some(on),
             Self::Address => {
-                let value = parser.value()?;
                 let expected = "an address for the host and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
-                let address = value.to_str().and_then(IpPrefix::parse);
-                let address =
-                    address.ok_or_else(|| invalid_value("--address", expected, &value))?;
+                let address = parse_with(parser, "--address", expected, IpPrefix::parse)?;
                 options.addresses.push(address);
             }
             Self::Port(option, on) => options.port = options.port.with(option, on),
             Self::LockMac => {
-                let value = parser.value()?;
                 let expected = "the MAC of a network card, such as 52:54:00:12:34:56";
-                let mac = value.to_str().and_then(UnicastMac::parse);
-                let mac = mac.ok_or_else(|| invalid_value("--lock-mac", expected, &value))?;
+                let mac = parse_with(parser, "--lock-mac", expected, UnicastMac::parse)?;
                 options.lock_mac = Some(Some(mac));
             }
             Self::NoLockMac => options.lock_mac = Some(None),
             Self::Pvid => {
-                let value = parser.value()?;
                 let expected = "a number from 1 to 4094";
-                let pvid = value.to_str().and_then(parse_vid);
-                options.pvid = Some(pvid.ok_or_else(|| invalid_value("--pvid", expected, &value))?);
+                options.pvid = Some(parse_with(parser, "--pvid", expected, parse_vid)?);
             }
             Self::Vlans => {
-                let value = parser.value()?;
                 let expected = "numbers from 1 to 4094 and ranges, such as 10,20-29";
-                let vlans = value.to_str().and_then(parse_vid_list);
-                options.vlans = vlans.ok_or_else(|| invalid_value("--vlans", expected, &value))?;
+                options.vlans = parse_with(parser, "--vlans", expected, parse_vid_list)?;
             }
             Self::Qdisc => {
-                let value = parser.value()?;
-                let qdisc = match value.as_bytes() {
-                    b"noqueue" => Qdisc::Noqueue,
-                    b"default" => Qdisc::Default,
-                    _ => return Err(invalid_value("--qdisc", "noqueue or default", &value)),
+                let qdisc = |word: &str| match word {
+                    "noqueue" => Some(Qdisc::Noqueue),
+                    "default" => Some(Qdisc::Default),
+                    _ => None,
                 };
+                let qdisc = parse_with(parser, "--qdisc", "noqueue or default", qdisc)?;
                 options.qdisc = Some(qdisc);
             }
-            Self::Wait => {
-                options.wait = Some(parse_u32_in("--wait", &parser.value()?, 0, MAX_WAIT)?);
-            }
+            Self::Wait => options.wait = Some(parse_u32_in(parser, "--wait", 0, MAX_WAIT)?),
             Self::MaxTaps => {
-                let value = parser.value()?;
-                options.max_taps = Some(parse_u32_in("--max-taps", &value, 0, u32::MAX)?);
+                options.max_taps = Some(parse_u32_in(parser, "--max-taps", 0, u32::MAX)?);
             }
         }
         Ok(())
@@ -234,25 +221,40 @@ pub(super) fn parse_if_name(word: &OsStr) -> Result<IfName, UsageError> {
     })
 }
 
-/// Parses a number within these bounds, for this option.
+/// The value of this option, a number within these bounds.
 pub(super) fn parse_u32_in(
+    parser: &mut lexopt::Parser,
     option: &str,
-    word: &OsStr,
     min: u32,
     max: u32,
 ) -> Result<u32, UsageError> {
-    word.to_str()
-        .and_then(parse_decimal)
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| invalid_value(option, &format!("a number from {min} to {max}"), word))
+    let parse = |word: &str| parse_decimal(word).filter(|n| (min..=max).contains(n));
+    parse_with(
+        parser,
+        option,
+        &format!("a number from {min} to {max}"),
+        parse,
+    )
+}
+
+/// The value of this option, which takes what `parse` does.
+fn parse_with<T>(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, UsageError> {
+    let word = parser.value()?;
+    let value = word.to_str().and_then(parse);
+    value.ok_or_else(|| invalid_value(option, expected, &word))
 }
 
 fn parse_name_or_id(option: &str, word: OsString) -> Result<NameOrId, UsageError> {
-    let digits = !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit);
-    match word.to_str().and_then(parse_decimal) {
-        Some(id) if id != u32::MAX => Ok(NameOrId::Id(id)),
-        None if !digits && !word.is_empty() => Ok(NameOrId::Name(word)),
-        Some(_) | None => {
+    let is_name = !word.as_bytes().iter().all(u8::is_ascii_digit);
+    match parse_id(&word) {
+        Some(id) => Ok(NameOrId::Id(id)),
+        None if is_name => Ok(NameOrId::Name(word)),
+        None => {
             let expected = "a name or a number below 4294967295";
             Err(invalid_value(option, expected, &word))
         }
@@ -293,24 +295,18 @@ pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
 }
 
 /// The long options in a text of help.
-fn long_options(help: &str) -> impl Iterator<Item = &str> + Clone {
+fn long_options(help: &str) -> impl Iterator<Item = &str> {
     let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     words.filter_map(|word| word.strip_prefix("--"))
 }
 
 /// The long option that somebody may have meant: it begins like this, or takes two edits at most.
 fn nearest<'a>(word: &str, help: &'a str) -> Option<&'a str> {
-    let mut options = long_options(help);
-    let is_long = word.len() > 2;
-    options
-        .clone()
-        .find(|option| option.starts_with(word))
-        .or_else(|| {
-            options
-                .clone()
-                .find(|o| is_long && is_within(1, word.as_bytes(), o.as_bytes()))
-        })
-        .or_else(|| options.find(|o| is_long && is_within(2, word.as_bytes(), o.as_bytes())))
+    let options = || long_options(help);
+    let begins = options().find(|option| option.starts_with(word));
+    let is_near = |edits, option: &str| is_within(edits, word.as_bytes(), option.as_bytes());
+    let near = |edits| options().find(|option| word.len() > 2 && is_near(edits, option));
+    begins.or_else(|| near(1)).or_else(|| near(2))
 }
 
 /// Whether this many insertions, deletions and substitutions make one of the other.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::config::acl::AclError;
 use crate::config::conf::CONF_FILE;
-use crate::config::error::ConfError;
+use crate::config::error::{ConfError, ConfigError};
 use crate::error::Error;
 use crate::escape::Escaped;
 use crate::model::if_name::IfName;
@@ -25,7 +25,9 @@ impl Display for Error {
                 "cannot tell the invoking user: {variable} is '{}'",
                 Escaped::truncated(value)
             ),
-            Self::ReadFile { path, reason } => write!(f, "cannot read {path}: {reason}"),
+            Self::ReadFile { path, reason } | Self::Config(ConfigError::Read { path, reason }) => {
+                write!(f, "cannot read {path}: {reason}")
+            }
             Self::WriteOutput(reason) => write!(f, "cannot write the output: {reason}"),
             Self::MissingCapNetAdmin(withheld) => {
                 f.write_str("cannot change interfaces: this user may not (no CAP_NET_ADMIN")?;
@@ -41,14 +43,16 @@ impl Display for Error {
                 "cannot create it: uid {} has as many taps as a user may have: {taps} of {}",
                 quota.user.0, quota.max
             ),
-            Self::Acl(AclError { location, kind }) => {
+            Self::Config(ConfigError::Acl(AclError { location, kind })) => {
                 write!(f, "cannot tell what is allowed: {location}: {kind}")
             }
-            Self::Conf(ConfError { line, reason }) => {
+            Self::Config(ConfigError::Conf(ConfError { line, reason })) => {
                 write!(f, "cannot rely on {CONF_FILE}:{line}: {reason}")
             }
             Self::InConf { line, error } => write!(f, "{CONF_FILE}:{line}: {error}"),
-            Self::UntrustedFile { path, reason } => write!(f, "cannot rely on {path}: {reason}"),
+            Self::Config(ConfigError::Untrusted { path, reason }) => {
+                write!(f, "cannot rely on {path}: {reason}")
+            }
             Self::InvalidHelperFd { fd, reason } => {
                 write!(f, "cannot hand a tap over descriptor {fd}: {reason}")
             }

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use crate::config::error::ConfigError;
 use crate::error::Error;
 use crate::sys::error::SysError;
 use crate::sys::netlink::bridge::IPV6_OFF;
@@ -44,7 +45,8 @@ impl Error {
             Self::MissingCapNetAdmin(_) | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
                 ExitCode::NotPermitted
             }
-            Self::Acl(_) | Self::Conf(_) | Self::UntrustedFile { .. } => ExitCode::Configuration,
+            Self::Config(ConfigError::Read { .. }) => ExitCode::Kernel,
+            Self::Config(_) => ExitCode::Configuration,
             Self::NetworkInUse { .. }
             | Self::NoSuchBridge { .. }
             | Self::NotABridge { .. }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::config::acl::{AclError, AclErrorKind};
 use crate::config::conf::CONF_FILE;
-use crate::config::error::UsageError;
+use crate::config::error::{ConfigError, UsageError};
 use crate::config::files::NOT_ROOTS;
 use crate::error::Error;
 use crate::escape::ShellQuoted;
@@ -15,6 +15,7 @@ use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::sys::error::SysError;
+use crate::sys::file::GROUP;
 use crate::sys::netlink::bridge::{IPV6_OFF, NO_BRIDGE_DRIVER, NO_VLAN_FILTERING};
 use crate::sys::privilege::Withheld;
 use crate::sys::tun::NOT_MAPPED;
@@ -108,13 +109,14 @@ impl Error {
             Self::Usage(UsageError::InvalidName { .. }) => {
                 "an interface name has 1 to 15 bytes, without white space and without / : %".to_owned()
             }
-            Self::UnknownName { instead, .. } => {
+            Self::UnknownName { file, .. } => {
+                let instead = if *file == GROUP { "--group GID" } else { "--owner UID" };
                 format!("a user or group that is not in that file is named by number: {instead}")
             }
             Self::InvalidEnv { variable, .. } => {
                 format!("run it without {variable} (unset {variable}), or through sudo, pkexec or doas")
             }
-            Self::ReadFile { .. } | Self::WriteOutput(_) => return None,
+            Self::ReadFile { .. } | Self::WriteOutput(_) | Self::Config(ConfigError::Read { .. }) => return None,
             Self::MissingCapNetAdmin(Some(Withheld::NoNewPrivs)) => {
                 "QEMU's -sandbox on, systemd's NoNewPrivileges= and containers set it, and it keeps every program from getting a privilege: run the caller without it, or let root prepare the tap before (for QEMU: script=no,downscript=no)".to_owned()
             }
@@ -128,13 +130,13 @@ impl Error {
             Self::QuotaExceeded { quota, .. } => format!(
                 "delete one that no program has open (sudo qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
             ),
-            Self::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. }) => make_roots(path),
-            Self::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. }) => unreadable(path, reason),
-            Self::Acl(_) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
-            Self::Conf(_) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
+            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. })) => make_roots(path),
+            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. })) => unreadable(path, reason),
+            Self::Config(ConfigError::Acl(_)) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
+            Self::Config(ConfigError::Conf(_)) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
             Self::InConf { error, .. } => return error.hint(),
-            Self::UntrustedFile { path, reason } if *reason == NOT_ROOTS => make_roots(Path::new(path)),
-            Self::UntrustedFile { path, reason } => unreadable(Path::new(path), reason),
+            Self::Config(ConfigError::Untrusted { path, reason }) if *reason == NOT_ROOTS => make_roots(Path::new(path)),
+            Self::Config(ConfigError::Untrusted { path, reason }) => unreadable(Path::new(path), reason),
             Self::InvalidHelperFd { .. } => {
                 "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
             }

@@ -6,8 +6,7 @@ pub mod hint;
 
 use nix::errno::Errno;
 
-use crate::config::acl::AclError;
-use crate::config::error::{ConfError, ConfigError, UsageError};
+use crate::config::error::{ConfigError, UsageError};
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
@@ -27,8 +26,6 @@ pub enum Error {
         name: Vec<u8>,
         /// Where it was looked for.
         file: &'static str,
-        /// How to name it by number instead.
-        instead: &'static str,
     },
     /// A variable of the environment that should name the invoking user does not.
     InvalidEnv {
@@ -64,23 +61,14 @@ pub enum Error {
         /// How many they have.
         taps: u32,
     },
-    /// The ACL cannot be relied on.
-    Acl(AclError),
-    /// The configuration cannot be relied on.
-    Conf(ConfError),
+    /// One of root's files cannot be relied on.
+    Config(ConfigError),
     /// What a line of the configuration asks for cannot be done.
     InConf {
         /// The line, from 1.
         line: usize,
         /// Why not.
         error: Box<Error>,
-    },
-    /// One of root's files cannot be read, or others than root may write to it.
-    UntrustedFile {
-        /// The file.
-        path: &'static str,
-        /// Why.
-        reason: SysError,
     },
     /// --fd is not a Unix socket.
     InvalidHelperFd {
@@ -206,11 +194,6 @@ impl From<UsageError> for Error {
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
-        match error {
-            ConfigError::Read { path, reason } => Self::failed(format!("read {path}"), reason),
-            ConfigError::Untrusted { path, reason } => Self::UntrustedFile { path, reason },
-            ConfigError::Conf(error) => Self::Conf(error),
-            ConfigError::Acl(error) => Self::Acl(error),
-        }
+        Self::Config(error)
     }
 }

@@ -30,15 +30,12 @@ pub struct LinkUpdate {
 
 impl LinkUpdate {
     /// Nothing but to go down.
-    pub const DOWN: Self = Self {
-        address: None,
-        mtu: None,
-        down: true,
-        master: None,
-        addr_gen_mode: None,
-        qdisc: None,
-        creator: None,
-    };
+    pub fn down() -> Self {
+        Self {
+            down: true,
+            ..Self::default()
+        }
+    }
 
     /// Whether the interface is down afterwards.
     pub fn takes_down(&self) -> bool {

@@ -20,15 +20,16 @@ pub const MIN_IPV6_MTU: u32 = 1280;
 
 /// How the kernel generates IPv6 link-local addresses on an interface (`IN6_ADDR_GEN_MODE_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum AddrGenMode {
     /// From its MAC.
-    Eui64,
+    Eui64 = 0,
     /// Not at all.
-    None,
+    None = 1,
     /// From a secret.
-    StablePrivacy,
+    StablePrivacy = 2,
     /// At random.
-    Random,
+    Random = 3,
 }
 
 impl AddrGenMode {
@@ -153,21 +154,24 @@ pub struct Link {
 }
 
 impl Link {
+    /// What is particular to taps, if it is one.
+    pub fn tap(&self) -> Option<&TapInfo> {
+        match &self.kind {
+            LinkKind::Tap(info) => Some(info),
+            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => None,
+        }
+    }
+
     /// Whether a program has the tap open: by its count of queues, and where the kernel has none, as far as its carrier
     /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
     pub fn is_open(&self) -> bool {
-        match &self.kind {
-            LinkKind::Tap(info) => info.queues.map_or(self.carrier, |queues| queues > 0),
-            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => false,
-        }
+        let queues = |tap: &TapInfo| tap.queues.map_or(self.carrier, |queues| queues > 0);
+        self.tap().is_some_and(queues)
     }
 
     /// How many queues of it are open; None if it has but one.
     pub fn queues(&self) -> Option<u32> {
-        match &self.kind {
-            LinkKind::Tap(info) => info.queues,
-            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => None,
-        }
+        self.tap()?.queues
     }
 
     /// Whether it was never up: only until then has it the queueing discipline that it was created with.

@@ -21,7 +21,7 @@ pub struct NewIds {
 }
 
 /// All that a plan rests on, observed once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CurrentState {
     /// The tap, if it exists.
     pub tap: Option<Link>,

@@ -98,19 +98,4 @@ mod tests {
             assert_eq!(parse_vid_list(wrong), None, "{wrong}");
         }
     }
-
-    #[test]
-    fn consecutive_ids_are_grouped_for_people() {
-        let vlans = [
-            PortVlan::untagged(9),
-            PortVlan::tagged(10),
-            PortVlan::tagged(11),
-            PortVlan::tagged(13),
-        ];
-        let ranges: Vec<(u16, u16)> = group_ranges(&vlans)
-            .iter()
-            .map(|(v, last)| (v.vid, *last))
-            .collect();
-        assert_eq!(ranges, [(9, 9), (10, 11), (13, 13)]);
-    }
 }

@@ -4,7 +4,7 @@ use crate::model::change::LinkUpdate;
 use crate::plan::Plan;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::step::Step;
-use crate::plan::undo::of_existing_tap;
+use crate::plan::undo::with_undo;
 use crate::policy::authorize::AuthorizedDown;
 
 impl Plan {
@@ -31,7 +31,7 @@ impl Plan {
             };
             Some(Step::SetLink(update)).filter(|_| !update.is_empty())
         };
-        let steps = of_existing_tap(tap, step);
+        let steps = with_undo(Some(tap), step);
         let notice = if auth.delete && !deleted {
             Some(Notice::NotPersistent)
         } else if deleted && tap.link.is_open() {

@@ -77,7 +77,7 @@ impl Step {
             Self::SetLink(update) => match update.master {
                 Some(Some(bridge)) => format!("attach to {}", bridge.name),
                 Some(None) => "detach from its bridge".to_owned(),
-                None if *update == LinkUpdate::DOWN => "bring it down".to_owned(),
+                None if *update == LinkUpdate::down() => "bring it down".to_owned(),
                 None => {
                     let args = update.ip_link_args();
                     let qdisc = " its queueing discipline";

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::port::port_steps;
 use crate::plan::step::Step;
-use crate::plan::undo::{of_created_tap, of_existing_tap};
+use crate::plan::undo::with_undo;
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::tap::ExistingTap;
 
@@ -51,7 +51,7 @@ impl Plan {
             .chain([Step::Up(auth.bridge.link), Step::SetPersist]);
         Self {
             tap: auth.spec.tap,
-            steps: of_created_tap(steps),
+            steps: with_undo(None, steps),
             // Nobody has it open once this program ends, so it would not go on forwarding.
             notice: auth.spec.wait.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
@@ -68,7 +68,11 @@ impl Plan {
         let joins = link.master != Some(bridge.index);
         let updates = link_updates(auth, tap);
         let goes_up = !link.up || updates.iter().any(LinkUpdate::takes_down);
-        let change = access_change(auth, tap);
+        let is_held = tap.has_fd || link.is_open();
+        let wanted = wanted_access(auth, tap);
+        // A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to the
+        // invoking user unless another program has it open, where only that program could do it.
+        let change = wanted.filter(|_| tap.has_fd || !link.is_open());
         let set_access = change.map(|access| Step::SetAccess {
             access,
             has_fd: tap.has_fd,
@@ -80,7 +84,6 @@ impl Plan {
         } else {
             (set_access, None)
         };
-        let is_held = tap.has_fd || link.is_open();
         let wait = auth.spec.wait.filter(|_| is_held);
         let wait = wait.map(|seconds| Step::WaitForwarding {
             bridge: bridge.name,
@@ -95,8 +98,8 @@ impl Plan {
             .chain(last)
             .chain(goes_up.then_some(Step::Up(bridge)))
             .chain(wait);
-        let steps = of_existing_tap(tap, steps);
-        let wanted = wanted_access(auth, tap).filter(|_| change.is_none());
+        let steps = with_undo(Some(tap), steps);
+        let wanted = wanted.filter(|_| change.is_none());
         let notice = match tap.master {
             // Everybody who can open /dev/net/tun can join it, and gets the guest's frames.
             _ if wanted.is_some() && tap.info.access().is_none() && tap.info.multi_queue => {
@@ -126,7 +129,7 @@ impl Plan {
     pub fn hand_over(auth: &AuthorizedUp) -> Self {
         let mut plan = Self::up(auth);
         let up = plan.steps.into_iter().map(|planned| planned.step);
-        plan.steps = of_created_tap(count(auth).chain(up).chain([Step::PassFd]));
+        plan.steps = with_undo(None, count(auth).chain(up).chain([Step::PassFd]));
         plan
     }
 }
@@ -190,15 +193,6 @@ fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
 
 fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
     auth.bridge.new.clone().map(Step::CreateBridge)
-}
-
-/// Who may open the tap from now on, if that is a change.
-///
-/// A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to
-/// the invoking user unless another program has it open, where only that program could do it.
-fn access_change(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
-    let reachable = tap.has_fd || !tap.link.is_open();
-    wanted_access(auth, tap).filter(|_| reachable)
 }
 
 /// Who should be able to open the tap, if that is not so.

@@ -10,16 +10,6 @@ use crate::model::state::CurrentState;
 
 /// The MTU of a new bridge (`ETH_DATA_LEN` in linux/if_ether.h).
 const NEW_BRIDGE_MTU: u32 = 1500;
-/// A bridge as the kernel creates it.
-const NEW_BRIDGE: BridgeInfo = BridgeInfo {
-    stp_enabled: false,
-    forward_delay: 0,
-    vlan_filtering: false,
-    default_pvid: Some(1),
-    snoops_multicast: true,
-    has_other_querier: false,
-    nf_call: [false; 3],
-};
 
 /// The bridge to attach to: it exists, or is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,21 +29,21 @@ pub struct TargetBridge {
 /// The bridge, if it is one and has what is wanted of it, or how to create it.
 pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<TargetBridge, Error> {
     let bridge = match (&state.bridge, &spec.create_bridge) {
-        (Some(link), _) => match link.kind {
-            LinkKind::Bridge(info) => TargetBridge {
+        (Some(link), _) => {
+            let LinkKind::Bridge(info) = link.kind else {
+                return Err(Error::NotABridge {
+                    name: link.name,
+                    kind: link.kind.clone(),
+                });
+            };
+            TargetBridge {
                 link: link.link_ref(),
                 mtu: link.mtu,
                 up: link.up,
                 info,
                 new: None,
-            },
-            LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => {
-                return Err(Error::NotABridge {
-                    name: link.name,
-                    kind: link.kind.clone(),
-                });
             }
-        },
+        }
         (None, Some(addresses)) => {
             if let Some((address, interface)) = state.network_in_use {
                 return Err(Error::NetworkInUse {
@@ -76,9 +66,12 @@ pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<Tar
                 link,
                 mtu: NEW_BRIDGE_MTU,
                 up: true,
+                // As the kernel creates it.
                 info: BridgeInfo {
                     vlan_filtering: new.vlan_filtering,
-                    ..NEW_BRIDGE
+                    default_pvid: Some(1),
+                    snoops_multicast: true,
+                    ..BridgeInfo::default()
                 },
                 new: Some(new),
             }

@@ -43,10 +43,8 @@ impl Authority {
 /// The user who runs the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    real: u32,
+    credentials: Credentials,
     groups: Vec<Gid>,
-    authority: Authority,
-    withheld: Option<Withheld>,
     /// Kept as it was found: an invalid variable matters only where the invoking user is needed.
     invoking: Result<u32, Error>,
 }
@@ -91,41 +89,37 @@ impl Caller {
                     find_id(&passwd, name.as_bytes()).ok_or(Error::UnknownName {
                         name: name.into_encoded_bytes(),
                         file: PASSWD,
-                        instead: "--owner UID",
                     })
                 });
             }
         }
-        let authority = match (real, credentials.net_admin) {
-            (0, _) => Authority::Root,
-            (_, true) => Authority::Delegated,
-            (_, false) => Authority::None,
-        };
         Self {
-            real,
+            credentials,
             groups,
-            authority,
-            withheld: credentials.withheld,
             invoking,
         }
     }
 
     /// What they may act with.
     pub fn authority(&self) -> Authority {
-        self.authority
+        match (self.real_uid(), self.credentials.net_admin) {
+            (0, _) => Authority::Root,
+            (_, true) => Authority::Delegated,
+            (_, false) => Authority::None,
+        }
     }
 
     /// What they may act with in their own shell, from which sudo, pkexec or doas may have called the program.
     pub fn authority_in_shell(&self) -> Authority {
-        if self.real == 0 && self.invoking != Ok(0) {
+        if self.real_uid() == 0 && self.invoking != Ok(0) {
             return Authority::None;
         }
-        self.authority
+        self.authority()
     }
 
     /// What kept the program's privilege from them.
     pub(super) fn withheld(&self) -> Option<Withheld> {
-        self.withheld
+        self.credentials.withheld
     }
 
     /// Whether they are in this group.
@@ -135,7 +129,7 @@ impl Caller {
 
     /// The real uid.
     pub fn real_uid(&self) -> u32 {
-        self.real
+        self.credentials.uid.as_raw()
     }
 
     /// The uid that a new tap belongs to.
@@ -152,17 +146,16 @@ impl Caller {
 /// # Errors
 /// It is not in /etc/passwd or /etc/group.
 pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error> {
-    let resolve = |id, file, instead| match id {
+    let resolve = |id, file| match id {
         NameOrId::Id(id) => Ok(id),
         NameOrId::Name(name) => find_id(&read(file)?, name.as_bytes()).ok_or(Error::UnknownName {
             name: name.into_encoded_bytes(),
             file,
-            instead,
         }),
     };
     Ok(match access {
-        TapAccess::Owner(id) => TapAccess::Owner(resolve(id, PASSWD, "--owner UID")?),
-        TapAccess::Group(id) => TapAccess::Group(resolve(id, GROUP, "--group GID")?),
+        TapAccess::Owner(id) => TapAccess::Owner(resolve(id, PASSWD)?),
+        TapAccess::Group(id) => TapAccess::Group(resolve(id, GROUP)?),
     })
 }
 

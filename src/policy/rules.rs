@@ -75,15 +75,11 @@ impl Policy<'_> {
 
     /// The ACL must allow to attach to the bridge.
     pub(super) fn check_bridge(&self, bridge: IfName) -> Result<(), Error> {
-        self.check_acl(bridge, || format!("attach to {bridge}"))
+        self.check_acl(bridge, format!("attach to {bridge}"))
     }
 
     /// The ACL must allow the bridge.
-    pub(super) fn check_acl(
-        &self,
-        bridge: IfName,
-        action: impl Fn() -> String,
-    ) -> Result<(), Error> {
+    pub(super) fn check_acl(&self, bridge: IfName, action: String) -> Result<(), Error> {
         if !self.is_unprivileged() {
             return Ok(());
         }
@@ -100,7 +96,7 @@ impl Policy<'_> {
             None => (format!("there is no {ACL_FILE} to allow it"), add),
         };
         Err(Error::Denied {
-            action: action(),
+            action,
             reason,
             hint,
         })

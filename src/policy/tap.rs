@@ -39,14 +39,11 @@ impl Policy<'_> {
         let Some(link) = state.tap else {
             return Ok(None);
         };
-        let info = match link.kind {
-            LinkKind::Tap(info) => info,
-            LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {
-                return Err(Error::NotATap {
-                    name,
-                    kind: link.kind,
-                });
-            }
+        let LinkKind::Tap(info) = link.kind else {
+            return Err(Error::NotATap {
+                name,
+                kind: link.kind,
+            });
         };
         if self.is_unprivileged() {
             if !self.is_owner(&info) {
@@ -61,7 +58,7 @@ impl Policy<'_> {
                 ));
             }
             if let Some(master) = state.master {
-                self.check_acl(master.name, || format!("take it out of {}", master.name))?;
+                self.check_acl(master.name, format!("take it out of {}", master.name))?;
             }
         }
         Ok(Some(ExistingTap {

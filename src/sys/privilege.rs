@@ -21,8 +21,9 @@ const NET_ADMIN: u32 = 1 << CAP_NET_ADMIN;
 /// What root needs to be told which program has a tap open (/proc/PID/fdinfo in proc(5)).
 const INSPECT_PROCESSES: u32 = 1 << CAP_SYS_PTRACE | 1 << CAP_DAC_READ_SEARCH;
 
-/// `_LINUX_CAPABILITY_VERSION_3` in linux/capability.h: sets of 64 bits.
-const VERSION_3: u32 = 0x2008_0522;
+/// `struct __user_cap_header_struct` in linux/capability.h: version 3, that of sets of 64 bits, and pid 0, which is this
+/// thread.
+const THIS_THREAD: [u32; 2] = [0x2008_0522, 0];
 
 /// The ids of the caller, and what is left of the privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +64,13 @@ fn withheld() -> Option<Withheld> {
 /// The kernel refused, or what is left afterwards is not what it should be. Nothing may be done then.
 pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError> {
     let (user, group) = (getresuid()?, getresgid()?);
-    let [mut remaining, _] = capabilities()?.permitted;
-    remaining &= if user.real.is_root() && inspects_processes {
+    let [low, _] = capabilities()?;
+    let kept = if user.real.is_root() && inspects_processes {
         NET_ADMIN | INSPECT_PROCESSES
     } else {
         NET_ADMIN
     };
+    let remaining = low.permitted & kept;
 
     let users = [user.effective, user.saved];
     let groups = [group.effective, group.saved];
@@ -84,7 +86,7 @@ pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError
     let net_admin = remaining & NET_ADMIN != 0;
     let withheld = if net_admin { None } else { withheld() };
     prctl::set_no_new_privs()?;
-    set_caps_verified([remaining, 0])?;
+    set_caps_verified(remaining)?;
     Ok(Credentials {
         uid: user.real,
         gid: group.real,
@@ -93,12 +95,19 @@ pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError
     })
 }
 
-/// Drops every other capability, and reads back whether that is what happened.
-fn set_caps_verified(keep: [u32; 2]) -> Result<(), SysError> {
-    set_capabilities(keep)?;
-    let remaining = capabilities()?;
-    if remaining.permitted == keep && remaining.effective == keep && remaining.inheritable == [0, 0]
-    {
+/// Drops every other capability, and reads back whether that is what happened. With nothing inheritable, nothing ambient can
+/// be left either (capabilities(7)).
+fn set_caps_verified(keep: u32) -> Result<(), SysError> {
+    let low = CapUserData {
+        effective: keep,
+        permitted: keep,
+        inheritable: 0,
+    };
+    let sets = [low, CapUserData::default()];
+    let mut header = THIS_THREAD;
+    // SAFETY: capset(2) with version 3 reads the header and two data structures; both are that large.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) })?;
+    if capabilities()? == sets {
         Ok(())
     } else {
         Err(SysError::Invalid(
@@ -120,61 +129,22 @@ fn verify_ids(user: Uid, group: Gid) -> Result<(), SysError> {
     }
 }
 
-/// The three sets of a thread that capget(2) knows, the low word first.
-struct Capabilities {
-    effective: [u32; 2],
-    permitted: [u32; 2],
-    inheritable: [u32; 2],
-}
-
-/// `struct __user_cap_header_struct`; pid 0 is this thread.
-#[repr(C)]
-struct CapUserHeader {
-    version: u32,
-    pid: libc::c_int,
-}
-
 /// `struct __user_cap_data_struct`, one for each word.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct CapUserData {
     effective: u32,
     permitted: u32,
     inheritable: u32,
 }
 
-fn capabilities() -> Result<Capabilities, SysError> {
-    let mut header = CapUserHeader {
-        version: VERSION_3,
-        pid: 0,
-    };
-    let mut data = [CapUserData {
-        effective: 0,
-        permitted: 0,
-        inheritable: 0,
-    }; 2];
+/// The sets of this thread, the low word first.
+fn capabilities() -> Result<[CapUserData; 2], SysError> {
+    let mut header = THIS_THREAD;
+    let mut sets = [CapUserData::default(); 2];
     // SAFETY: capget(2) with version 3 writes the header's version and two data structures; both are that large.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
-    Ok(Capabilities {
-        effective: data.map(|word| word.effective),
-        permitted: data.map(|word| word.permitted),
-        inheritable: data.map(|word| word.inheritable),
-    })
-}
-
-/// Makes these the effective and the permitted ones. With nothing inheritable, nothing ambient can be left either
-/// (capabilities(7)).
-fn set_capabilities(set: [u32; 2]) -> Result<(), SysError> {
-    let mut header = CapUserHeader {
-        version: VERSION_3,
-        pid: 0,
-    };
-    let data = set.map(|word| CapUserData {
-        effective: word,
-        permitted: word,
-        inheritable: 0,
-    });
-    // SAFETY: capset(2) with version 3 reads the header and two data structures; both are that large.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) })?;
-    Ok(())
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr())
+    })?;
+    Ok(sets)
 }

@@ -1,7 +1,7 @@
 //! The process itself: signals, descriptors, its terminal, and random bytes.
 #![allow(
     unsafe_code,
-    reason = "signal(2), open(2), poll(2), getrandom(2) and TIOCGWINSZ"
+    reason = "signal(2), poll(2), getrandom(2) and TIOCGWINSZ"
 )]
 
 use std::ops::Range;
@@ -9,6 +9,8 @@ use std::os::fd::RawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
+use nix::fcntl::{self, OFlag};
+use nix::sys::stat::Mode;
 
 use crate::model::link::IfIndex;
 use crate::model::state::NewIds;
@@ -29,8 +31,7 @@ pub fn sanitize_standard_fds() -> Result<(), SysError> {
     let open = open_fds(0..3)?;
     for _closed in (0..3).filter(|fd| !open.contains(fd)) {
         // The lowest number that is free is this one, and it stays open.
-        // SAFETY: the path is a C string.
-        Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+        std::mem::forget(fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())?);
     }
     Ok(())
 }

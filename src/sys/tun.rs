@@ -1,7 +1,6 @@
 //! The tun driver's ioctls (linux/if_tun.h): rtnetlink can neither create a tap nor set its owner.
 #![allow(unsafe_code, reason = "ioctl(2)")]
 
-use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -12,7 +11,7 @@ use nix::sys::stat::{SFlag, fstat, major, minor};
 use crate::model::if_name::IfName;
 use crate::model::link::TapInfo;
 use crate::model::spec::TapAccess;
-use crate::sys::error::{SysError, strerror};
+use crate::sys::error::SysError;
 use crate::sys::ifreq::{parse_name, with_name};
 
 /// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
@@ -44,15 +43,6 @@ pub enum TunError {
 impl<E: Into<SysError>> From<E> for TunError {
     fn from(error: E) -> Self {
         Self::Sys(error.into())
-    }
-}
-
-impl Display for TunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Device(errno) => f.write_str(strerror(*errno)),
-            Self::Sys(error) => Display::fmt(error, f),
-        }
     }
 }
 
@@ -158,7 +148,9 @@ pub fn open() -> Result<File, TunError> {
 }
 
 fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TunFd, TunError> {
-    request.ifr_ifru.ifru_flags = low_bits(flags);
+    // The flags are 16 bits here, the topmost of which is IFF_TUN_EXCL.
+    let [a, b, ..] = flags.to_le_bytes();
+    request.ifr_ifru.ifru_flags = c_short::from_le_bytes([a, b]);
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
     match unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) } {
         Ok(_) => Ok(TunFd(tun.into())),
@@ -209,10 +201,4 @@ pub fn tun_name(tap: BorrowedFd<'_>) -> Result<IfName, SysError> {
     // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
     unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;
     parse_name(&request)
-}
-
-/// The flags of an ifreq are 16 bits, the topmost of which is IFF_TUN_EXCL.
-fn low_bits(flags: libc::c_int) -> c_short {
-    let [a, b, ..] = flags.to_le_bytes();
-    c_short::from_le_bytes([a, b])
 }

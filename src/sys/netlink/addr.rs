@@ -9,7 +9,7 @@ use crate::model::addr::IpPrefix;
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{Message, find_attr, put_bytes};
-use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// Bytes of `struct ifaddrmsg` in linux/if_addr.h: family, prefix length, flags, scope, and the ifindex.
 const IFADDRMSG_LEN: usize = 8;
@@ -47,9 +47,7 @@ pub struct LinkAddress {
 }
 
 /// All addresses of all interfaces.
-pub fn get_addresses<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-) -> Result<Vec<LinkAddress>, SysError> {
+pub fn get_addresses(netlink: &mut NetlinkSocket) -> Result<Vec<LinkAddress>, SysError> {
     let mut found = Vec::new();
     let all = AddressHeader::default();
     netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {

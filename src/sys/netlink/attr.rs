@@ -57,15 +57,14 @@ pub fn put_nested(kind: u16, inside: &[DefaultNla]) -> DefaultNla {
 
 /// The attributes in these bytes, each with its length checked.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, SysError>> {
-    NlasIterator::new(bytes).map(|attribute| attribute.map_err(|_| TRUNCATED))
+    let truncated = |_| SysError::Protocol("an attribute is truncated");
+    NlasIterator::new(bytes).map(move |attribute| attribute.map_err(truncated))
 }
-
-const TRUNCATED: SysError = SysError::Protocol("an attribute is truncated");
 
 /// The value of the first attribute of this type.
 pub fn find_attr(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, SysError> {
-    for attribute in NlasIterator::new(bytes) {
-        let attribute = attribute.map_err(|_| TRUNCATED)?;
+    for attribute in attributes(bytes) {
+        let attribute = attribute?;
         if attribute.kind() == kind {
             // The buffer's own value() borrows from the buffer, not from the bytes.
             let start = NLA_HEADER_SIZE;

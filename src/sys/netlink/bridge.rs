@@ -12,7 +12,7 @@ use crate::sys::netlink::addr::address_message;
 use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str, put_u32};
 use crate::sys::netlink::link::{get_by_index, link_message};
 use crate::sys::netlink::link_parse::{br, brport};
-use crate::sys::netlink::socket::{NetlinkSocket, Request, Transport};
+use crate::sys::netlink::socket::{NetlinkSocket, Request};
 
 /// Why a bridge cannot be created, in the kernel's words (`rtnl_newlink()` in net/core/rtnetlink.c).
 pub const NO_BRIDGE_DRIVER: &[u8] = b"Unknown device type";
@@ -27,13 +27,7 @@ pub const IPV6_OFF: &[u8] = b"IPv6 is switched off";
 ///
 /// # Errors
 /// EEXIST if there is an interface of that name; the kernel's refusal of an address.
-pub fn create<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    new: &NewBridge,
-) -> Result<(), SysError> {
-    let mut bridge = link_message(new.link.index);
-    bridge.header.change_mask = LinkFlags::Up;
-    bridge.header.flags = LinkFlags::Up;
+pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysError> {
     let mut data = vec![put_u32(br::STP_STATE, 0), put_u32(br::FORWARD_DELAY, 0)];
     // A kernel without it refuses even the request to have it off.
     if new.vlan_filtering {
@@ -43,11 +37,14 @@ pub fn create<T: Transport>(
         put_str(libc::IFLA_INFO_KIND, b"bridge"),
         put_nested(libc::IFLA_INFO_DATA, &data),
     ];
-    bridge.attributes = vec![
+    let attributes = vec![
         put_str(libc::IFLA_IFNAME, new.link.name.as_bytes()),
         put_bytes(libc::IFLA_ADDRESS, &new.mac.0),
         put_nested(libc::IFLA_LINKINFO, &info),
     ];
+    let mut bridge = link_message(new.link.index, attributes);
+    bridge.header.change_mask = LinkFlags::Up;
+    bridge.header.flags = LinkFlags::Up;
     // Where the bridge could not be created there is no such ifindex, and the addresses are refused as well.
     let addresses: Vec<_> = new
         .addresses
@@ -90,8 +87,8 @@ pub fn create<T: Transport>(
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it ignored an option.
-pub fn set_port<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set_port(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     options: &PortOptions,
 ) -> Result<(), SysError> {
@@ -114,10 +111,7 @@ pub fn set_port<T: Transport>(
 ///
 /// # Errors
 /// EOPNOTSUPP if it is no port; the kernel's refusal.
-pub fn set_port_up<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<(), SysError> {
+pub fn set_port_up(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
     let mut message = port_message(index, &[]);
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = LinkFlags::Up;
@@ -130,7 +124,5 @@ fn port_message(index: IfIndex, data: &[DefaultNla]) -> Message<LinkHeader> {
         put_str(libc::IFLA_INFO_SLAVE_KIND, b"bridge"),
         put_nested(libc::IFLA_INFO_SLAVE_DATA, data),
     ];
-    let mut message = link_message(index);
-    message.attributes = vec![put_nested(libc::IFLA_LINKINFO, &info)];
-    message
+    link_message(index, vec![put_nested(libc::IFLA_LINKINFO, &info)])
 }

@@ -13,7 +13,7 @@ use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{Message, find_attr, get_u16, get_u32, put_bytes, put_u32};
 use crate::sys::netlink::link::link_message;
-use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// In linux/neighbour.h; libc has it for glibc only.
 const NDA_MASTER: u16 = 9;
@@ -22,10 +22,7 @@ const NDA_MASTER: u16 = 9;
 const NDMSG_LEN: usize = 12;
 
 /// The static entries of a port.
-pub fn get_static<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<FdbEntry>, SysError> {
+pub fn get_static(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<FdbEntry>, SysError> {
     let all = get(netlink, index)?.into_iter();
     let entries = all.filter(|(_, state)| *state == NeighbourState::Noarp);
     Ok(entries.map(|(entry, _)| entry).collect())
@@ -33,14 +30,13 @@ pub fn get_static<T: Transport>(
 
 /// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that
 /// was learned keeps nothing.
-pub fn find_mac<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn find_mac(
+    netlink: &mut NetlinkSocket,
     bridge: IfIndex,
     mac: MacAddr,
 ) -> Result<Vec<IfIndex>, SysError> {
     let mut found = Vec::new();
-    let mut all = link_message(0);
-    all.attributes.push(put_u32(libc::IFLA_MASTER, bridge));
+    let all = link_message(0, vec![put_u32(libc::IFLA_MASTER, bridge)]);
     dump(netlink, all, |header, master, entry| {
         // One without a bridge is a filter of the interface's own (NTF_SELF).
         if entry.mac == mac
@@ -61,8 +57,8 @@ pub fn find_mac<T: Transport>(
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
-pub fn set_static<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set_static(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[FdbEntry],
     to: &[FdbEntry],
@@ -93,23 +89,27 @@ pub fn set_static<T: Transport>(
 }
 
 /// All entries of a port but for the address of its own interface, with what they are: static, or learned.
-fn get<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+fn get(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<(FdbEntry, NeighbourState)>, SysError> {
     let mut found = Vec::new();
-    dump(netlink, link_message(index), |header, _, entry| {
-        if header.ifindex == index && header.state != NeighbourState::Permanent {
-            found.push((entry, header.state));
-        }
-    })?;
+    dump(
+        netlink,
+        link_message(index, Vec::new()),
+        |header, _, entry| {
+            if header.ifindex == index && header.state != NeighbourState::Permanent {
+                found.push((entry, header.state));
+            }
+        },
+    )?;
     Ok(found)
 }
 
 /// The entries of a port or a bridge, each with the bridge whose it is. The request is not struct ndmsg, but what the kernel
 /// takes in its place since ever (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
-fn dump<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+fn dump(
+    netlink: &mut NetlinkSocket,
     mut of: Message<LinkHeader>,
     mut each: impl FnMut(&NeighbourHeader, Option<IfIndex>, FdbEntry),
 ) -> Result<(), SysError> {

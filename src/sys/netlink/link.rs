@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::tc::{TcHandle, TcHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, IfIndex, Link, Qdisc};
+use crate::model::link::{IfIndex, Link, Qdisc};
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{
     Message, find_attr, get_u32, put_bytes, put_nested, put_str, put_u32,
@@ -19,19 +20,15 @@ use crate::sys::netlink::attr::{
 use crate::sys::netlink::link_parse::{
     AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, parse_link,
 };
-use crate::sys::netlink::socket::{NetlinkSocket, Transport, set_recv_timeout};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// Looks an interface up by name.
 ///
 /// # Errors
 /// ENODEV if there is none of that name.
-pub fn get_by_name<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    name: IfName,
-) -> Result<Link, SysError> {
-    let mut message = link_message(0);
-    message.attributes = vec![put_str(libc::IFLA_IFNAME, name.as_bytes())];
-    let link = get(netlink, &message)?;
+pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
+    let name_attribute = put_str(libc::IFLA_IFNAME, name.as_bytes());
+    let link = get(netlink, &link_message(0, vec![name_attribute]))?;
     // The kernel also finds alternative names; acting on those would be acting on another interface.
     if link.name == name {
         Ok(link)
@@ -44,11 +41,8 @@ pub fn get_by_name<T: Transport>(
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn get_by_index<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Link, SysError> {
-    get(netlink, &link_message(index))
+pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link, SysError> {
+    get(netlink, &link_message(index, Vec::new()))
 }
 
 /// The result of a look-up where finding nothing is no error.
@@ -64,19 +58,13 @@ pub fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError>
 }
 
 /// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
-fn get<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    message: &Message<LinkHeader>,
-) -> Result<Link, SysError> {
+fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Link, SysError> {
     parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
 }
 
 /// Passes every interface to `each`.
-pub fn dump<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    mut each: impl FnMut(Link),
-) -> Result<(), SysError> {
-    let all = link_message(0);
+pub fn dump(netlink: &mut NetlinkSocket, mut each: impl FnMut(Link)) -> Result<(), SysError> {
+    let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         each(parse_link(body)?);
         Ok(())
@@ -87,15 +75,11 @@ pub fn dump<T: Transport>(
 ///
 /// # Errors
 /// The kernel's refusal. Part of the update may have been applied.
-pub fn set<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     update: &LinkUpdate,
 ) -> Result<(), SysError> {
-    let mut message = link_message(index);
-    if update.takes_down() {
-        message.header.change_mask = LinkFlags::Up;
-    }
     let attributes = [
         update
             .address
@@ -108,11 +92,14 @@ pub fn set<T: Transport>(
             .creator
             .map(|creator| put_bytes(libc::IFLA_IFALIAS, creator.to_string().as_bytes())),
         update.addr_gen_mode.map(|mode| {
-            let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode_number(mode)]);
+            let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode as u8]);
             put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])
         }),
     ];
-    message.attributes = attributes.into_iter().flatten().collect();
+    let mut message = link_message(index, attributes.into_iter().flatten().collect());
+    if update.takes_down() {
+        message.header.change_mask = LinkFlags::Up;
+    }
     let qdisc = update.qdisc.map(|qdisc| qdisc_message(index, qdisc));
     let qdisc = qdisc
         .as_ref()
@@ -121,17 +108,14 @@ pub fn set<T: Transport>(
 }
 
 /// Deletes an interface.
-pub fn delete<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<(), SysError> {
-    netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index))
+pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
+    netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index, Vec::new()))
 }
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
-pub fn groups<T: Transport>(netlink: &mut NetlinkSocket<T>) -> Result<Vec<u32>, SysError> {
+pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
     let mut groups = Vec::new();
-    let all = link_message(0);
+    let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         let attributes = body.get(IFINFOMSG_LEN..).unwrap_or_default();
         let group = find_attr(attributes, libc::IFLA_GROUP)?;
@@ -147,15 +131,12 @@ pub fn groups<T: Transport>(netlink: &mut NetlinkSocket<T>) -> Result<Vec<u32>, 
 ///
 /// # Errors
 /// The kernel's refusal to delete. Interfaces that could not be put into the group are left, which is no error.
-pub fn delete_as_group<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn delete_as_group(
+    netlink: &mut NetlinkSocket,
     indexes: &[IfIndex],
     group: u32,
 ) -> Result<(), SysError> {
-    let in_group = |index| Message {
-        attributes: vec![put_u32(libc::IFLA_GROUP, group)],
-        ..link_message(index)
-    };
+    let in_group = |index| link_message(index, vec![put_u32(libc::IFLA_GROUP, group)]);
     let join: Vec<_> = indexes.iter().copied().map(in_group).collect();
     let join = join
         .iter()
@@ -165,42 +146,29 @@ pub fn delete_as_group<T: Transport>(
 
 /// Sets the queueing discipline at the root: to the one named, or to none, and the kernel gives it its own when it goes up.
 fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) {
-    let mut message = Message {
-        header: TcHeader {
-            index: index.cast_signed(),
-            parent: TcHandle::ROOT,
-            ..TcHeader::default()
-        },
-        attributes: Vec::new(),
+    let header = TcHeader {
+        index: index.cast_signed(),
+        parent: TcHandle::ROOT,
+        ..TcHeader::default()
     };
-    match qdisc {
-        Qdisc::Noqueue => {
-            message.attributes = vec![put_str(libc::TCA_KIND, b"noqueue")];
-            (libc::RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, message)
-        }
-        Qdisc::Default => (libc::RTM_DELQDISC, 0, message),
-    }
+    let (kind, flags, attributes) = match qdisc {
+        Qdisc::Noqueue => (
+            libc::RTM_NEWQDISC,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            vec![put_str(libc::TCA_KIND, b"noqueue")],
+        ),
+        Qdisc::Default => (libc::RTM_DELQDISC, 0, Vec::new()),
+    };
+    (kind, flags, Message { header, attributes })
 }
 
-/// A message about an interface without attributes; ifindex 0 is none in particular.
-pub fn link_message(index: IfIndex) -> Message<LinkHeader> {
-    Message {
-        header: LinkHeader {
-            index,
-            ..LinkHeader::default()
-        },
-        attributes: Vec::new(),
-    }
-}
-
-/// `IN6_ADDR_GEN_MODE_*` in linux/if_link.h.
-fn mode_number(mode: AddrGenMode) -> u8 {
-    match mode {
-        AddrGenMode::Eui64 => 0,
-        AddrGenMode::None => 1,
-        AddrGenMode::StablePrivacy => 2,
-        AddrGenMode::Random => 3,
-    }
+/// A message about an interface; ifindex 0 is none in particular.
+pub fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<LinkHeader> {
+    let header = LinkHeader {
+        index,
+        ..LinkHeader::default()
+    };
+    Message { header, attributes }
 }
 
 /// A socket that is notified of every change to an interface.
@@ -224,7 +192,7 @@ impl LinkMonitor {
         let micros = i64::try_from(timeout.as_micros())
             .unwrap_or(i64::MAX)
             .max(1);
-        set_recv_timeout(&self.0, TimeVal::microseconds(micros))?;
+        setsockopt(&self.0, ReceiveTimeout, &TimeVal::microseconds(micros))?;
         match self.0.recv(&mut Vec::with_capacity(1), libc::MSG_TRUNC) {
             Ok(_) => Ok(()),
             // A signal, or more notifications than the socket holds: either way it is time to look.

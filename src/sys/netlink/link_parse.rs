@@ -3,13 +3,12 @@
 //! A reply is walked, and only what is needed is taken: netlink-packet-route's own parse of an interface is all or
 //! nothing, and would fail on, say, a bridge whose alias is not UTF-8.
 
-use netlink_packet_core::NlaBuffer;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{BridgeInfo, BridgePortInfo, PortOption, PortOptions, PortState};
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, IfIndex, Link, LinkKind, TapInfo};
+use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{
     attributes, find_attr, get_bool, get_str, get_u8, get_u16, get_u32,
@@ -86,83 +85,62 @@ pub(super) fn parse_link_header(body: &[u8]) -> Result<LinkHeader, SysError> {
 /// Parses the body of an RTM_NEWLINK.
 pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
     let header = parse_link_header(body)?;
-    let mut link = PartialLink::default();
-    for attribute in attributes(body.get(IFINFOMSG_LEN..).unwrap_or_default()) {
-        link.apply(&attribute?)?;
-    }
-    Ok(Link {
+    let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
+    let name = find_attr(all, libc::IFLA_IFNAME)?;
+    let name = name.ok_or(SysError::Protocol("an interface without a name"))?;
+    let mut link = Link {
         index: header.index,
-        name: link
-            .name
-            .ok_or(SysError::Protocol("an interface without a name"))?,
-        kind: link.kind.unwrap_or(LinkKind::Unset),
-        mtu: link.mtu,
-        address: link.address,
+        name: IfName::new(get_str(name))
+            .map_err(|_| SysError::Protocol("an invalid interface name"))?,
+        kind: LinkKind::Unset,
+        mtu: 0,
+        address: None,
         up: header.flags.contains(LinkFlags::Up),
-        carrier: link.carrier,
-        master: link.master,
-        addr_gen_mode: link.addr_gen_mode,
-        alias: link.alias,
-        qdisc: link.qdisc,
-        port: link.port,
-    })
-}
-
-/// An interface, as far as its attributes have been walked.
-#[derive(Default)]
-struct PartialLink {
-    name: Option<IfName>,
-    kind: Option<LinkKind>,
-    mtu: u32,
-    address: Option<MacAddr>,
-    carrier: bool,
-    master: Option<IfIndex>,
-    addr_gen_mode: Option<AddrGenMode>,
-    alias: Option<String>,
-    qdisc: String,
-    port: Option<BridgePortInfo>,
-}
-
-impl PartialLink {
-    fn apply(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), SysError> {
+        carrier: false,
+        master: None,
+        addr_gen_mode: None,
+        alias: None,
+        qdisc: String::new(),
+        port: None,
+    };
+    for attribute in attributes(all) {
+        let attribute = attribute?;
         let value = attribute.value();
         match attribute.kind() {
-            libc::IFLA_IFNAME => {
-                let name = IfName::new(get_str(value));
-                self.name =
-                    Some(name.map_err(|_| SysError::Protocol("an invalid interface name"))?);
-            }
-            libc::IFLA_MTU => self.mtu = get_u32(value)?,
-            libc::IFLA_ADDRESS => self.address = value.try_into().ok().map(MacAddr),
-            libc::IFLA_CARRIER => self.carrier = get_bool(value)?,
-            libc::IFLA_MASTER => self.master = Some(get_u32(value)?).filter(|&index| index != 0),
-            libc::IFLA_IFALIAS => {
-                self.alias = Some(String::from_utf8_lossy(get_str(value)).into_owned());
-            }
-            libc::IFLA_QDISC => self.qdisc = String::from_utf8_lossy(get_str(value)).into_owned(),
+            libc::IFLA_MTU => link.mtu = get_u32(value)?,
+            libc::IFLA_ADDRESS => link.address = value.try_into().ok().map(MacAddr),
+            libc::IFLA_CARRIER => link.carrier = get_bool(value)?,
+            libc::IFLA_MASTER => link.master = Some(get_u32(value)?).filter(|&index| index != 0),
+            libc::IFLA_IFALIAS => link.alias = Some(get_lossy(value)),
+            libc::IFLA_QDISC => link.qdisc = get_lossy(value),
             libc::IFLA_LINKINFO => {
-                self.kind = parse_kind(value)?;
-                self.port = parse_port(value)?;
+                link.kind = parse_kind(value)?;
+                link.port = parse_port(value)?;
             }
-            libc::IFLA_AF_SPEC => self.addr_gen_mode = parse_addr_gen_mode(value)?,
+            libc::IFLA_AF_SPEC => link.addr_gen_mode = parse_addr_gen_mode(value)?,
             // A reply has dozens of attributes, and every kernel adds some.
             _ => {}
         }
-        Ok(())
     }
+    Ok(link)
+}
+
+/// A string that may be anything.
+fn get_lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(get_str(value)).into_owned()
 }
 
 /// `IFLA_LINKINFO`: a string for the kind, and data that depends on it.
-fn parse_kind(info: &[u8]) -> Result<Option<LinkKind>, SysError> {
+fn parse_kind(info: &[u8]) -> Result<LinkKind, SysError> {
     let Some(kind) = find_attr(info, libc::IFLA_INFO_KIND)? else {
-        return Ok(None);
+        return Ok(LinkKind::Unset);
     };
     let data = find_attr(info, libc::IFLA_INFO_DATA)?.unwrap_or_default();
-    Ok(Some(match get_str(kind) {
-        b"tun" => parse_tun(data)?,
-        b"bridge" => LinkKind::Bridge(parse_bridge(data)?),
-        other => LinkKind::Other(String::from_utf8_lossy(other).into_owned()),
-    }))
+    match get_str(kind) {
+        b"tun" => parse_tun(data),
+        b"bridge" => parse_bridge(data).map(LinkKind::Bridge),
+        _ => Ok(LinkKind::Other(get_lossy(kind))),
+    }
 }
 
 fn parse_tun(data: &[u8]) -> Result<LinkKind, SysError> {
@@ -241,17 +219,14 @@ fn parse_port(info: &[u8]) -> Result<Option<BridgePortInfo>, SysError> {
 }
 
 fn parse_addr_gen_mode(families: &[u8]) -> Result<Option<AddrGenMode>, SysError> {
-    let Some(inet6) = find_attr(families, AF_INET6)? else {
-        return Ok(None);
-    };
-    let Some(mode) = find_attr(inet6, IFLA_INET6_ADDR_GEN_MODE)? else {
-        return Ok(None);
-    };
-    match get_u8(mode)? {
-        0 => Ok(Some(AddrGenMode::Eui64)),
-        1 => Ok(Some(AddrGenMode::None)),
-        2 => Ok(Some(AddrGenMode::StablePrivacy)),
-        3 => Ok(Some(AddrGenMode::Random)),
-        _ => Err(SysError::Protocol("an unknown addrgenmode")),
+    let inet6 = find_attr(families, AF_INET6)?.unwrap_or_default();
+    let mode = find_attr(inet6, IFLA_INET6_ADDR_GEN_MODE)?;
+    match mode.map(get_u8).transpose()? {
+        None => Ok(None),
+        Some(0) => Ok(Some(AddrGenMode::Eui64)),
+        Some(1) => Ok(Some(AddrGenMode::None)),
+        Some(2) => Ok(Some(AddrGenMode::StablePrivacy)),
+        Some(3) => Ok(Some(AddrGenMode::Random)),
+        Some(_) => Err(SysError::Protocol("an unknown addrgenmode")),
     }
 }

@@ -4,18 +4,14 @@
 //! before `sendto(2)` returns: with an object, or with NLMSG_ERROR, which carries a negative errno, or 0 for an
 //! acknowledgement. With NETLINK_EXT_ACK it may add a message of its own (the ext ACK); with NETLINK_CAP_ACK it does not
 //! repeat the whole request in the reply. See netlink(7).
-#![allow(
-    unsafe_code,
-    reason = "borrowing the descriptor of a netlink-sys socket"
-)]
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-    NLMSG_ERROR, NetlinkHeader, NlasIterator,
+    NLMSG_ERROR, NetlinkHeader,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -23,7 +19,7 @@ use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::get_str;
+use crate::sys::netlink::attr::{find_attr, get_str};
 
 /// The kernel has replied by the time it is asked for the reply, so one that is this many seconds late never comes.
 const RECV_TIMEOUT_SECS: i64 = 5;
@@ -80,10 +76,10 @@ pub type Request<'a> = (u16, u16, &'a dyn Emitable);
 
 /// A netlink socket, or what stands in for one.
 #[derive(Debug)]
-pub struct NetlinkSocket<T> {
-    transport: T,
+pub struct NetlinkSocket<T: ?Sized = dyn Transport> {
     sequence: u32,
     buffer: Vec<u8>,
+    transport: T,
 }
 
 impl NetlinkSocket<Socket> {
@@ -92,7 +88,8 @@ impl NetlinkSocket<Socket> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        set_recv_timeout(&socket, TimeVal::seconds(RECV_TIMEOUT_SECS))?;
+        let timeout = TimeVal::seconds(RECV_TIMEOUT_SECS);
+        setsockopt(&socket, ReceiveTimeout, &timeout)?;
         Ok(Self::with_transport(socket))
     }
 }
@@ -103,24 +100,18 @@ impl AsRawFd for NetlinkSocket<Socket> {
     }
 }
 
-/// Limits how long a socket waits for a datagram.
-pub(super) fn set_recv_timeout(socket: &Socket, timeout: TimeVal) -> Result<(), SysError> {
-    // SAFETY: the descriptor is open as long as `socket`, which outlives this borrow.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-    setsockopt(&descriptor, ReceiveTimeout, &timeout)?;
-    Ok(())
-}
-
-impl<T: Transport> NetlinkSocket<T> {
+impl<T> NetlinkSocket<T> {
     /// Requests over any transport.
     pub fn with_transport(transport: T) -> Self {
         Self {
-            transport,
             sequence: 0,
             buffer: Vec::with_capacity(RECV_BUFFER_SIZE),
+            transport,
         }
     }
+}
 
+impl<T: Transport + ?Sized> NetlinkSocket<T> {
     /// Requests one object and returns the body of the reply, which must be of type `expected`.
     pub fn request(
         &mut self,
@@ -128,7 +119,7 @@ impl<T: Transport> NetlinkSocket<T> {
         body: &impl Emitable,
         expected: u16,
     ) -> Result<&[u8], SysError> {
-        self.send(kind, NLM_F_REQUEST, body)?;
+        self.send([(kind, 0, body as &dyn Emitable)])?;
         match self.receive()? {
             (header, body) if header.message_type == expected => {
                 self.buffer.get(body).ok_or(SHORT_REPLY)
@@ -154,14 +145,10 @@ impl<T: Transport> NetlinkSocket<T> {
         before: impl IntoIterator<Item = Request<'a>>,
         kind: u16,
         flags: u16,
-        body: &impl Emitable,
+        body: &'a impl Emitable,
     ) -> Result<(), SysError> {
-        let mut messages = Vec::with_capacity(256);
-        for (kind, flags, body) in before {
-            self.append(&mut messages, kind, NLM_F_REQUEST | flags, body)?;
-        }
-        self.append(&mut messages, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)?;
-        self.transport.send(&messages)?;
+        let last: Request<'_> = (kind, NLM_F_ACK | flags, body);
+        self.send(before.into_iter().chain([last]))?;
         self.recv_ack()
     }
 
@@ -181,17 +168,11 @@ impl<T: Transport> NetlinkSocket<T> {
         &mut self,
         requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), (usize, SysError)> {
-        let at_first = |error| (0, error);
         let before = self.sequence;
-        let mut batch = Vec::new();
-        for (kind, flags, body) in requests {
-            self.append(&mut batch, kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
-                .map_err(at_first)?;
-        }
+        let requests = requests.into_iter();
+        let requests = requests.map(|(kind, flags, body)| (kind, NLM_F_ACK | flags, body));
+        self.send(requests).map_err(|error| (0, error))?;
         let last = self.sequence;
-        self.transport
-            .send(&batch)
-            .map_err(|error| at_first(error.into()))?;
         let mut first_refusal = Ok(());
         for (position, sequence) in (before + 1..=last).enumerate() {
             self.sequence = sequence;
@@ -217,7 +198,7 @@ impl<T: Transport> NetlinkSocket<T> {
             bodies.clear();
             self.buffer.clear();
             self.buffer.reserve(DUMP_BUFFER_SIZE);
-            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
+            self.send([(kind, NLM_F_DUMP, body as &dyn Emitable)])?;
             if self.receive_dump(expected, &mut bodies)? {
                 break;
             }
@@ -254,36 +235,30 @@ impl<T: Transport> NetlinkSocket<T> {
         }
     }
 
-    fn send(&mut self, kind: u16, flags: u16, body: &impl Emitable) -> Result<(), SysError> {
-        let mut message = Vec::with_capacity(256);
-        self.append(&mut message, kind, flags, body)?;
-        self.transport.send(&message)?;
-        Ok(())
-    }
-
-    /// Appends the next request to those that are sent together.
-    fn append(
+    /// Sends requests, together.
+    fn send<'a>(
         &mut self,
-        messages: &mut Vec<u8>,
-        kind: u16,
-        flags: u16,
-        body: &dyn Emitable,
+        requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), SysError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let length = NLMSG_HDRLEN + body.buffer_len();
-        let mut header = NetlinkHeader::default();
-        header.length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
-        header.message_type = kind;
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let start = messages.len();
-        messages.resize(start + length, 0);
-        // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
-        let message = messages.get_mut(start..).unwrap_or_default();
-        if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
-            header.emit(room);
-            body.emit(rest);
+        let mut messages = Vec::with_capacity(256);
+        for (kind, flags, body) in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let length = NLMSG_HDRLEN + body.buffer_len();
+            let mut header = NetlinkHeader::default();
+            header.length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
+            header.message_type = kind;
+            header.flags = NLM_F_REQUEST | flags;
+            header.sequence_number = self.sequence;
+            let start = messages.len();
+            messages.resize(start + length, 0);
+            // emit() panics where there is too little room: there are `length` bytes, of which NLMSG_HDRLEN come first.
+            let message = messages.get_mut(start..).unwrap_or_default();
+            if let Some((room, rest)) = message.split_at_mut_checked(NLMSG_HDRLEN) {
+                header.emit(room);
+                body.emit(rest);
+            }
         }
+        self.transport.send(&messages)?;
         Ok(())
     }
 
@@ -360,13 +335,10 @@ fn parse_nlmsgerr(flags: u16, body: &[u8]) -> Result<(), SysError> {
         Some(attributes) if flags & NLM_F_ACK_TLVS != 0 => attributes,
         _ => &[],
     };
-    let ext_ack = NlasIterator::new(attributes)
-        .map_while(Result::ok)
-        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
-        .map(|attribute| get_str(attribute.value()).to_owned())
-        .filter(|text| !text.is_empty());
+    let text = find_attr(attributes, NLMSGERR_ATTR_MSG).unwrap_or_default();
+    let text = text.map(get_str).filter(|text| !text.is_empty());
     Err(SysError::Errno {
         errno: Errno::from_raw(number.saturating_neg()),
-        ext_ack,
+        ext_ack: text.map(<[u8]>::to_owned),
     })
 }

@@ -12,7 +12,7 @@ use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{attributes, find_attr, get_u16, put_bytes, put_nested, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
-use crate::sys::netlink::socket::{NetlinkSocket, Transport};
+use crate::sys::netlink::socket::NetlinkSocket;
 
 /// A VLAN inside `IFLA_AF_SPEC` of a bridge port (linux/if_bridge.h).
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
@@ -30,8 +30,8 @@ const RTM_GETVLAN: u16 = 114;
 const BR_VLAN_MSG_LEN: usize = 8;
 
 /// The VLANs of a port, in order.
-pub fn get_port_vlans<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn get_port_vlans(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = match get_by_port(netlink, index) {
@@ -45,10 +45,7 @@ pub fn get_port_vlans<T: Transport>(
     Ok(vlans)
 }
 
-fn get_by_port<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<PortVlan>, SysError> {
+fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
     // An address has a header of the same length and order: family, three bytes, ifindex.
     let port = AddressHeader {
@@ -72,16 +69,12 @@ fn get_by_port<T: Transport>(
     Ok(vlans)
 }
 
-fn get_from_all<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
-    index: IfIndex,
-) -> Result<Vec<PortVlan>, SysError> {
+fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
     let mut vlans = Vec::new();
-    let mut all = link_message(0);
-    all.header.interface_family = AddressFamily::Bridge;
     // As ranges, since others may be in thousands of VLANs.
     let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
-    all.attributes = vec![put_u32(libc::IFLA_EXT_MASK, filter)];
+    let mut all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
+    all.header.interface_family = AddressFamily::Bridge;
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         if parse_link_header(body)?.index == index {
             let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
@@ -117,8 +110,8 @@ fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
-pub fn set_port_vlans<T: Transport>(
-    netlink: &mut NetlinkSocket<T>,
+pub fn set_port_vlans(
+    netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[PortVlan],
     to: &[PortVlan],
@@ -127,9 +120,9 @@ pub fn set_port_vlans<T: Transport>(
     for (kind, these, others) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
         let changed: Vec<_> = difference(these, others).iter().map(vlan_info).collect();
         if !changed.is_empty() {
-            let mut message = link_message(index);
+            let spec = put_nested(libc::IFLA_AF_SPEC, &changed);
+            let mut message = link_message(index, vec![spec]);
             message.header.interface_family = AddressFamily::Bridge;
-            message.attributes = vec![put_nested(libc::IFLA_AF_SPEC, &changed)];
             netlink.request_ack(kind, 0, &message)?;
         }
     }

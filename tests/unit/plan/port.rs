@@ -20,7 +20,8 @@ fn a_port_is_limited_before_it_goes_up() {
     let limited = TapSpec {
         port: PortOptions::default().with(PortOption::Isolated, true),
         vlans: Some(VlanSpec {
-            pvid: Some(10),
+            // Next to the tagged ones, of which it is none.
+            pvid: Some(19),
             tagged: vec![20, 21, 22, 30],
         }),
         ..spec()
@@ -34,7 +35,7 @@ fn a_port_is_limited_before_it_goes_up() {
         [
             "bridge link set dev tap0 isolated on",
             "bridge vlan del dev tap0 vid 1\n\
-             bridge vlan add dev tap0 vid 10 pvid untagged\n\
+             bridge vlan add dev tap0 vid 19 pvid untagged\n\
              bridge vlan add dev tap0 vid 20-22\n\
              bridge vlan add dev tap0 vid 30",
             "ip link set dev tap0 up",
@@ -55,13 +56,13 @@ fn a_port_is_limited_before_it_goes_up() {
         vlans: vlans.to_vec(),
         ..state(Some(link))
     };
-    let all: Vec<PortVlan> = [PortVlan::untagged(10)]
+    let all: Vec<PortVlan> = [PortVlan::untagged(19)]
         .into_iter()
         .chain([20, 21, 22, 30].map(PortVlan::tagged))
         .collect();
     let plan = up(limited.clone(), having(port(true), &all)).unwrap();
     assert_eq!(commands(&plan), Vec::<String>::new());
-    let plan = up(limited, having(port(false), &[PortVlan::untagged(10)])).unwrap();
+    let plan = up(limited, having(port(false), &[PortVlan::untagged(19)])).unwrap();
     assert_eq!(
         commands(&plan),
         [
