@@ -6,6 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use qemu_ifup::config::acl::{Acl, Verdict};
+use qemu_ifup::config::error::ConfigError;
 use qemu_ifup::error::Error;
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::sys::file::Contents;
@@ -37,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(acl_and_more, Ok(acl.verdict(br0)));
         }
         Err(error) => {
-            let text = Error::Acl(error).to_string();
+            let text = Error::from(ConfigError::Acl(error)).to_string();
             assert!(!text.contains(char::is_control), "{text:?}");
         }
     }
