@@ -16,15 +16,12 @@ use crate::policy::caller::Authority;
 use crate::sys::error::strerror;
 
 pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
-    let subject = "privilege";
+    let (subject, uid) = ("privilege", host.context.uid);
     match (host.context.authority, host.context.net_admin) {
         (Authority::Root, true) => findings.ok(subject, "root, with CAP_NET_ADMIN"),
         (Authority::Delegated, _) => findings.ok(
             subject,
-            format!(
-                "uid {}, with CAP_NET_ADMIN lent by the program's file",
-                host.context.uid
-            ),
+            format!("uid {uid}, with CAP_NET_ADMIN lent by the program's file"),
         ),
         (Authority::Root, false) => findings.problem(
             ExitCode::NotPermitted,
@@ -36,8 +33,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
         (Authority::None, _) if is_prepared(host) => findings.ok(
             subject,
             format!(
-                "uid {}, without CAP_NET_ADMIN, for whom the tap is ready: script=no,downscript=no",
-                host.context.uid
+                "uid {uid}, without CAP_NET_ADMIN, for whom the tap is ready: script=no,downscript=no"
             ),
         ),
         (Authority::None, _) if host.context.withheld.is_some() => {
@@ -46,7 +42,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
         (Authority::None, _) => findings.problem(
             ExitCode::NotPermitted,
             subject,
-            format!("uid {}, without CAP_NET_ADMIN", host.context.uid),
+            format!("uid {uid}, without CAP_NET_ADMIN"),
             Fix::Advice("sudo qemu-ifup ..., or once: ./install.sh --setcap, or with a package what docs/packages.md has for it".to_owned()),
         ),
     }
@@ -86,25 +82,17 @@ pub(super) fn vhost(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
+    let subject = "configuration";
+    let (bridge, from) = (host.context.bridge_name, host.context.bridge_from);
     match &host.context.conf {
         Ok(lines) => {
             for (line, text) in lines {
-                findings.ok(
-                    "configuration",
-                    format!("{CONF_FILE}:{line} applies: {text}"),
-                );
+                findings.ok(subject, format!("{CONF_FILE}:{line} applies: {text}"));
             }
-            findings.ok(
-                "configuration",
-                format!(
-                    "the bridge is {} ({})",
-                    host.context.bridge_name, host.context.bridge_from
-                ),
-            );
+            findings.ok(subject, format!("the bridge is {bridge} ({from})"));
         }
-        Err(error) => findings.error("configuration", error),
+        Err(error) => findings.error(subject, error),
     }
-    let bridge = host.context.bridge_name;
     let rule = [b"allow ", bridge.as_bytes()].concat();
     let add = format!("echo {} | sudo tee -a {ACL_FILE}", ShellQuoted(&rule));
     let advice = |command| format!("root decides which bridges users may use: {command}");

@@ -188,7 +188,7 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
     }
     let tap = parse_if_name(name)?;
     if taps.contains(&tap) {
-        return Err(UsageError::Syntax(format!("'{tap}' is named twice")));
+        return refused("is named twice");
     }
     if taps.len() == BR_MAX_PORTS {
         return Err(UsageError::Syntax(format!(
