@@ -192,6 +192,9 @@ fn an_upgrade_of_the_rpm_keeps_what_tmpfiles_d_gives_users_and_nothing_else() {
         same "$members" "$(rights)"
         on_root -U "$SCRATCH"/out2/*.rpm
         same "$members" "$(rights)"
+        on_root -e qemu-ifup
+        on_root -i "$SCRATCH"/out2/*.rpm
+        same "$members" "$(rights)"
 
         # Without its group the upgrade goes through, and gives nobody anything.
         sed -i /guests/d "$root/etc/group"
