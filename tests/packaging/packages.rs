@@ -3,7 +3,7 @@
 use crate::common::needs;
 use crate::install::{orders, run_by};
 
-/// Defines `checkout DIR`, and `pack DIR OUT`, which takes stand-ins for the programs: busybox, which is static as well.
+/// Defines `checkout DIR`, `newer DIR`, which gives it another version, and `pack DIR OUT`, which takes stand-ins for the programs: busybox, which is static as well.
 const PACK: &str = r##"
 top=$(dirname "$INSTALL")
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
@@ -16,6 +16,11 @@ checkout() { # DIR
 commit() { # DIR
     git -C "$1" add -A
     git -C "$1" -c user.name=tester -c user.email=tester@example.org commit -q -m test --date @1700000000
+}
+newer() { # DIR
+    sed -i 's/^version = .*/version = "99.0.0"/' "$1/Cargo.toml"
+    sed -i '/^name = "qemu-ifup"/{n;s/.*/version = "99.0.0"/}' "$1/Cargo.lock"
+    commit "$1"
 }
 export GIT_COMMITTER_DATE='@1700000000 +0000'
 mkdir "$SCRATCH/fake"
@@ -99,23 +104,32 @@ fn what_must_not_be_published_is_refused() {
     );
 }
 
+/// A root with a shell, for `on_root ARGUMENTS` of rpm.
+const ROOT: &str = r##"
+checkout "$SCRATCH/one"
+pack "$SCRATCH/one" "$SCRATCH/out"
+root=$SCRATCH/root
+mkdir -p "$root/bin" "$root/dev" "$root/etc" "$root/proc"
+mount --bind /proc "$root/proc"
+mknod "$root/dev/null" c 1 3
+cp "$(command -v busybox)" "$root/bin"
+for applet in sh readlink mv ln rm; do ln -s busybox "$root/bin/$applet"; done
+on_root() { rpm --root "$root" --nodeps "$@" 2>&1 | { grep -v '^rpm: ' || :; }; }
+"##;
+
+fn run_with_rpm(script: &str) {
+    if needs("rpm") && tools() {
+        let script = format!("{PACK}\n{ROOT}\n{script}");
+        run_by("unshare", &["--mount", "bash"], "", &script);
+    }
+}
+
 #[test]
 fn the_rpm_is_installed_verified_and_removed() {
-    if !needs("rpm") {
-        return;
-    }
-    run_with_pack(
+    run_with_rpm(
         r#"
-        checkout "$SCRATCH/one"
-        pack "$SCRATCH/one" "$SCRATCH/out"
-        root=$SCRATCH/root
-        mkdir -p "$root/bin" "$root/dev" "$root/etc"
-        mknod "$root/dev/null" c 1 3
-        cp "$(command -v busybox)" "$root/bin"
-        for applet in sh readlink mv ln rm; do ln -s busybox "$root/bin/$applet"; done
         echo mine >"$root/etc/qemu-ifup"
         same /bin/sh "$(rpm -qp --requires "$SCRATCH"/out/*.rpm | grep -v '^rpmlib(' | sort -u)"
-        on_root() { rpm --root "$root" --nodeps "$@" 2>&1 | { grep -v '^rpm: ' || :; }; }
         on_root -i "$SCRATCH"/out/*.rpm
         same "" "$(on_root -V qemu-ifup)"
         for name in qemu-ifup qemu-ifdown; do [ "$(readlink "$root/etc/$name")" = "/usr/bin/$name" ]; done
@@ -136,14 +150,76 @@ fn the_rpm_is_installed_verified_and_removed() {
     );
 }
 
+/// With the commands of docs/packages.md.
+#[test]
+fn an_upgrade_of_the_rpm_keeps_what_tmpfiles_d_gives_users_and_nothing_else() {
+    if !needs("systemd-tmpfiles") || !needs("getcap") {
+        return;
+    }
+    run_with_rpm(
+        r#"
+        newer "$SCRATCH/one"
+        pack "$SCRATCH/one" "$SCRATCH/out2"
+        tmpfiles=$(command -v systemd-tmpfiles)
+        for file in "$tmpfiles" $(ldd "$tmpfiles" | grep -o '/[^ ]*'); do
+            mkdir -p "$root${file%/*}"
+            cp -L "$file" "$root$file"
+        done
+        for applet in tee chmod; do ln -s busybox "$root/bin/$applet"; done
+        echo root:x:0:0::/:/bin/sh >"$root/etc/passwd"
+        printf '%s\n' root:x:0: guests:x:998: >"$root/etc/group"
+        mkdir -p "$root/etc/tmpfiles.d"
+        rights() { stat -c '%a %u %g' "$root"/usr/bin/qemu-if{up,down} && getcap "$root"/usr/bin/qemu-if{up,down}; }
+        nobody="755 0 0
+755 0 0" members="4750 0 998
+4750 0 998"
+        documented() { # TEXT: the command with that
+            line=$(grep "^[a-z].*$1" "${INSTALL%/*}/docs/packages.md" | sed "s/GROUP/guests/; s/sudo //")
+            same 1 "$(echo "$line" | wc -l)"
+            chroot "$root" /bin/busybox sh -euc "PATH=$PATH; $line"
+        }
+
+        on_root -i "$SCRATCH"/out/*.rpm
+        same "$nobody" "$(rights)"
+        setcap cap_net_admin+ep "$root/usr/bin/qemu-ifup"
+        on_root -U "$SCRATCH"/out2/*.rpm
+        same "$nobody" "$(rights)"
+
+        documented 'tee /etc/tmpfiles.d'
+        documented 'systemd-tmpfiles --create'
+        same "$members" "$(rights)"
+        on_root -U --oldpackage "$SCRATCH"/out/*.rpm
+        same "$members" "$(rights)"
+        on_root -U "$SCRATCH"/out2/*.rpm
+        same "$members" "$(rights)"
+        on_root -e qemu-ifup
+        on_root -i "$SCRATCH"/out2/*.rpm
+        same "$members" "$(rights)"
+
+        # Without its group the upgrade goes through, and gives nobody anything.
+        sed -i /guests/d "$root/etc/group"
+        said=$(on_root -U --replacepkgs "$SCRATCH"/out2/*.rpm)
+        says guests
+        same "$nobody" "$(rights)"
+
+        echo guests:x:998: >>"$root/etc/group"
+        documented 'systemd-tmpfiles --create'
+        same "$members" "$(rights)"
+        documented 'rm /etc/tmpfiles.d'
+        documented 'chmod 755'
+        same 755 "$(stat -c %a "$root/usr/bin/qemu-ifup" "$root/usr/bin/qemu-ifdown" | sort -u)"
+        on_root -U --replacepkgs "$SCRATCH"/out2/*.rpm
+        same "$nobody" "$(rights)"
+        "#,
+    );
+}
+
 /// Another `step` for `order`: ours is a package here.
 const TRIED: &str = r##"
 checkout "$SCRATCH/one"
 pack "$SCRATCH/one" "$SCRATCH/out"
 cp "$SCRATCH"/out/*.deb "$base/debs/ours.deb"
-sed -i 's/^version = .*/version = "99.0.0"/' "$SCRATCH/one/Cargo.toml"
-sed -i '/^name = "qemu-ifup"/{n;s/.*/version = "99.0.0"/}' "$SCRATCH/one/Cargo.lock"
-commit "$SCRATCH/one"
+newer "$SCRATCH/one"
 pack "$SCRATCH/one" "$SCRATCH/out2"
 cp "$SCRATCH"/out2/*.deb "$base/debs/ours-new.deb"
 stand_ins "$base/src/v1" one

@@ -264,6 +264,19 @@ fn the_commands_for_the_packages_work() {
                 "sudo dpkg-statoverride --remove /usr/bin/qemu-ifdown",
                 A_PACKAGE,
             ),
+            (
+                r"printf 'z /usr/bin/%s 4750 root GROUP\n' qemu-ifup qemu-ifdown | sudo tee /etc/tmpfiles.d/qemu-ifup.conf",
+                A_PACKAGE,
+            ),
+            (
+                "sudo systemd-tmpfiles --create /etc/tmpfiles.d/qemu-ifup.conf",
+                A_PACKAGE,
+            ),
+            ("sudo rm /etc/tmpfiles.d/qemu-ifup.conf", A_PACKAGE),
+            (
+                "sudo chmod 755 /usr/bin/qemu-ifup /usr/bin/qemu-ifdown",
+                A_PACKAGE,
+            ),
         ],
     );
 }
