@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::apply::kernel::Kernel;
 use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
-use crate::model::bridge::PortOption;
+use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind};
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
@@ -43,9 +43,11 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     };
     let locked = tap.as_ref().filter(is_locked);
     let tap_lacks_mac = match locked {
-        Some(tap) => fdb::get_static(kernel.netlink(), tap.index)
-            .map_err(failed)?
-            .is_empty(),
+        Some(tap) => {
+            let entries = fdb::get_static(kernel.netlink(), tap.index).map_err(failed)?;
+            let is_one = |entry: &FdbEntry| context.lock_mac.is_none_or(|mac| entry.mac == mac);
+            !entries.iter().any(is_one)
+        }
         None => false,
     };
     Ok(HostSnapshot {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::check::finding::{Finding, Fix};
 use crate::config::acl::Verdict;
 use crate::error::Error;
-use crate::model::addr::IpPrefix;
+use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::Link;
@@ -43,8 +43,12 @@ pub struct CheckContext {
     pub addresses: Vec<IpPrefix>,
     /// The MTU that is asked for.
     pub mtu: Option<u32>,
-    /// The options of the port that are asked for.
+    /// The options of the port that are asked for, with those of a lock.
     pub port: PortOptions,
+    /// The MAC that the port is to be locked to.
+    pub lock_mac: Option<MacAddr>,
+    /// The command line has options besides the bridge: they are needed to bring the tap up.
+    pub has_options: bool,
     /// How many seconds are waited for a port to forward, if that is asked for.
     pub wait: Option<u32>,
     /// The tap that is asked about, if one is.
@@ -74,7 +78,7 @@ pub struct HostSnapshot {
     pub tap_master: Option<IfName>,
     /// The tap has a link-local address.
     pub tap_has_address: bool,
-    /// The tap is locked, and has no static entry of the forwarding database.
+    /// The tap is locked, and the forwarding database has no static entry of it, or none of the MAC that is asked for.
     pub tap_lacks_mac: bool,
     /// Who has the tap open, as far as the caller may know.
     pub holders: Vec<TapHolder>,

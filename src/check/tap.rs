@@ -2,7 +2,6 @@
 
 use crate::check::finding::{Finding, Findings, Fix};
 use crate::check::snapshot::HostSnapshot;
-use crate::config::options::switch;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
@@ -14,22 +13,30 @@ const SUBJECT: &str = "tap";
 
 /// The command that makes the tap what it should be.
 fn again(host: &HostSnapshot, name: IfName) -> String {
+    if host.context.has_options {
+        return "this call without --check".to_owned();
+    }
     let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
-    let port = host.context.port.iter();
-    let port: String = port
-        .map(|(option, on)| format!("--{} ", switch(option.as_str(), on)))
-        .collect();
     format!(
-        "sudo qemu-ifup --bridge {bridge} {port}{}",
+        "sudo qemu-ifup --bridge {bridge} {}",
         ShellQuoted(name.as_bytes())
     )
+}
+
+/// The same as what fixes something.
+fn fix(host: &HostSnapshot, name: IfName) -> Fix {
+    let again = again(host, name);
+    if host.context.has_options {
+        Fix::Advice(again)
+    } else {
+        Fix::Command(again)
+    }
 }
 
 pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     let Some(name) = host.context.tap else {
         return;
     };
-    let again = || Fix::Command(again(host, name));
     let Some(link) = &host.tap else {
         return findings.ok(
             SUBJECT,
@@ -66,20 +73,23 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
     attached(findings, host, link);
     if host.tap_lacks_mac {
         let bridge = host.tap_master.unwrap_or(host.context.bridge_name);
-        findings.problem(
-            ExitCode::Tap,
-            SUBJECT,
-            format!(
-                "{name} is locked and has no static entry: {bridge} drops all that its guest sends"
-            ),
-            Fix::Advice(format!(
-                "sudo qemu-ifup --bridge {} --lock-mac MAC {}, with the guest's MAC",
-                ShellQuoted(bridge.as_bytes()),
-                ShellQuoted(name.as_bytes())
-            )),
+        let (of, fix) = match host.context.lock_mac {
+            Some(mac) => (format!(" of {mac}"), fix(host, name)),
+            None => {
+                let advice = format!(
+                    "sudo qemu-ifup --bridge {} --lock-mac MAC {}, with the guest's MAC",
+                    ShellQuoted(bridge.as_bytes()),
+                    ShellQuoted(name.as_bytes())
+                );
+                (String::new(), Fix::Advice(advice))
+            }
+        };
+        let message = format!(
+            "{name} is locked and has no static entry{of}: {bridge} drops all that its guest sends"
         );
+        findings.problem(ExitCode::Tap, SUBJECT, message, fix);
     }
-    let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, again());
+    let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, fix(host, name));
     if let Some(bridge) = &host.bridge
         && link.mtu != bridge.mtu
         && host.context.mtu != Some(link.mtu)
@@ -157,15 +167,20 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     let again = again(host, name);
     let port = link.port.unwrap_or_default();
     // Without a carrier, or where the bridge is down, no port is open.
+    let speaks_stp =
+        |bridge: &Link| matches!(&bridge.kind, LinkKind::Bridge(info) if info.stp_enabled);
     let is_shut = link.up
         && link.carrier
-        && host.bridge.as_ref().is_some_and(|bridge| bridge.up)
+        && host
+            .bridge
+            .as_ref()
+            .is_some_and(|bridge| bridge.up && speaks_stp(bridge))
         && port.state == PortState::Disabled
         && port.options.is_on(PortOption::Guard);
     let lacks = host.context.port.differing_from(port.options);
     let (message, fix) = match host.tap_master {
         Some(master) if master == bridge && is_shut => {
-            let down = format!("sudo ip link set {} down", ShellQuoted(name.as_bytes()));
+            let down = format!("sudo ip link set dev {} down", ShellQuoted(name.as_bytes()));
             (
                 format!("{name} is shut: its guest sent a BPDU, and its port has --guard"),
                 Fix::Advice(format!("{down} && {again} opens it again")),
@@ -182,9 +197,13 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
         }
         Some(master) if master == bridge && link.up => (
             format!("{name} is up on {bridge}, but not with {lacks}"),
-            Fix::Command(again),
+            if link.is_open() && !host.context.has_options {
+                Fix::Advice(format!("{again}, also for the guest that runs now"))
+            } else {
+                fix(host, name)
+            },
         ),
-        Some(master) if master == bridge => (format!("{name} is down"), Fix::Command(again)),
+        Some(master) if master == bridge => (format!("{name} is down"), fix(host, name)),
         // Its guest may well be where it should be.
         Some(master) if link.is_open() => (
             format!("{name} is a port of {master}, not of {bridge}"),
@@ -196,13 +215,13 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
         ),
         Some(master) => (
             format!("{name} is a port of {master}, not of {bridge}"),
-            Fix::Command(again),
+            fix(host, name),
         ),
         // That the bridge is missing is said already.
         None if host.bridge.is_none() => {
             return findings.ok(SUBJECT, format!("{name} is in no bridge yet"));
         }
-        None => (format!("{name} is in no bridge"), Fix::Command(again)),
+        None => (format!("{name} is in no bridge"), fix(host, name)),
     };
     findings.warn(ExitCode::Tap, SUBJECT, message, fix);
 }
@@ -230,7 +249,7 @@ fn access(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapI
                     again(host, name)
                 ))
             } else {
-                Fix::Command(again(host, name))
+                fix(host, name)
             },
         ),
     }

@@ -17,6 +17,7 @@ use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::model::addr::MacAddr;
 use crate::model::if_name::IfName;
 use crate::model::link::Link;
 use crate::model::spec::TapSpec;
@@ -90,9 +91,14 @@ fn check_one(
         acl: verdict.map_err(Clone::clone),
         bridge_name,
         creates_bridge: all.create_bridge == Some(true),
+        port: all.port.or(all.lock()),
         addresses: all.addresses,
         mtu: all.mtu,
-        port: all.port,
+        lock_mac: all.lock_mac.flatten().map(MacAddr::from),
+        has_options: TapOptions {
+            bridge: None,
+            ..options.clone()
+        } != TapOptions::default(),
         wait: all.wait,
         tap,
     };

@@ -10,7 +10,6 @@ use crate::config::files::load_acl;
 use crate::config::options::{TapOptions, switch};
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
-use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};
@@ -180,10 +179,7 @@ pub(super) fn tap_spec(
     if creates_bridge && options.bridge == Some(tap) {
         return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
-    let lock = match options.lock_mac {
-        Some(Some(_)) => PortOptions::of_locked_port(),
-        Some(None) | None => PortOptions::default(),
-    };
+    let lock = options.lock();
     // A locked port that learns is none: it learns what link-local frames claim.
     if let Some((option, on)) = options
         .port

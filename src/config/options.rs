@@ -49,6 +49,13 @@ pub struct TapOptions {
 }
 
 impl TapOptions {
+    /// What --lock-mac sets of the port, if it is asked for.
+    pub fn lock(&self) -> PortOptions {
+        let mac = self.lock_mac.flatten();
+        mac.map(|_| PortOptions::of_locked_port())
+            .unwrap_or_default()
+    }
+
     /// These options, and for those that are not given, `defaults`.
     #[must_use]
     pub fn with_defaults(self, defaults: Self) -> Self {

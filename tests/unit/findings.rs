@@ -45,6 +45,8 @@ fn healthy() -> HostSnapshot {
             addresses: Vec::new(),
             mtu: None,
             port: PortOptions::default(),
+            lock_mac: None,
+            has_options: false,
             wait: None,
             tap: Some(name("tap0")),
         },

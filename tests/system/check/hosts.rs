@@ -5,7 +5,7 @@ use crate::common::eventually;
 use crate::common::fds::inherit;
 use crate::common::sandbox::Sandbox;
 use crate::common::users::{ALICE, MALLORY, as_user, open_tap_as};
-use crate::host::{host, must, on_its_own, sh};
+use crate::host::{host, host_for_alice, must, on_its_own, sh};
 use std::process::{Child, Stdio};
 
 #[test]
@@ -102,12 +102,53 @@ fn what_a_port_lacks_of_the_options_that_are_asked_for_is_told_and_fixed() {
     let check = |s: &Sandbox, more: &str| check(s, &format!("qemu-ifup --check {more} tap0"));
     let found = check(&s, "");
     let fix = &found.says("warning", words).fix;
-    assert_eq!(fix, "qemu-ifup --bridge br0 --isolated --no-flood tap0");
+    assert_eq!(fix, "qemu-ifup --bridge br0 tap0");
     // What the command line says wins, there too.
     let found = check(&s, "--no-isolated --flood");
     found.says("ok", "tap0 is up on br0");
+    let found = check(&s, "--no-isolated --no-learning");
+    let found = found.says(
+        "warning",
+        "tap0 is up on br0, but not with learning off flood off",
+    );
+    assert_eq!(found.fix, "advice: this call without --check");
     must(&s, fix);
     check(&s, "").says("ok", "tap0 is up on br0, with isolated on flood off");
+    // Whoever has it open may have wanted it so.
+    let held = open_tap_as(0, "tap0", 0).unwrap();
+    s.sh("bridge link set dev tap0 isolated off");
+    let found = check(&s, "");
+    let found = found.says("warning", "tap0 is up on br0, but not with isolated on");
+    assert!(found.fix.starts_with("advice: "), "{found:?}");
+    drop(held);
+}
+
+#[test]
+fn a_user_is_given_no_option_that_is_the_administrators() {
+    let Some(s) = host_for_alice("allow br0\n") else {
+        return;
+    };
+    s.sh("ip tuntap add tap0 mode tap user 54321");
+    s.etc("qemu-ifup.conf", "* --guard\n");
+    let found = check(&s, "alice qemu-ifup --check tap0");
+    let fix = &found.says("warning", "tap0 is in no bridge").fix;
+    must(&s, &format!("alice {fix}"));
+    check(&s, "alice qemu-ifup --check tap0").says("ok", "tap0 is up on br0, with guard on");
+}
+
+#[test]
+fn a_lock_that_is_asked_for_and_is_not_there_is_told() {
+    let Some(s) = host() else { return };
+    must(&s, "qemu-ifup tap0");
+    s.etc("qemu-ifup.conf", "tap0 --lock-mac 52:54:00:00:00:01\n");
+    let words = "tap0 is up on br0, but not with guard on learning off flood off locked on";
+    let found = check(&s, "qemu-ifup --check tap0");
+    must(&s, &found.says("warning", words).fix);
+    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "tap0");
+    let other = check(&s, "qemu-ifup --check --lock-mac 52:54:00:00:00:02 tap0");
+    let words = "tap0 is locked and has no static entry of 52:54:00:00:00:02";
+    let found = other.says("problem", words);
+    assert_eq!(found.fix, "advice: this call without --check");
 }
 
 #[test]
@@ -115,6 +156,7 @@ fn a_port_that_is_shut_is_told_and_opened() {
     let Some(s) = host() else { return };
     let held = open_tap_as(0, "tap0", 0).unwrap();
     must(&s, "qemu-ifup --guard tap0");
+    // The kernel itself shuts it in its first network namespace only: tests/qemu/guest/stp.rs.
     let shut = || s.sh("bridge link set dev tap0 state 0");
     let is_forwarding = || {
         let port = s.sh("bridge link show dev tap0");
@@ -122,15 +164,20 @@ fn a_port_that_is_shut_is_told_and_opened() {
     };
     eventually(is_forwarding).unwrap();
     shut();
+    // Without STP, no BPDU was it.
+    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "tap0");
+    s.sh("ip link set br0 type bridge stp_state 1 forward_delay 200");
     let found = check(&s, "qemu-ifup --check tap0");
     let found = found.says("warning", "tap0 is shut: its guest sent a BPDU");
-    must(&s, command_in(&found.fix, "ip link set tap0 down"));
+    must(
+        &s,
+        command_in(&found.fix, "ip link set dev tap0 down")
+            .split(" opens")
+            .next()
+            .unwrap(),
+    );
     eventually(is_forwarding).unwrap();
     check(&s, "qemu-ifup --check tap0").says("ok", "tap0 is up on br0, with guard on");
-    // What says so without the option is about something else.
-    s.sh("bridge link set dev tap0 guard off");
-    shut();
-    check(&s, "qemu-ifup --check tap0").does_not_say("warning", "tap0");
     drop(held);
 }
 
