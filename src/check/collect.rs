@@ -15,8 +15,8 @@ use crate::sys::tun::{self, TunError};
 
 /// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
 pub fn docker_drops(kernel: &mut Kernel) -> bool {
-    procfs::bridge_nf_calls("iptables")
-        && matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+    matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+        && procfs::bridge_nf_calls("iptables")
 }
 
 /// Looks at everything that a guest's network depends on.

@@ -349,7 +349,7 @@ fn whatever_fails_a_port_is_in_another_bridge_or_has_its_vlans_as_before() {
         bridge vlan add dev tap0 vid 20-22
         bridge fdb add 52:54:00:00:00:01 dev tap0 master static",
         "--bridge br1 tap0",
-        6,
+        7,
     );
 }
 
