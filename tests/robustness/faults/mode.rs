@@ -133,16 +133,27 @@ pub const PLAIN: Mode = Mode {
     least: [usize::MAX; 3],
 };
 
-pub const BRIDGE: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
-    ip link set br0 addrgenmode none
-    ip link set br0 up";
+/// Creates br0 with these options of ip-link(8), and then does this.
+macro_rules! bridge_with {
+    ($options:literal, $then:literal) => {
+        concat!(
+            "ip link add br0 address 02:00:00:00:00:77 type bridge ",
+            $options,
+            "\nip link set br0 addrgenmode none\nip link set br0 up\n",
+            $then
+        )
+    };
+}
+pub(super) use bridge_with;
 
-pub const ATTACHED: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
-    ip link set br0 addrgenmode none
-    ip link set br0 up
-    ip tuntap add tap0 mode tap user 54321
+pub const BRIDGE: &str = bridge_with!("", "");
+
+pub const ATTACHED: &str = bridge_with!(
+    "",
+    "ip tuntap add tap0 mode tap user 54321
     ip link set tap0 address fe:00:00:00:00:77 addrgenmode none
-    ip link set tap0 master br0 up";
+    ip link set tap0 master br0 up"
+);
 
 pub const CREATED: &str = "--create-bridge --address 192.168.10.1/24 --address fd00:10::1/64";
 

@@ -1,6 +1,6 @@
 //! The runs in which every system call fails once, or is the last.
 
-use crate::faults::mode::{ATTACHED, CREATED, Handed, Mode, PLAIN};
+use crate::faults::mode::{ATTACHED, CREATED, Handed, Mode, PLAIN, bridge_with};
 use crate::faults::whatever_happens_it_is_done_or_as_before;
 
 #[test]
@@ -86,16 +86,16 @@ fn whatever_happens_to_ifdown_with_delete_the_tap_is_up_as_before_or_gone() {
 }
 
 /// A tap that needs every step that there is for one that exists.
-const FAR_FROM_READY: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
-    ip link set br0 addrgenmode none
-    ip link set br0 up
-    ip link add br1 address 02:00:00:00:00:78 mtu 1400 type bridge
+const FAR_FROM_READY: &str = bridge_with!(
+    "",
+    "ip link add br1 address 02:00:00:00:00:78 mtu 1400 type bridge
     ip link set br1 addrgenmode none
     ip link set br1 up
     ip tuntap add dev tap0 mode tap
     ip link set tap0 address 02:00:00:00:00:99 mtu 1400 addrgenmode eui64
     ip link set tap0 master br1 up
-    bridge fdb add 52:54:00:00:00:01 dev tap0 master static";
+    bridge fdb add 52:54:00:00:00:01 dev tap0 master static"
+);
 
 #[test]
 fn whatever_happens_to_a_tap_on_its_way_to_another_bridge_it_is_there_or_back() {
@@ -192,10 +192,7 @@ fn whatever_happens_while_a_running_qemus_port_is_looked_at_it_is_as_before_or_f
 }
 
 /// With this a port forwards after 4 seconds, and that changes nothing else: for so long the bridge then remembers who is where.
-const STP: &str =
-    "ip link add br0 address 02:00:00:00:00:77 type bridge stp_state 1 forward_delay 200 ageing_time 400
-    ip link set br0 addrgenmode none
-    ip link set br0 up";
+const STP: &str = bridge_with!("stp_state 1 forward_delay 200 ageing_time 400", "");
 
 /// Where the wait begins.
 const SUBSCRIBES: &str = "nl_groups=0x000001";
@@ -244,14 +241,14 @@ fn whatever_happens_to_one_of_several_taps_each_is_whole_or_not_there() {
     });
 }
 
-const THREE_ATTACHED: &str = "ip link add br0 address 02:00:00:00:00:77 type bridge
-    ip link set br0 addrgenmode none
-    ip link set br0 up
-    for n in 0 1 2; do
+const THREE_ATTACHED: &str = bridge_with!(
+    "",
+    "for n in 0 1 2; do
         ip tuntap add tap$n mode tap user 54321
         ip link set tap$n address fe:00:00:00:00:7$n addrgenmode none
         ip link set tap$n master br0 up
-    done";
+    done"
+);
 
 #[test]
 fn whatever_happens_to_taps_that_are_deleted_together_each_is_up_as_before_or_gone() {
