@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkKind, LinkRef};
+use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds};
 use crate::sys::ifreq::index_to_name;
@@ -133,7 +133,7 @@ impl Kernel {
     pub fn bridges(&mut self) -> Vec<IfName> {
         let mut names = Vec::new();
         let dumped = link::dump(&mut self.netlink, |found| {
-            if matches!(found.kind, LinkKind::Bridge(_)) {
+            if found.bridge().is_some() {
                 names.push(found.name);
             }
         });
@@ -161,10 +161,7 @@ impl Kernel {
     fn default_pvid(&mut self, master: LinkRef) -> Result<Option<u16>, Error> {
         let found = link::get_by_index(&mut self.netlink, master.index);
         let found = found.map_err(|error| Error::failed(format!("look up {}", master.name), error));
-        Ok(match found?.kind {
-            LinkKind::Bridge(info) => info.default_pvid,
-            LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => None,
-        })
+        Ok(found?.bridge().and_then(|info| info.default_pvid))
     }
 
     /// The static entries of the forwarding database for a port, where they are asked for, or it is locked to them.

@@ -9,7 +9,7 @@ use crate::error::exit_code::ExitCode;
 use crate::escape::ShellQuoted;
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{BR_MAX_PORTS, BridgeInfo};
-use crate::model::link::{Link, LinkKind};
+use crate::model::link::Link;
 
 const SUBJECT: &str = "bridge";
 
@@ -19,7 +19,7 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
     let (Some(link), details) = (&host.bridge, &host.bridge_details) else {
         return missing(findings, host);
     };
-    let (LinkKind::Bridge(info), Some(details)) = (&link.kind, details) else {
+    let (Some(info), Some(details)) = (link.bridge(), details) else {
         let kind = link.kind.clone();
         return findings.error(SUBJECT, &Error::NotABridge { name, kind });
     };

@@ -7,7 +7,7 @@ use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkKind};
+use crate::model::link::Link;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link};
 use crate::sys::procfs;
@@ -25,9 +25,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     let bridge = kernel.find_link(context.bridge_name)?;
     let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
     let bridge_details = match &bridge {
-        Some(link) if matches!(link.kind, LinkKind::Bridge(_)) => {
-            Some(bridge_details(kernel, link, &addresses)?)
-        }
+        Some(link) if link.bridge().is_some() => Some(bridge_details(kernel, link, &addresses)?),
         Some(_) | None => None,
     };
     let tap = match context.tap {

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::escape::{Escaped, ShellQuoted};
 use crate::model::if_name::IfName;
-use crate::model::link::LinkKind;
+use crate::model::link::Link;
 use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 use crate::sys::error::strerror;
@@ -129,10 +129,8 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
 /// What frames on the bridge go through besides it.
 pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
     let subject = "br_netfilter";
-    let own = match host.bridge.as_ref().map(|bridge| &bridge.kind) {
-        Some(LinkKind::Bridge(info)) => info.nf_call,
-        Some(_) | None => [false; 3],
-    };
+    let info = host.bridge.as_ref().and_then(Link::bridge);
+    let own = info.map(|info| info.nf_call).unwrap_or_default();
     let settings = &host.sysctls;
     let has_docker = host.bridges.contains(&IfName::DOCKER_BRIDGE);
     let bridge = ShellQuoted(host.context.bridge_name.as_bytes());

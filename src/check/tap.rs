@@ -167,14 +167,11 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     let again = again(host, name);
     let port = link.port.unwrap_or_default();
     // Without a carrier, or where the bridge is down, no port is open.
-    let speaks_stp =
-        |bridge: &Link| matches!(&bridge.kind, LinkKind::Bridge(info) if info.stp_enabled);
+    let bridge_up = host.bridge.as_ref().filter(|bridge| bridge.up);
+    let info = bridge_up.and_then(Link::bridge);
     let is_shut = link.up
         && link.carrier
-        && host
-            .bridge
-            .as_ref()
-            .is_some_and(|bridge| bridge.up && speaks_stp(bridge))
+        && info.is_some_and(|bridge| bridge.stp_enabled)
         && port.state == PortState::Disabled
         && port.options.is_on(PortOption::Guard);
     let lacks = host.context.port.differing_from(port.options);

@@ -29,15 +29,14 @@ pub(super) fn down(
     }
     for names in taps.chunks(taps.len().div_ceil(lots).max(1)) {
         let first = planned.len();
-        planned.extend(names.iter().map(|&name| {
+        let mut plan = |name| {
             let mut tap = Tap::new(name);
-            let mut plan = || {
-                let state = session.kernel.observe(&mut tap, None)?;
-                let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
-                Ok::<_, Error>(Plan::down(&policy.authorize_down(name, delete, state)?))
-            };
-            (name, plan().map(|plan| (plan, tap)))
-        }));
+            let state = session.kernel.observe(&mut tap, None)?;
+            let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
+            let plan = Plan::down(&policy.authorize_down(name, delete, state)?);
+            Ok::<_, Error>((plan, tap))
+        };
+        planned.extend(names.iter().map(|&name| (name, plan(name))));
         if let Some(group) = groups.pop() {
             let these = planned.iter().skip(first).flat_map(|(_, planned)| planned);
             let these = these.filter(|(plan, _)| plan.deletes());

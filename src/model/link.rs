@@ -162,6 +162,14 @@ impl Link {
         }
     }
 
+    /// What is particular to bridges, if it is one.
+    pub fn bridge(&self) -> Option<&BridgeInfo> {
+        match &self.kind {
+            LinkKind::Bridge(info) => Some(info),
+            LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => None,
+        }
+    }
+
     /// Whether a program has the tap open: by its count of queues, and where the kernel has none, as far as its carrier
     /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
     pub fn is_open(&self) -> bool {
