@@ -105,9 +105,8 @@ impl TapExecutor<'_> {
             Some(link) if link.address == Some(new.mac) => {}
             Some(_) | None => return Ok(()),
         }
-        let mut has_ports = false;
-        link::dump(netlink, |link| has_ports |= link.master == Some(index))?;
-        if has_ports {
+        let all = link::get_all(netlink)?;
+        if all.iter().any(|link| link.master == Some(index)) {
             return Err(StepError::BridgeInUse);
         }
         link::delete(netlink, index)?;
@@ -119,7 +118,7 @@ impl TapExecutor<'_> {
     fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
         let mut taps = 0;
         let own = TapAccess::Owner(quota.user.0);
-        link::dump(&mut self.kernel.netlink, |link| {
+        for link in link::get_all(&mut self.kernel.netlink)? {
             if let Some(info) = link.tap()
                 && self.tap.index != Some(link.index)
                 && link
@@ -128,7 +127,7 @@ impl TapExecutor<'_> {
             {
                 taps += 1;
             }
-        })?;
+        }
         if taps < quota.max {
             return Ok(());
         }

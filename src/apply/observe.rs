@@ -131,13 +131,9 @@ impl Kernel {
 
     /// All bridges; none where the kernel does not say.
     pub fn bridges(&mut self) -> Vec<IfName> {
-        let mut names = Vec::new();
-        let dumped = link::dump(&mut self.netlink, |found| {
-            if found.bridge().is_some() {
-                names.push(found.name);
-            }
-        });
-        dumped.map(|()| names).unwrap_or_default()
+        let all = link::get_all(&mut self.netlink).unwrap_or_default();
+        let bridges = all.iter().filter(|link| link.bridge().is_some());
+        bridges.map(|link| link.name).collect()
     }
 
     /// What the tap is a port of.

@@ -89,13 +89,8 @@ fn bridge_details(
     addresses: &[LinkAddress],
 ) -> Result<BridgeDetails, Error> {
     let failed = |error| Error::failed("look around", error);
-    let mut ports = Vec::new();
-    link::dump(kernel.netlink(), |found| {
-        if found.master == Some(bridge.index) {
-            ports.push(found);
-        }
-    })
-    .map_err(failed)?;
+    let mut ports = link::get_all(kernel.netlink()).map_err(failed)?;
+    ports.retain(|link| link.master == Some(bridge.index));
     let own = addresses.iter();
     let own = own.filter(|address| address.index == bridge.index);
     let own: Vec<_> = own.map(|address| address.prefix).collect();

@@ -48,9 +48,8 @@ pub struct LinkAddress {
 
 /// All addresses of all interfaces.
 pub fn get_addresses(netlink: &mut NetlinkSocket) -> Result<Vec<LinkAddress>, SysError> {
-    let mut found = Vec::new();
     let all = AddressHeader::default();
-    netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
+    let found = netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {
         let (header, attributes) = body
             .split_first_chunk::<IFADDRMSG_LEN>()
             .ok_or(SysError::Protocol("an address is truncated"))?;
@@ -62,14 +61,12 @@ pub fn get_addresses(netlink: &mut NetlinkSocket) -> Result<Vec<LinkAddress>, Sy
         };
         let address = address.unwrap_or_default();
         let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
-        if let Ok(ip) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)) {
-            found.push(LinkAddress {
-                index: u32::from_ne_bytes(index),
-                scope,
-                prefix: IpPrefix { ip, prefix },
-            });
-        }
-        Ok(())
+        let ip = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from));
+        Ok(ip.ok().map(|ip| LinkAddress {
+            index: u32::from_ne_bytes(index),
+            scope,
+            prefix: IpPrefix { ip, prefix },
+        }))
     })?;
-    Ok(found)
+    Ok(found.into_iter().flatten().collect())
 }

@@ -35,18 +35,15 @@ pub fn find_mac(
     bridge: IfIndex,
     mac: MacAddr,
 ) -> Result<Vec<IfIndex>, SysError> {
-    let mut found = Vec::new();
     let all = link_message(0, vec![put_u32(libc::IFLA_MASTER, bridge)]);
-    dump(netlink, all, |header, master, entry| {
-        // One without a bridge is a filter of the interface's own (NTF_SELF).
-        if entry.mac == mac
-            && master == Some(bridge)
+    let mut found = dump(netlink, all)?;
+    // One without a bridge is a filter of the interface's own (NTF_SELF).
+    found.retain(|(header, master, entry)| {
+        entry.mac == mac
+            && *master == Some(bridge)
             && [NeighbourState::Noarp, NeighbourState::Permanent].contains(&header.state)
-        {
-            found.push(header.ifindex);
-        }
-    })?;
-    Ok(found)
+    });
+    Ok(found.iter().map(|(header, ..)| header.ifindex).collect())
 }
 
 /// Changes the static entries of a port, and reads back whether it then has those of `to`, and takes frames from no other
@@ -93,17 +90,12 @@ fn get(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<(FdbEntry, NeighbourState)>, SysError> {
-    let mut found = Vec::new();
-    dump(
-        netlink,
-        link_message(index, Vec::new()),
-        |header, _, entry| {
-            if header.ifindex == index && header.state != NeighbourState::Permanent {
-                found.push((entry, header.state));
-            }
-        },
-    )?;
-    Ok(found)
+    let mut found = dump(netlink, link_message(index, Vec::new()))?;
+    found.retain(|(header, ..)| {
+        header.ifindex == index && header.state != NeighbourState::Permanent
+    });
+    let entry = |(header, _, entry): (NeighbourHeader, _, _)| (entry, header.state);
+    Ok(found.into_iter().map(entry).collect())
 }
 
 /// The entries of a port or a bridge, each with the bridge whose it is. The request is not struct ndmsg, but what the kernel
@@ -111,24 +103,24 @@ fn get(
 fn dump(
     netlink: &mut NetlinkSocket,
     mut of: Message<LinkHeader>,
-    mut each: impl FnMut(&NeighbourHeader, Option<IfIndex>, FdbEntry),
-) -> Result<(), SysError> {
+) -> Result<Vec<(NeighbourHeader, Option<IfIndex>, FdbEntry)>, SysError> {
     of.header.interface_family = AddressFamily::Bridge;
-    netlink.dump(libc::RTM_GETNEIGH, &of, libc::RTM_NEWNEIGH, |body| {
+    let found = netlink.dump(libc::RTM_GETNEIGH, &of, libc::RTM_NEWNEIGH, |body| {
         let header = NeighbourHeader::parse(body)
             .map_err(|_| SysError::Protocol("the kernel's reply is not an fdb entry"))?;
         let attributes = body.get(NDMSG_LEN..).unwrap_or_default();
         let mac = find_attr(attributes, libc::NDA_LLADDR)?.unwrap_or_default();
         let vid = find_attr(attributes, libc::NDA_VLAN)?;
         let master = find_attr(attributes, NDA_MASTER)?;
-        if let Ok(mac) = mac.try_into().map(MacAddr) {
-            let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
-            let master = master.map(get_u32).transpose()?;
-            let sticky = header.flags.contains(NeighbourFlags::Sticky);
-            each(&header, master, FdbEntry { mac, vid, sticky });
-        }
-        Ok(())
-    })
+        let Ok(mac) = mac.try_into().map(MacAddr) else {
+            return Ok(None);
+        };
+        let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
+        let master = master.map(get_u32).transpose()?;
+        let sticky = header.flags.contains(NeighbourFlags::Sticky);
+        Ok(Some((header, master, FdbEntry { mac, vid, sticky })))
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// An entry without a VLAN: the kernel adds or deletes one for frames without a VLAN, and one for each VLAN of the port

@@ -62,13 +62,10 @@ fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Lin
     parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
 }
 
-/// Passes every interface to `each`.
-pub fn dump(netlink: &mut NetlinkSocket, mut each: impl FnMut(Link)) -> Result<(), SysError> {
+/// All interfaces.
+pub fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
     let all = link_message(0, Vec::new());
-    netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
-        each(parse_link(body)?);
-        Ok(())
-    })
+    netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, parse_link)
 }
 
 /// Changes an interface.
@@ -114,15 +111,12 @@ pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysErro
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
 pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
-    let mut groups = Vec::new();
-    let all = link_message(0, Vec::new());
+    let no_more = libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned();
+    let all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, no_more)]);
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         let attributes = body.get(IFINFOMSG_LEN..).unwrap_or_default();
-        let group = find_attr(attributes, libc::IFLA_GROUP)?;
-        groups.extend(group.map(get_u32).transpose()?);
-        Ok(())
-    })?;
-    Ok(groups)
+        find_attr(attributes, libc::IFLA_GROUP)?.map_or(Ok(0), get_u32)
+    })
 }
 
 /// Puts interfaces into a group that nobody uses, and deletes all that are in it, in one `sendto(2)`: no kill comes between, and

@@ -182,32 +182,37 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         first_refusal
     }
 
-    /// Requests all objects of a kind, and passes the body of each to `each`.
+    /// Requests all objects of a kind, and returns what `parse` makes of the body of each.
     ///
     /// # Errors
-    /// The kernel's refusal, a malformed reply, or the first error of `each`.
-    pub fn dump(
+    /// The kernel's refusal, a malformed reply, or the first error of `parse`.
+    pub fn dump<O>(
         &mut self,
         kind: u16,
         body: &impl Emitable,
         expected: u16,
-        each: impl FnMut(&[u8]) -> Result<(), SysError>,
-    ) -> Result<(), SysError> {
-        let mut bodies = Vec::new();
+        parse: impl Fn(&[u8]) -> Result<O, SysError>,
+    ) -> Result<Vec<O>, SysError> {
+        let mut objects = Vec::new();
         for _attempt in 0..MAX_DUMPS {
-            bodies.clear();
+            objects.clear();
             self.buffer.clear();
             self.buffer.reserve(DUMP_BUFFER_SIZE);
             self.send([(kind, NLM_F_DUMP, body as &dyn Emitable)])?;
-            if self.receive_dump(expected, &mut bodies)? {
+            let mut each = |body: &[u8]| parse(body).map(|object| objects.push(object));
+            if self.receive_dump(expected, &mut each)? {
                 break;
             }
         }
-        bodies.iter().map(Vec::as_slice).try_for_each(each)
+        Ok(objects)
     }
 
     /// Receives a dump: whether no object came or went meanwhile (NLM_F_DUMP_INTR), so that none is missing.
-    fn receive_dump(&mut self, expected: u16, bodies: &mut Vec<Vec<u8>>) -> Result<bool, SysError> {
+    fn receive_dump(
+        &mut self,
+        expected: u16,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), SysError>,
+    ) -> Result<bool, SysError> {
         let mut is_whole = true;
         loop {
             self.receive_datagram()?;
@@ -228,7 +233,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
                 match header.message_type {
                     NLMSG_DONE => return Ok(is_whole),
                     NLMSG_ERROR => return parse_nlmsgerr(header.flags, body).map(|()| is_whole),
-                    kind if kind == expected => bodies.push(body.to_owned()),
+                    kind if kind == expected => each(body)?,
                     _ => return Err(OTHER_REPLY),
                 }
             }

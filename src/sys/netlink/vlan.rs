@@ -46,14 +46,14 @@ pub fn get_port_vlans(
 }
 
 fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
-    let mut vlans = Vec::new();
     // An address has a header of the same length and order: family, three bytes, ifindex.
     let port = AddressHeader {
         family: AddressFamily::Bridge,
         index,
         ..AddressHeader::default()
     };
-    netlink.dump(RTM_GETVLAN, &port, RTM_NEWVLAN, |body| {
+    let found = netlink.dump(RTM_GETVLAN, &port, RTM_NEWVLAN, |body| {
+        let mut vlans = Vec::new();
         for entry in attributes(body.get(BR_VLAN_MSG_LEN..).unwrap_or_default()) {
             let entry = entry?;
             let info = find_attr(entry.value(), BRIDGE_VLANDB_ENTRY_INFO)?;
@@ -64,18 +64,18 @@ fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVl
                 vlans.extend((first..=last).map(|vid| port_vlan(flags, vid)));
             }
         }
-        Ok(())
+        Ok(vlans)
     })?;
-    Ok(vlans)
+    Ok(found.concat())
 }
 
 fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
-    let mut vlans = Vec::new();
     // As ranges, since others may be in thousands of VLANs.
     let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
     let mut all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
     all.header.interface_family = AddressFamily::Bridge;
-    netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
+    let found = netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
+        let mut vlans = Vec::new();
         if parse_link_header(body)?.index == index {
             let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
             let spec = find_attr(all, libc::IFLA_AF_SPEC)?.unwrap_or_default();
@@ -93,9 +93,9 @@ fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortV
                 }
             }
         }
-        Ok(())
+        Ok(vlans)
     })?;
-    Ok(vlans)
+    Ok(found.concat())
 }
 
 fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
