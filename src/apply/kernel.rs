@@ -178,8 +178,7 @@ impl Kernel {
         in_thread: bool,
     ) -> Option<JoinHandle<()>> {
         let indexes: Vec<IfIndex> = taps.iter().filter_map(|tap| tap.index).collect();
-        // One is deleted just as well by itself.
-        if indexes.len() < 2 {
+        if indexes.is_empty() {
             return None;
         }
         // Whatever becomes of it: it is looked at which of them are gone.

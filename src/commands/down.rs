@@ -21,13 +21,13 @@ pub(super) fn down(
     let acl = session.load_acl()?;
     let mut planned = Vec::with_capacity(taps.len());
     let mut threads = Vec::new();
-    // All of a size: the kernel's wait for the last one then does not follow right on that for the one before it.
-    let lots = taps.len().div_ceil(MAX_TOGETHER).max(1);
+    // The small one comes first: the kernel waits for one lot after the other, and is done with one before the next is due.
+    let lots = taps.rchunks(MAX_TOGETHER).rev();
     let mut groups = Vec::new();
     if delete && taps.len() > 1 && !session.dry_run {
-        groups = session.kernel.unused_groups(lots);
+        groups = session.kernel.unused_groups(lots.len());
     }
-    for names in taps.chunks(taps.len().div_ceil(lots).max(1)) {
+    for names in lots {
         let first = planned.len();
         let mut plan = |name| {
             let mut tap = Tap::new(name);
