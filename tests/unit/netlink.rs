@@ -179,7 +179,7 @@ fn answers_that_make_no_sense_are_errors_not_ignored() {
             Event::Bytes(message(ERROR, 0, 1, &verdict(5, &[]))),
             "positive errno",
         ),
-        ("none", Event::Fails(libc::EAGAIN), "in time"),
+        ("none", Event::Fails(libc::EAGAIN), "did not reply"),
     ];
     for (what, event, problem) in cases {
         let said = protocol_error(request([event]));

@@ -15,17 +15,13 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
-use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{find_attr, get_str};
 
-/// The kernel has replied by the time it is asked for the reply, so one that is this many seconds late never comes.
-const RECV_TIMEOUT_SECS: i64 = 5;
-
-/// The buffer for a reply about one interface, which takes 1 to 2 KB.
-const RECV_BUFFER_SIZE: usize = 8 * 1024;
+/// The buffer for a reply about one interface, which takes 1 to 2 KB. A little less than two pages: for two, musl would ask
+/// the kernel for seven.
+const RECV_BUFFER_SIZE: usize = 8 * 1024 - 64;
 /// The buffer for a part of a dump: the kernel fills as much as is asked for, up to this (`netlink_dump()` in
 /// net/netlink/af_netlink.c).
 const DUMP_BUFFER_SIZE: usize = 32 * 1024;
@@ -54,7 +50,7 @@ pub trait Transport {
     /// arrived if it was truncated, and whether the kernel sent it.
     ///
     /// # Errors
-    /// As `recvfrom(2)`; `WouldBlock` when none comes in time.
+    /// As `recvfrom(2)`; `WouldBlock` when there is none.
     fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<(usize, bool)>;
 }
 
@@ -65,8 +61,9 @@ impl Transport for Socket {
     }
 
     fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<(usize, bool)> {
-        // MSG_TRUNC: return the real length of a datagram that was truncated.
-        let (length, from) = self.recv_from(into, libc::MSG_TRUNC)?;
+        // MSG_TRUNC: return the real length of a datagram that was truncated. MSG_DONTWAIT: what has not come by now never
+        // comes.
+        let (length, from) = self.recv_from(into, libc::MSG_TRUNC | libc::MSG_DONTWAIT)?;
         Ok((length, from.port_number() == 0))
     }
 }
@@ -88,8 +85,6 @@ impl NetlinkSocket<Socket> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        let timeout = TimeVal::seconds(RECV_TIMEOUT_SECS);
-        setsockopt(&socket, ReceiveTimeout, &timeout)?;
         Ok(Self::with_transport(socket))
     }
 }
@@ -301,7 +296,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
                 Ok(received) => break received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(SysError::Protocol("the kernel did not reply in time"));
+                    return Err(SysError::Protocol("the kernel did not reply"));
                 }
                 Err(error) => return Err(error.into()),
             }
