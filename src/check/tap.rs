@@ -178,9 +178,14 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     let (message, fix) = match host.tap_master {
         Some(master) if master == bridge && is_shut => {
             let down = format!("sudo ip link set dev {} down", ShellQuoted(name.as_bytes()));
+            let then = if host.context.has_options {
+                ", then"
+            } else {
+                " &&"
+            };
             (
                 format!("{name} is shut: its guest sent a BPDU, and its port has --guard"),
-                Fix::Advice(format!("{down} && {again} opens it again")),
+                Fix::Advice(format!("{down}{then} {again} opens it again")),
             )
         }
         Some(master) if master == bridge && link.up && lacks.is_empty() => {
