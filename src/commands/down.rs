@@ -21,7 +21,8 @@ pub(super) fn down(
     let acl = session.load_acl()?;
     let mut planned = Vec::with_capacity(taps.len());
     let mut threads = Vec::new();
-    // The small one comes first: the kernel waits for one lot after the other, and is done with one before the next is due.
+    // What is over comes first, and then lots of the full size: the kernel waits for one lot after the other, so the later
+    // ones should not end while it still waits for one before.
     let lots = taps.rchunks(MAX_TOGETHER).rev();
     let mut groups = Vec::new();
     if delete && taps.len() > 1 && !session.dry_run {

@@ -33,11 +33,17 @@ fn together(all: &[Call]) -> &Call {
     found.expect("they are not deleted together")
 }
 
+/// The reply to the dump before that.
+fn dump(all: &[Call]) -> &Call {
+    let mut received = all.iter().filter(|call| call.name == "recvfrom");
+    received.next().expect("they are not dumped")
+}
+
 /// Runs a program with this done to some of its system calls; what it called is in what is returned.
 fn with_injection(s: &Sandbox, inject: &str, program: &str, args: &[&str]) -> (Run, Vec<Call>) {
     let log = s.dir().join("injected");
     let run = run(command("strace")
-        .args(["-e", "trace=sendto,getrandom", "-o"])
+        .args(["-e", "trace=sendto,recvfrom,getrandom", "-o"])
         .arg(&log)
         .args(["-e", inject])
         .arg(bin(program))
@@ -212,17 +218,26 @@ fn where_they_cannot_be_deleted_together_they_are_one_by_one() {
     let Some(s) = sandbox() else { return };
     let names = ["tap0", "tap1", "tap2"];
     let args = [&["--delete"], &names[..]].concat();
-    for errno in ["ENOBUFS", "EPERM"] {
+    for (what, errno) in [
+        ("delete", "ENOBUFS"),
+        ("delete", "EPERM"),
+        ("dump", "ENOMEM"),
+    ] {
         assert_silent_success(&s.ifup(&names));
         let all = calls(&s, "qemu-ifdown", &args);
         assert_silent_success(&s.ifup(&names));
-        let inject = together(&all).inject(&format!("error={errno}"));
+        let call = if what == "dump" {
+            dump(&all)
+        } else {
+            together(&all)
+        };
+        let inject = call.inject(&format!("error={errno}"));
         let (run, all) = with_injection(&s, &inject, "qemu-ifdown", &args);
         assert_silent_success(&run);
-        let deleted = all
-            .iter()
+        let sent = all.iter().filter(|call| call.name == "sendto");
+        let alone = sent
             .filter(|call| call.line.contains("RTM_DELLINK") && !call.line.contains("IFLA_GROUP"));
-        assert_eq!(deleted.count(), 3);
+        assert_eq!(alone.count(), 3, "{what}");
         assert_eq!(s.links(), ["lo", "br0"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::netlink::{Event, Script, message};
 use netlink_packet_core::DefaultNla;
+use nix::errno::Errno;
 use qemu_ifup::sys::error::SysError;
 use qemu_ifup::sys::netlink::socket::NetlinkSocket;
 
@@ -40,4 +41,25 @@ fn a_dump_that_was_interrupted_is_made_again_and_what_it_said_is_forgotten() {
     // Where that never ends, the last one has to do.
     let endless = (1..=20).flat_map(|n| interrupted_dump(n, u8::try_from(n).unwrap()));
     assert_eq!(dump(endless), Ok(vec![vec![10; 4]]));
+}
+
+#[test]
+fn a_dump_is_read_to_its_end_whatever_is_wrong_with_an_object() {
+    const WRONG: SysError = SysError::Protocol("wrong");
+    let try_dump = |last: Vec<u8>| {
+        let object = Event::Bytes(message(libc::RTM_NEWLINK, 0x2, 1, &[0; 4]));
+        let events = [object, Event::Bytes(last)];
+        let mut netlink = NetlinkSocket::with_transport(Script(events.into()));
+        let body = DefaultNla::new(1, vec![0; 4]);
+        netlink.dump(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, |_| {
+            Err::<(), _>(WRONG)
+        })
+    };
+    assert_eq!(try_dump(message(3, 0x2, 1, &[0; 4])), Err(WRONG));
+    // NLMSG_ERROR with EPERM, which it only sees if it reads on.
+    let refusal = [&(-1_i32).to_ne_bytes()[..], &[0; 16]].concat();
+    assert_eq!(
+        try_dump(message(2, 0, 1, &refusal)),
+        Err(Errno::EPERM.into())
+    );
 }

@@ -19,8 +19,8 @@ use nix::errno::Errno;
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{find_attr, get_str};
 
-/// The buffer for a reply about one interface, which takes 1 to 2 KB. A little less than two pages: for two, musl would ask
-/// the kernel for seven.
+/// The buffer for a reply about one interface, which takes 1 to 2 KB. A little less than 8 KiB: for more, musl's allocator
+/// takes pages for three such buffers from the kernel, not for one.
 const RECV_BUFFER_SIZE: usize = 8 * 1024 - 64;
 /// The buffer for a part of a dump: the kernel fills as much as is asked for, up to this (`netlink_dump()` in
 /// net/netlink/af_netlink.c).
@@ -61,8 +61,8 @@ impl Transport for Socket {
     }
 
     fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<(usize, bool)> {
-        // MSG_TRUNC: return the real length of a datagram that was truncated. MSG_DONTWAIT: what has not come by now never
-        // comes.
+        // MSG_TRUNC: return the real length of a datagram that was truncated. MSG_DONTWAIT: the kernel has replied before
+        // sendto(2) returned, and goes on with a dump in each recvfrom(2), so what is not there now never comes.
         let (length, from) = self.recv_from(into, libc::MSG_TRUNC | libc::MSG_DONTWAIT)?;
         Ok((length, from.port_number() == 0))
     }
@@ -188,25 +188,26 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         expected: u16,
         parse: impl Fn(&[u8]) -> Result<O, SysError>,
     ) -> Result<Vec<O>, SysError> {
-        let mut objects = Vec::new();
+        let mut objects: Vec<Result<O, SysError>> = Vec::new();
         for _attempt in 0..MAX_DUMPS {
             objects.clear();
             self.buffer.clear();
             self.buffer.reserve(DUMP_BUFFER_SIZE);
             self.send([(kind, NLM_F_DUMP, body as &dyn Emitable)])?;
-            let mut each = |body: &[u8]| parse(body).map(|object| objects.push(object));
+            // Whatever is wrong with one, the dump is read to its end: no other could begin before.
+            let mut each = |body: &[u8]| objects.push(parse(body));
             if self.receive_dump(expected, &mut each)? {
                 break;
             }
         }
-        Ok(objects)
+        objects.into_iter().collect()
     }
 
     /// Receives a dump: whether no object came or went meanwhile (NLM_F_DUMP_INTR), so that none is missing.
     fn receive_dump(
         &mut self,
         expected: u16,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), SysError>,
+        each: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, SysError> {
         let mut is_whole = true;
         loop {
@@ -228,7 +229,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
                 match header.message_type {
                     NLMSG_DONE => return Ok(is_whole),
                     NLMSG_ERROR => return parse_nlmsgerr(header.flags, body).map(|()| is_whole),
-                    kind if kind == expected => each(body)?,
+                    kind if kind == expected => each(body),
                     _ => return Err(OTHER_REPLY),
                 }
             }
