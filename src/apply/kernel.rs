@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use netlink_sys::Socket;
 use nix::errno::Errno;
@@ -169,8 +170,8 @@ impl Kernel {
     }
 
     /// Deletes taps all at once in a group that nobody else uses, as far as that can be done: what is left is deleted one by
-    /// one by its plan. Unless it is to return when that is done, a thread waits for it: much of the time is for the
-    /// kernel's readers (RCU), while others can be deleted already.
+    /// one by its plan. In a thread, it returns when they are gone; for what the kernel then still does, mostly to wait for
+    /// its readers (RCU), the thread waits.
     pub fn delete_together(
         &mut self,
         taps: &[&Tap],
@@ -182,17 +183,22 @@ impl Kernel {
             return None;
         }
         // Whatever becomes of it: it is looked at which of them are gone.
-        if in_thread {
-            let delete = move || {
-                if let Ok(mut netlink) = NetlinkSocket::open() {
-                    let _ = link::delete_as_group(&mut netlink, &indexes, group);
-                }
-            };
-            thread::Builder::new().spawn(delete).ok()
-        } else {
+        if !in_thread {
             let _ = link::delete_as_group(&mut self.netlink, &indexes, group);
-            None
+            return None;
         }
+        let lot = indexes.clone();
+        let delete = move || {
+            if let Ok(mut netlink) = NetlinkSocket::open() {
+                let _ = link::delete_as_group(&mut netlink, &lot, group);
+            }
+        };
+        let thread = thread::Builder::new().spawn(delete).ok()?;
+        // Whoever else waits to change an interface gets their turn before the next lot.
+        while !thread.is_finished() && !indexes.iter().all(|&index| self.is_gone(index)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Some(thread)
     }
 
     /// Looks whether the tap was deleted together with others.

@@ -42,18 +42,19 @@ pub(super) fn down(
             let these = planned.iter().skip(first).flat_map(|(_, planned)| planned);
             let these = these.filter(|(plan, _)| plan.deletes());
             let these: Vec<_> = these.map(|(_, tap)| tap).collect();
-            let is_last = groups.is_empty();
-            threads.extend(session.kernel.delete_together(&these, group, !is_last));
+            let in_thread = taps.len() > MAX_TOGETHER;
+            threads.extend(session.kernel.delete_together(&these, group, in_thread));
         }
     }
-    for thread in threads {
-        let _ = thread.join(); // whatever became of it
-    }
-    Ok(session.each(planned, |session, _, planned| {
+    let code = session.each(planned, |session, _, planned| {
         let (plan, mut tap) = planned?;
         if plan.deletes() && taps.len() > 1 {
             session.kernel.look_if_deleted(&mut tap);
         }
         session.carry_out(&plan, &mut tap, None)
-    }))
+    });
+    for thread in threads {
+        let _ = thread.join(); // whatever became of it
+    }
+    Ok(code)
 }
