@@ -8,6 +8,7 @@ use crate::common::users::{ALICE, BOB};
 use crate::common::{Run, bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_silent_success, sandbox};
 use crate::host::host_for_alice;
+use std::process::Stdio;
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -265,6 +266,30 @@ fn where_no_thread_can_be_had_they_are_deleted_one_by_one() {
     let sent = log.lines();
     let alone = sent.filter(|call| call.contains("RTM_DELLINK") && !call.contains("IFLA_GROUP"));
     assert_eq!(alone.count(), TWO_LOTS);
+}
+
+#[test]
+fn each_lot_is_looked_at_when_it_is_its_turn() {
+    let Some(s) = sandbox() else { return };
+    let names = taps(TWO_LOTS);
+    assert_silent_success(&s.ifup(&words(&names)));
+    // After the first lot, it is held up.
+    let down = command("strace")
+        .args(["-o", "/dev/null", "-e", "trace=/^clone"])
+        .args(["-e", "inject=/^clone:delay_exit=500000:when=1"])
+        .arg(bin("qemu-ifdown"))
+        .arg("--delete")
+        .args(&names)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually(|| (!s.links().contains(&names[0])).then_some(())).unwrap();
+    let last = &names[TWO_LOTS - 1];
+    s.sh(&format!("ip link set {last} name renamed"));
+    let down = down.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&down.stderr);
+    assert!(said.contains(&format!("{last}: does not exist")), "{said}");
+    assert_eq!(s.links(), ["lo", "br0", "renamed"]);
 }
 
 #[test]
