@@ -21,12 +21,17 @@ fn interrupted_dump(sequence: u32, body: u8) -> [Event; 2] {
     ]
 }
 
-fn dump(events: impl IntoIterator<Item = Event>) -> Result<Vec<Vec<u8>>, SysError> {
+fn dump<O>(
+    events: impl IntoIterator<Item = Event>,
+    parse: impl Fn(&[u8]) -> Result<O, SysError>,
+) -> Result<Vec<O>, SysError> {
     let mut netlink = NetlinkSocket::with_transport(Script(events.into_iter().collect()));
     let body = DefaultNla::new(1, vec![0; 4]);
-    netlink.dump(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, |body| {
-        Ok(body.to_owned())
-    })
+    netlink.dump(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, parse)
+}
+
+fn bodies(events: impl IntoIterator<Item = Event>) -> Result<Vec<Vec<u8>>, SysError> {
+    dump(events, |body| Ok(body.to_owned()))
 }
 
 #[test]
@@ -37,10 +42,10 @@ fn a_dump_that_was_interrupted_is_made_again_and_what_it_said_is_forgotten() {
     ];
     let events = interrupted_dump(1, 1).into_iter();
     let events = events.chain(interrupted_dump(2, 2)).chain(whole);
-    assert_eq!(dump(events), Ok(vec![vec![3; 4]]));
+    assert_eq!(bodies(events), Ok(vec![vec![3; 4]]));
     // Where that never ends, the last one has to do.
     let endless = (1..=20).flat_map(|n| interrupted_dump(n, u8::try_from(n).unwrap()));
-    assert_eq!(dump(endless), Ok(vec![vec![10; 4]]));
+    assert_eq!(bodies(endless), Ok(vec![vec![10; 4]]));
 }
 
 #[test]
@@ -48,12 +53,7 @@ fn a_dump_is_read_to_its_end_whatever_is_wrong_with_an_object() {
     const WRONG: SysError = SysError::Protocol("wrong");
     let try_dump = |last: Vec<u8>| {
         let object = Event::Bytes(message(libc::RTM_NEWLINK, 0x2, 1, &[0; 4]));
-        let events = [object, Event::Bytes(last)];
-        let mut netlink = NetlinkSocket::with_transport(Script(events.into()));
-        let body = DefaultNla::new(1, vec![0; 4]);
-        netlink.dump(libc::RTM_GETLINK, &body, libc::RTM_NEWLINK, |_| {
-            Err::<(), _>(WRONG)
-        })
+        dump([object, Event::Bytes(last)], |_| Err::<(), _>(WRONG))
     };
     assert_eq!(try_dump(message(3, 0x2, 1, &[0; 4])), Err(WRONG));
     // NLMSG_ERROR with EPERM, which it only sees if it reads on.

@@ -111,8 +111,8 @@ pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysErro
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
 pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
-    let no_more = libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned();
-    let all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, no_more)]);
+    let filter = libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned();
+    let all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
         let attributes = body.get(IFINFOMSG_LEN..).unwrap_or_default();
         find_attr(attributes, libc::IFLA_GROUP)?.map_or(Ok(0), get_u32)

@@ -167,15 +167,15 @@ fn a_port_that_is_shut_is_told_and_opened() {
     // Without STP, no BPDU was it.
     check(&s, "qemu-ifup --check tap0").does_not_say("warning", "tap0");
     s.sh("ip link set br0 type bridge stp_state 1 forward_delay 200");
-    let shut_by = ("warning", "tap0 is shut: its guest sent a BPDU");
+    let message = "tap0 is shut: its guest sent a BPDU";
     let found = check(&s, "qemu-ifup --check --mtu 1500 tap0");
-    let fix = &found.says(shut_by.0, shut_by.1).fix;
+    let fix = &found.says("warning", message).fix;
     assert!(
         fix.ends_with("down, then this call without --check opens it again"),
         "{fix}"
     );
     let found = check(&s, "qemu-ifup --check tap0");
-    let found = found.says(shut_by.0, shut_by.1);
+    let found = found.says("warning", message);
     must(
         &s,
         command_in(&found.fix, "ip link set dev tap0 down")
