@@ -14,9 +14,10 @@ pages, documents and completions for bash, zsh and fish in PREFIX/share, and
 a unit for systemd in PREFIX/lib/systemd/system. PREFIX is /usr/local where nothing else is said.
 
       --setcap[=GROUP]
-                   let users without root run them: give both programs cap_net_admin
-                   (what they may do is then ruled by /etc/qemu/bridge.conf);
-                   with GROUP, a name, only its members and root can run them
+                   let unprivileged users create taps: give qemu-ifup cap_net_admin
+                   (/etc/qemu/bridge.conf says on which bridges);
+                   with GROUP, a name, only its members and root can run qemu-ifup.
+                   To delete their taps, users need no privilege
       --bridge-helper
                    put qemu-ifup in the place of QEMU's own qemu-bridge-helper, which -nic bridge runs
       --from DIR   do not build; install the programs already built in DIR
@@ -304,7 +305,7 @@ stage() { # KIND SOURCE PATH: all that can fail for want of space or of capabili
     else
         copy "$1" "$2" "$new"
     fi
-    if [ "$1" = program ]; then
+    if [ "$1" = program ] && [ "${3##*/}" = qemu-ifup ]; then
         if [ -n "$group" ]; then
             chmod 0750 -- "$new"
             chown -- "root:$group" "$new"
@@ -399,21 +400,41 @@ install() {
     advise
 }
 
+# A helper of QEMU's with privileges of its own reads the same bridge.conf, and not the lines that bind users.
+note_other_helpers() {
+    [ -s /etc/qemu-ifup.conf ] || return 0
+    for other in /usr/lib/qemu /usr/libexec /usr/libexec/qemu; do
+        other=$other/qemu-bridge-helper
+        [ -f "$other" ] && ! is_ours "$other" || continue
+        if [ -u "$other" ]; then
+            ends="chmod u-s"
+        elif [ -n "$(getcap "$other" 2>/dev/null)" ]; then
+            ends="setcap -r"
+        else
+            continue
+        fi
+        say "note: $other has a privilege of its own and ignores /etc/qemu-ifup.conf, so that users get around its lines; this ends it: $sudo$ends $other"
+    done
+}
+
 advise() {
-    if [ "$setcap" = yes ]; then say "$prefix/bin/qemu-ifup and $prefix/bin/qemu-ifdown have cap_net_admin"; fi
+    if [ "$setcap" = yes ]; then
+        say "$prefix/bin/qemu-ifup has cap_net_admin"
+        note_other_helpers
+    fi
     if [ -n "$group" ]; then
-        say "only root and members of $(quote "$group") can run them (${sudo}usermod -aG $(quote "$group") USER adds one)"
+        say "only root and members of $(quote "$group") can run it (${sudo}usermod -aG $(quote "$group") USER adds one)"
     fi
     again=--setcap
     [ -z "$lost_group" ] || again=--setcap=$(quote "$lost_group")
     if [ "$lost_capability" = yes ]; then
-        say "note: the programs had cap_net_admin and no longer have it; $again gives it back"
+        say "note: qemu-ifup had cap_net_admin and no longer has it; $again gives it back"
     fi
     if [ -n "$lost_group" ]; then
-        say "note: only root and members of $(quote "$lost_group") could run the programs, and now everybody can; $again restricts them again"
+        say "note: only root and members of $(quote "$lost_group") could run qemu-ifup, and now everybody can; $again restricts it again"
     fi
     if [ "$helper" = yes ] && [ "$setcap" = no ]; then
-        say "note: as the bridge helper of users without root the programs need --setcap"
+        say "note: as the bridge helper of users without root qemu-ifup needs --setcap"
     fi
     case $removed in *qemu-bridge-helper*)
         say "note: QEMU runs its own bridge helper again; --bridge-helper puts qemu-ifup in its place" ;;
