@@ -33,12 +33,15 @@ pub mod sys;
 
 use std::ffi::OsString;
 
+use nix::unistd::getuid;
+
 use crate::config::args::{Command, parse};
 use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::report::Reporter;
-use crate::sys::{privilege, process};
+use crate::sys::privilege::{self, Keep};
+use crate::sys::process;
 
 /// Runs one of the two programs; `args` are the name it was run under, and the words after it.
 // Inlined, as run_inner() is, so that each program is compiled for itself: qemu-ifdown needs little of what qemu-ifup does.
@@ -58,9 +61,17 @@ fn run_inner(
     reporter: &mut Reporter,
 ) -> Result<ExitCode, Error> {
     process::ignore_signals();
-    let inspects_processes = args.iter().any(|word| word == "--check");
-    let credentials = privilege::drop_privileges(inspects_processes)
+    if !getuid().is_root() {
+        process::begin_time_limit().map_err(|error| Error::failed("set a time limit", error))?;
+    }
+    let keep = match program {
+        Program::Ifdown => Keep::NetAdminOfRoot,
+        Program::Ifup if args.iter().any(|word| word == "--check") => Keep::Inspect,
+        Program::Ifup => Keep::NetAdmin,
+    };
+    let credentials = privilege::drop_privileges(keep)
         .map_err(|error| Error::failed("drop privileges", error))?;
+    reporter.set_uid(credentials.uid);
     process::sanitize_standard_fds()
         .map_err(|error| Error::failed("look at the standard descriptors", error))?;
     let mut args = args.into_iter();

@@ -1,6 +1,7 @@
 //! One step, executed by the kernel.
 
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -8,18 +9,25 @@ use nix::errno::Errno;
 use crate::apply::Executor;
 use crate::apply::failure::{StepError, from_tun};
 use crate::apply::kernel::{Kernel, RENAMED, Tap, verify_access};
-use crate::model::bridge::PortState;
+use crate::model::bridge::{PortState, has_exactly};
 use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
-use crate::model::link::{IfIndex, LinkRef, TapInfo};
+use crate::model::link::{IfIndex, TapInfo};
 use crate::model::spec::{Quota, TapAccess};
-use crate::plan::step::Step;
+use crate::plan::step::{Port, Step};
 use crate::sys::error::SysError;
 use crate::sys::ifreq::name_to_index;
 use crate::sys::netlink::link::LinkMonitor;
 use crate::sys::netlink::{bridge, fdb, link, vlan};
 use crate::sys::qemu_fd::HelperSocket;
-use crate::sys::tun::{TunFd, reset_filters, set_access};
+use crate::sys::tun::{TunError, TunFd, reset_filters, set_access};
+use crate::sys::{privilege, process};
+
+/// The time in which a program that has the tap open may close it, before that is an error: QEMU's as it ends.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The time between two tries.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Executes steps on one tap.
 #[derive(Debug)]
@@ -46,8 +54,11 @@ impl Executor for TapExecutor<'_> {
                 access,
                 multi_queue,
             } => {
-                let created = TunFd::create(self.tap.name, *multi_queue).map_err(from_tun)?;
-                self.kernel.give_created(self.tap, created, *access)?;
+                if self.tap.created.is_none() {
+                    let created = TunFd::create(self.tap.name, *multi_queue);
+                    self.tap.created = Some(created.map_err(from_tun)?);
+                }
+                self.kernel.give_created(self.tap, *access)?;
             }
             Step::SetLink(update) => self.set_link(update)?,
             Step::SetPort(options) => bridge::set_port(netlink, self.tap.index()?, options)?,
@@ -58,40 +69,42 @@ impl Executor for TapExecutor<'_> {
                 vlan::set_port_vlans(netlink, self.tap.index()?, from, to)?;
             }
             Step::SetAccess { access, has_fd } => self.set_access(*access, *has_fd)?,
-            Step::Up(bridge) => self.up(*bridge)?,
+            Step::Up(port) => self.up(port)?,
+            Step::DropPrivileges => {
+                privilege::drop_all()?;
+                process::end_time_limit();
+            }
             Step::WaitForwarding { bridge, seconds } => self.wait_forwarding(*bridge, *seconds)?,
             Step::PassFd => match (self.helper, &self.tap.created) {
                 (Some(helper), Some(created)) => helper.send_fd(created.as_fd())?,
                 (_, _) => return Err(Errno::EBADF.into()),
             },
             Step::SetPersist => match &self.tap.created {
-                Some(created) => created.set_persist()?,
+                Some(created) => created.set_persist(true)?,
                 None => return Err(Errno::ENODEV.into()),
             },
             Step::DeleteTap => self.delete_tap()?,
+            Step::ReleaseTap => self.release()?,
         }
         Ok(())
     }
 }
 
 impl TapExecutor<'_> {
-    /// Changes the tap. It may be out of its bridge although no reply came: to put it back would not bring back all that it
-    /// had there.
+    /// Changes the tap. If it is to go down or to leave its bridge, it may have done so although no reply came, and to put it
+    /// back would not bring back all that it had there; or it may have disappeared by itself.
     fn set_link(&mut self, update: &LinkUpdate) -> Result<(), StepError> {
         let index = self.tap.index()?;
         let netlink = &mut self.kernel.netlink;
         let set = link::set(netlink, index, update);
-        let out = LinkUpdate {
-            down: update.down,
-            master: Some(None),
-            ..LinkUpdate::default()
-        };
-        if set.is_err()
-            && *update == out
-            && link::get_by_index(netlink, index)
-                .is_ok_and(|link| link.master.is_none() && !link.up)
-        {
-            return Ok(());
+        if set.is_err() && update.is_removal() {
+            match link::optional(link::get_by_index(netlink, index)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(link)) if update.master.is_some() && link.master.is_none() && !link.up => {
+                    return Ok(());
+                }
+                Ok(Some(_)) | Err(_) => {}
+            }
         }
         Ok(set?)
     }
@@ -113,28 +126,29 @@ impl TapExecutor<'_> {
         Ok(())
     }
 
-    /// Counts the taps that are a user's, besides this one: those created for them, whoever owns them by now, and those that
-    /// root gave them.
+    /// Counts the other taps: those of the user, which were created for them, whoever owns them by now, or given to them by
+    /// root; and those that were created for any user.
     fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
-        let mut taps = 0;
+        let (mut taps, mut all) = (0, 0);
         let own = TapAccess::Owner(quota.user.0);
         for link in link::get_all(&mut self.kernel.netlink)? {
-            if let Some(info) = link.tap()
-                && self.tap.index != Some(link.index)
-                && link
-                    .creator()
-                    .map_or(info.access() == Some(own), |creator| creator == quota.user)
-            {
-                taps += 1;
-            }
+            let Some(info) = link.tap().filter(|_| self.tap.index != Some(link.index)) else {
+                continue;
+            };
+            let creator = link.creator();
+            let is_theirs =
+                creator.map_or(info.access() == Some(own), |creator| creator == quota.user);
+            taps += u32::from(is_theirs);
+            all += u32::from(creator.is_some());
         }
-        if taps < quota.max {
-            return Ok(());
+        let quota = *quota;
+        if taps >= quota.max {
+            return Err(StepError::QuotaExceeded { quota, taps });
         }
-        Err(StepError::QuotaExceeded {
-            quota: *quota,
-            taps,
-        })
+        if all >= quota.max_all {
+            return Err(StepError::AllTapsExceeded { quota, taps: all });
+        }
+        Ok(())
     }
 
     /// Sets the owner of a tap that was there, and looks whether that happened: what a caller passed on as its descriptor may
@@ -148,7 +162,7 @@ impl TapExecutor<'_> {
         let link = link::get_by_index(&mut self.kernel.netlink, index);
         let link = link.map_err(StepError::Unverified)?;
         let verified = verify_access(&link, access);
-        if verified.is_ok() && link.queues().is_some() {
+        if verified.is_ok() {
             reset_filters(fd)?;
         }
         if verified.is_err() && link.tap().and_then(TapInfo::access) == Some(access) {
@@ -177,17 +191,62 @@ impl TapExecutor<'_> {
         Ok(opened)
     }
 
-    /// Brings the tap up as a port, and looks whether it is one of this bridge: somebody may have moved it.
-    fn up(&mut self, bridge: LinkRef) -> Result<(), StepError> {
+    /// Brings the tap up as a port, and looks whether it is such a port: another program may have moved or changed it.
+    fn up(&mut self, port: &Port) -> Result<(), StepError> {
         let index = self.tap.index()?;
-        bridge::set_port_up(&mut self.kernel.netlink, index)?;
-        let link = link::get_by_index(&mut self.kernel.netlink, index)?;
-        if link.up && link.master == Some(bridge.index) {
+        let netlink = &mut self.kernel.netlink;
+        bridge::set_port_up(netlink, index, &port.options)?;
+        let link = link::get_by_index(netlink, index)?;
+        if !link.up || link.master != Some(port.bridge.index) {
+            return Err(StepError::Contested(
+                "it was taken down or moved at the same moment",
+            ));
+        }
+        let options = link.port.unwrap_or_default().options;
+        let mut is_as_wanted = port.options.differing_from(options).is_empty();
+        if let Some(vlans) = &port.vlans {
+            is_as_wanted &= vlan::get_port_vlans(netlink, index)? == *vlans;
+        }
+        if let Some(entries) = &port.fdb {
+            is_as_wanted &= has_exactly(&fdb::get_static(netlink, index)?, entries);
+        }
+        if is_as_wanted {
             Ok(())
         } else {
             Err(StepError::Contested(
-                "it was taken down or moved at the same moment",
+                "its port was changed at the same moment",
             ))
+        }
+    }
+
+    /// Deletes the tap as its owner, by the kernel's own rule: whoever may attach to it may let it disappear with the descriptor.
+    /// QEMU may be about to close it.
+    fn release(&mut self) -> Result<(), StepError> {
+        let index = self.tap.index()?;
+        let end = Instant::now() + RELEASE_PATIENCE;
+        loop {
+            let Some(link) = link::optional(link::get_by_index(&mut self.kernel.netlink, index))?
+            else {
+                return Ok(());
+            };
+            let info = link.tap().ok_or(Errno::ENODEV)?;
+            // To attach would add a queue, which takes frames from the guest.
+            let attached = if info.queues.is_some_and(|queues| queues > 0) {
+                Err(TunError::from(Errno::EBUSY))
+            } else {
+                TunFd::attach(link.name, info)
+            };
+            let error = match attached.map_err(from_tun) {
+                Ok(tap) if tap.name()? == link.name => return Ok(tap.set_persist(false)?),
+                Ok(_) => RENAMED.into(),
+                Err(_) if self.kernel.is_gone(index) => return Ok(()),
+                Err(error) if error == Errno::EBUSY.into() => error,
+                Err(error) => return Err(error),
+            };
+            if Instant::now() > end {
+                return Err(error);
+            }
+            thread::sleep(RELEASE_INTERVAL);
         }
     }
 

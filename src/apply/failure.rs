@@ -31,6 +31,13 @@ pub enum StepError {
         /// How many they have.
         taps: u32,
     },
+    /// All users together have as many taps as they may.
+    AllTapsExceeded {
+        /// The limit.
+        quota: Quota,
+        /// The number of taps that there are.
+        taps: u32,
+    },
     /// A port is in the bridge that was to be deleted.
     BridgeInUse,
     /// The port does not forward in time.
@@ -81,7 +88,9 @@ impl Display for StepError {
             Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
             Self::TunDevice(errno) => f.write_str(strerror(*errno)),
             Self::Contested(reason) => f.write_str(reason),
-            Self::QuotaExceeded { .. } => f.write_str("there are too many"),
+            Self::QuotaExceeded { .. } | Self::AllTapsExceeded { .. } => {
+                f.write_str("there are too many")
+            }
             Self::BridgeInUse => f.write_str("it has a port by now"),
             Self::NotForwarding { state, .. } => write!(f, "it is still {state}"),
         }
@@ -101,8 +110,16 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
             Some(Errno::EXFULL),
         ) => return Error::BridgeFull(bridge.name),
         (Step::CreateTap { .. }, Some(Errno::EBUSY)) => return Error::TapExists(tap),
-        (Step::SetAccess { has_fd: false, .. }, Some(Errno::EBUSY)) => {
+        (Step::SetAccess { has_fd: false, .. } | Step::ReleaseTap, Some(Errno::EBUSY)) => {
             return Error::TapBusy { name: tap, action };
+        }
+        // tun_not_capable() in drivers/net/tun.c: the tap has another owner by now.
+        (Step::ReleaseTap, Some(Errno::EPERM)) => {
+            return Error::Denied {
+                action,
+                reason: "it is another user's".to_owned(),
+                hint: "name another tap; only root (sudo) may use this one".to_owned(),
+            };
         }
         (Step::CreateBridge(new), Some(Errno::EEXIST)) if error == Errno::EEXIST.into() => {
             return Error::BridgeExists(new.link.name);
@@ -126,6 +143,7 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         StepError::Sys(reason) | StepError::Unverified(reason) => Error::failed(action, reason),
         StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
         StepError::QuotaExceeded { quota, taps } => Error::QuotaExceeded { quota, taps },
+        StepError::AllTapsExceeded { quota, taps } => Error::AllTapsExceeded { quota, taps },
         StepError::BridgeInUse => Error::failed(action, SysError::Invalid("it has a port by now")),
     }
 }

@@ -98,16 +98,13 @@ impl Kernel {
         self.bridge = None;
     }
 
-    /// Creates a tap for QEMU and gives it to its owner. Until it is handed over, it lives as long as what is returned.
-    pub fn create_for_qemu(
-        &mut self,
-        vnet_hdr: bool,
-        auth: &AuthorizedCreate,
-    ) -> Result<Tap, Error> {
-        let mut create = || {
+    /// Creates a tap for QEMU. Nobody else can open it, since it has one queue; it gets its owner with the plan. Until it is
+    /// handed over, it lives as long as the value that is returned.
+    pub fn create_for_qemu(&self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
+        let create = || {
             let created = TunFd::create_for_qemu(auth.name, vnet_hdr).map_err(from_tun)?;
             let mut tap = Tap::new(created.name()?);
-            self.give_created(&mut tap, created, auth.access)?;
+            tap.created = Some(created);
             Ok(tap)
         };
         create().map_err(|error| match error {
@@ -127,22 +124,21 @@ impl Kernel {
             }
             // Only steps of a plan fail with these.
             StepError::QuotaExceeded { .. }
+            | StepError::AllTapsExceeded { .. }
             | StepError::BridgeInUse
             | StepError::NotForwarding { .. } => Error::failed("create a tap", Errno::EINVAL),
         })
     }
 
-    /// Gives the tap that was created just now to its owner, and looks whether it is theirs alone: until it is given, a tap
-    /// with several queues is open to everybody who can open /dev/net/tun.
+    /// Sets who may open the tap that this run has created, and looks whether that is so: until then, a tap with several queues
+    /// is open to everybody who can open /dev/net/tun.
     pub(super) fn give_created(
         &mut self,
         tap: &mut Tap,
-        created: TunFd,
         access: TapAccess<u32>,
     ) -> Result<(), StepError> {
-        let given = set_access(created.as_fd(), access);
-        let created = tap.created.insert(created);
-        given?;
+        let created = tap.created.as_ref().ok_or(Errno::ENODEV)?;
+        set_access(created.as_fd(), access)?;
         let link = link::get_by_name(&mut self.netlink, tap.name)?;
         if created.name()? != tap.name {
             return Err(RENAMED.into());
@@ -212,9 +208,19 @@ impl Kernel {
     }
 
     /// Looks an interface up by name.
+    ///
+    /// # Errors
+    /// The kernel's refusal; or it is an alternative name: to act on that would be to act on another interface.
     pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
-        let found = link::optional(link::get_by_name(&mut self.netlink, name));
-        found.map_err(|error| Error::failed(format!("look up {name}"), error))
+        let found = link::optional(link::get_by_any_name(&mut self.netlink, name));
+        match found.map_err(|error| Error::failed(format!("look up {name}"), error))? {
+            Some(link) if link.name != name => Err(Error::AlternativeName {
+                name,
+                interface: link.name,
+                as_bridge: false,
+            }),
+            found => Ok(found),
+        }
     }
 
     /// The socket, for what only `--check` asks.

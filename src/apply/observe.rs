@@ -38,9 +38,12 @@ impl Kernel {
                 ..CurrentState::default()
             });
         };
-        let bridge = match self.bridge.take() {
-            Some(link) if link.name == spec.bridge => Some(link),
-            Some(_) | None => self.find_link(spec.bridge)?,
+        let in_any = link.as_ref().and_then(|link| link.master);
+        let bridge = match (self.bridge.take(), in_any.filter(|_| spec.any_bridge)) {
+            (_, Some(index)) => link::optional(link::get_by_index(&mut self.netlink, index))
+                .map_err(|error| Error::failed("look up its bridge", error))?,
+            (Some(link), None) if link.name == spec.bridge => Some(link),
+            (Some(_) | None, None) => self.find_bridge(spec.bridge)?,
         };
         self.bridge.clone_from(&bridge);
         if let Some(link) = &link
@@ -76,7 +79,7 @@ impl Kernel {
                 (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
                 (Some(_) | None, _) => None,
             },
-            ids: if creates_bridge || link.is_none() {
+            ids: if creates_bridge || link.is_none() || tap.created.is_some() {
                 self.new_ids(creates_bridge)?
             } else {
                 NewIds::default()
@@ -99,7 +102,18 @@ impl Kernel {
             master,
             bridge,
             ipv6,
-            has_fd: tap.fd().is_some(),
+            has_fd: tap.inherited.is_some(),
+            is_created: tap.created.is_some(),
+        })
+    }
+
+    /// The interface that was named as the bridge.
+    pub fn find_bridge(&mut self, name: IfName) -> Result<Option<Link>, Error> {
+        self.find_link(name).map_err(|mut error| {
+            if let Error::AlternativeName { as_bridge, .. } = &mut error {
+                *as_bridge = true;
+            }
+            error
         })
     }
 

@@ -21,7 +21,7 @@ pub fn warning(auth: &AuthorizedUp, docker_drops: bool) -> Option<String> {
             && tap.link.master == Some(link.index)
             && port.is_some_and(|port| port.state == PortState::Forwarding)
     };
-    if info.stp_enabled && auth.spec.wait.is_none() && !auth.tap.as_ref().is_some_and(forwards) {
+    if info.stp_enabled && auth.spec.wait.is_none() && !auth.tap().is_some_and(forwards) {
         let seconds = info.forwarding_delay_secs();
         return Some(format!(
             "warning: {name} has STP, so the guest has no network for {seconds} s; QEMU can wait for it (--wait {}), or: qemu-ifup --check --bridge {quoted}",

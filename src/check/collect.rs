@@ -22,7 +22,7 @@ pub fn docker_drops(kernel: &mut Kernel) -> bool {
 /// Looks at everything that a guest's network depends on.
 pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
     let failed = |error| Error::failed("look around", error);
-    let bridge = kernel.find_link(context.bridge_name)?;
+    let bridge = kernel.find_bridge(context.bridge_name)?;
     let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
     let bridge_details = match &bridge {
         Some(link) if link.bridge().is_some() => Some(bridge_details(kernel, link, &addresses)?),
@@ -72,6 +72,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
         vhost_net: procfs::vhost_net(),
         is_guest: procfs::is_guest(),
         bridge_driver: procfs::has_bridge_driver(),
+        privileged_helper: procfs::privileged_helper(),
         denied_by_apparmor: procfs::denied_by_apparmor(),
         tap,
         context,

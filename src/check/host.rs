@@ -33,7 +33,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
         (Authority::None, _) if is_prepared(host) => findings.ok(
             subject,
             format!(
-                "uid {uid}, without CAP_NET_ADMIN, for whom the tap is ready: script=no,downscript=no"
+                "uid {uid}, without CAP_NET_ADMIN; the tap is ready for this user's QEMU"
             ),
         ),
         (Authority::None, _) if host.context.withheld.is_some() => {
@@ -124,6 +124,29 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
     };
     let fix = Fix::Advice(advice);
     findings.problem(ExitCode::NotPermitted, "ACL", message, fix);
+}
+
+/// QEMU's own bridge helper reads the same ACL, and not the configuration: users get around the lines that bind them.
+pub(super) fn helper(findings: &mut Findings, host: &HostSnapshot) {
+    let (true, Some((path, is_set_user_id))) = (host.context.binds_users, &host.privileged_helper)
+    else {
+        return;
+    };
+    let path = path.as_os_str().as_bytes();
+    let (has, ends) = if *is_set_user_id {
+        ("a set-user-ID bit", "chmod u-s")
+    } else {
+        ("capabilities", "setcap -r")
+    };
+    findings.warn(
+        ExitCode::NotPermitted,
+        "helper",
+        format!(
+            "{} has {has} and ignores {CONF_FILE}: users get around its lines",
+            Escaped(path)
+        ),
+        Fix::Command(format!("sudo {ends} {}", ShellQuoted(path))),
+    );
 }
 
 /// What frames on the bridge go through besides it.

@@ -21,6 +21,7 @@ pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
         host::tun,
         host::vhost,
         host::files,
+        host::helper,
         bridge::bridge,
         host::firewall,
         host::forwarding,

@@ -33,6 +33,8 @@ pub struct CheckContext {
     pub bridge_from: &'static str,
     /// The lines of the configuration that apply.
     pub conf: Result<Vec<(usize, String)>, Error>,
+    /// A line of the configuration restricts the taps of unprivileged users.
+    pub binds_users: bool,
     /// What the ACL says of the bridge; None where there is no ACL.
     pub acl: Result<Option<Verdict>, Error>,
     /// The name of the bridge.
@@ -90,6 +92,8 @@ pub struct HostSnapshot {
     pub is_guest: bool,
     /// The kernel has bridges, or a module for them; None where that is not told.
     pub bridge_driver: Option<bool>,
+    /// A bridge helper of QEMU's with a privilege of its own, by a set-user-ID bit (true) or by capabilities.
+    pub privileged_helper: Option<(PathBuf, bool)>,
     /// This program's path, where AppArmor does not let libvirtd run it.
     pub denied_by_apparmor: Option<PathBuf>,
 }

@@ -9,14 +9,14 @@ use crate::check::diagnose;
 use crate::check::finding::{Finding, Level, exit_code};
 use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
-use crate::commands::session::{Session, in_conf, tap_spec};
+use crate::commands::session::{Session, in_conf};
 use crate::config::acl::Acl;
 use crate::config::args::CheckOutput;
 use crate::config::conf::{CONF_FILE, Conf};
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
-use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::error::{Difference, Error};
 use crate::model::addr::MacAddr;
 use crate::model::if_name::IfName;
 use crate::model::link::Link;
@@ -69,6 +69,7 @@ fn check_one(
     acl: &Result<Option<Acl>, Error>,
 ) -> Result<Vec<Finding>, Error> {
     let name = tap.unwrap_or(IfName::EXAMPLE_TAP);
+    let binds_users = conf.as_ref().is_ok_and(Conf::binds_users);
     let conf = conf.as_ref().map(|conf| conf.for_tap(name));
     let conf = conf.map_err(Clone::clone);
     let matched = conf.as_ref().map(|conf| conf.options.clone());
@@ -88,6 +89,7 @@ fn check_one(
             (None, Ok(_) | Err(_)) => "default",
         },
         conf: conf.clone().map(|conf| conf.lines),
+        binds_users,
         acl: verdict.map_err(Clone::clone),
         bridge_name,
         creates_bridge: all.create_bridge == Some(true),
@@ -110,14 +112,16 @@ fn check_one(
             snapshot.address(&mut finding);
             finding
         };
-        match (tap_spec(tap, options, &conf), acl) {
+        match (session.spec(tap, options, &conf), acl) {
             // qemu-ifup ends there, whatever the host is like.
             (Err(error), _) => findings.insert(0, refusal(error)),
             // Where nothing is wrong with the host, what was asked for may still be refused.
-            (Ok(spec), Ok(acl)) if exit_code(&findings, false) == ExitCode::Success => {
-                let policy = Policy::new(&session.caller, acl.as_ref(), true);
-                let refused = try_up(&mut session.kernel, &policy, spec, options).err();
-                let refused = refused.map(|error| in_conf(error, options, &conf));
+            (Ok(spec), Ok(_)) if exit_code(&findings, false) == ExitCode::Success => {
+                let tried = session.load_rules().and_then(|rules| {
+                    let policy = Policy::new(&session.caller, rules.as_ref(), false);
+                    try_up(&mut session.kernel, &policy, spec, options)
+                });
+                let refused = tried.err().map(|error| in_conf(error, options, &conf));
                 findings.extend(refused.map(refusal));
             }
             (Ok(_), Ok(_) | Err(_)) => {}
@@ -140,7 +144,14 @@ fn try_up(
     let is_judged_as_it_is = is_open && asked.multi_queue != Some(true) && asked.access.is_none();
     state.has_fd |= is_judged_as_it_is;
     let auth = match policy.authorize_up(spec, asked, state) {
-        Err(Error::TapImmutable { .. }) if is_judged_as_it_is => return Ok(()),
+        // A guest that runs may have opened several queues.
+        Err(
+            Error::TapImmutable { .. }
+            | Error::TapDiffers {
+                difference: Difference::SharedQueue,
+                ..
+            },
+        ) if is_judged_as_it_is => return Ok(()),
         authorized => authorized?,
     };
     let kernel = TapExecutor {

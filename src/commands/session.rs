@@ -3,7 +3,6 @@
 use crate::apply::apply;
 use crate::apply::execute::TapExecutor;
 use crate::apply::kernel::{Kernel, Tap};
-use crate::config::acl::Acl;
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
 use crate::config::files::load_acl;
@@ -15,7 +14,8 @@ use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
 use crate::plan::step::Step;
-use crate::policy::caller::{Authority, Caller, resolve_ids};
+use crate::policy::caller::{Authority, Caller, is_sub_uid, resolve_ids};
+use crate::policy::rules::Rules;
 use crate::policy::tap::ONE_QUEUE;
 use crate::report::{Reporter, to_stdout};
 use crate::sys::error::SysError;
@@ -62,12 +62,30 @@ impl Session<'_> {
         code
     }
 
-    /// The rules, which are for unprivileged callers only.
-    pub(super) fn load_acl(&self) -> Result<Option<Acl>, Error> {
-        match self.caller.authority() {
-            Authority::Delegated => Ok(load_acl()?),
-            Authority::Root | Authority::None => Ok(None),
+    /// Whether the caller changes no tap that exists.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.caller.unrestricted(self.dry_run).is_none()
+    }
+
+    /// What is wanted of this tap.
+    pub(super) fn spec(
+        &self,
+        tap: IfName,
+        asked: &TapOptions,
+        conf: &MatchedConf,
+    ) -> Result<TapSpec, Error> {
+        tap_spec(self.is_restricted(), tap, asked, conf)
+    }
+
+    /// Loads root's files on what an unprivileged user may create; root needs none.
+    pub(super) fn load_rules(&self) -> Result<Option<Rules>, Error> {
+        if self.caller.authority() != Authority::Delegated {
+            return Ok(None);
         }
+        Ok(Some(Rules {
+            acl: load_acl()?,
+            is_sub_uid: is_sub_uid(self.caller.real_uid())?,
+        }))
     }
 
     /// Applies a plan, or prints it, and tells of it.
@@ -163,8 +181,9 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
 }
 
 /// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled
-/// in.
-pub(super) fn tap_spec(
+/// in. If the caller is restricted, lines of the configuration on the owner bind them.
+fn tap_spec(
+    is_restricted: bool,
     tap: IfName,
     asked: &TapOptions,
     conf: &MatchedConf,
@@ -202,8 +221,17 @@ pub(super) fn tap_spec(
         };
         return Err(in_conf_by(error, asked, conf, is_about));
     }
-    let access = options.access.map(resolve_ids).transpose();
-    let access = access.map_err(|error| in_conf(error, asked, conf))?;
+    let resolve = |access: &Option<_>| {
+        let access = access.clone().map(resolve_ids).transpose();
+        access.map_err(|error| in_conf(error, asked, conf))
+    };
+    let asked_access = resolve(&asked.access)?;
+    let bound_access = if is_restricted || asked_access.is_none() {
+        resolve(&conf.options.access)?
+    } else {
+        None
+    };
+    let access = bound_access.or(asked_access);
     let vlans = VlanSpec {
         pvid: options.pvid,
         tagged: options.vlans,
@@ -211,7 +239,11 @@ pub(super) fn tap_spec(
     Ok(TapSpec {
         tap,
         bridge: options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
+        any_bridge: is_restricted && options.bridge.is_none(),
         access,
+        asked_access,
+        bound_access,
+        bound_bridge: conf.options.bridge,
         multi_queue: options.multi_queue == Some(true),
         mtu: options.mtu,
         create_bridge: creates_bridge.then_some(options.addresses),
@@ -221,6 +253,7 @@ pub(super) fn tap_spec(
         noqueue: options.qdisc != Some(Qdisc::Default),
         wait: options.wait,
         max_taps: options.max_taps,
+        largest_max_taps: conf.largest_max_taps,
         name_configured: conf.names_tap,
     })
 }

@@ -1,32 +1,37 @@
 //! `qemu-ifup IFNAME`, and `qemu-ifup --fd=N` as QEMU's bridge helper.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::apply::kernel::Tap;
 use crate::check::advice;
 use crate::check::collect::docker_drops;
-use crate::commands::session::{Session, in_conf, tap_spec};
-use crate::config::acl::Acl;
+use crate::commands::session::{Session, in_conf};
 use crate::config::conf::MatchedConf;
+use crate::config::error::UsageError;
 use crate::config::files::load_conf;
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
-use crate::model::link::LinkRef;
+use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
+use crate::model::state::CurrentState;
 use crate::plan::Plan;
 use crate::plan::outcome::Notice;
-use crate::policy::authorize::AuthorizedUp;
 use crate::policy::bridge::TargetBridge;
-use crate::policy::rules::Policy;
+use crate::policy::caller::Authority;
+use crate::policy::rules::{Policy, Rules};
 use crate::sys::netlink::addr::get_addresses;
 use crate::sys::qemu_fd::HelperSocket;
 
 /// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
 const MAX_CREATE_RACES: usize = 3;
+
+/// The time in which another run of the same user may finish a tap that both are to bring up, and the time between two looks.
+const FINISH_PATIENCE: Duration = Duration::from_secs(1);
+const FINISH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Brings taps up on a bridge.
 #[inline]
@@ -35,21 +40,23 @@ pub(super) fn up(
     taps: &[IfName],
     options: &TapOptions,
 ) -> Result<ExitCode, Error> {
-    let acl = session.load_acl()?;
+    if let ([_, second, ..], Authority::Delegated) = (taps, session.caller.authority()) {
+        return Err(Error::Usage(UsageError::Syntax(format!(
+            "a user other than root names one tap in a call: '{second}' is a second one"
+        ))));
+    }
     let conf = load_conf()?;
     let taps = taps.iter().map(|&name| (name, ()));
     Ok(session.each(taps, |session, name, ()| {
         let conf = conf.for_tap(name);
-        let spec = tap_spec(name, options, &conf)?;
+        let spec = session.spec(name, options, &conf)?;
         BringUp {
             spec: &spec,
             asked: options,
             conf: &conf,
-            acl: acl.as_ref(),
             helper: None,
-            plan: Plan::up,
         }
-        .run(session, Tap::new(name))
+        .run(session, Tap::new(name), None)
     }))
 }
 
@@ -62,35 +69,42 @@ pub(super) fn hand_over(
     vnet_hdr: bool,
     options: &TapOptions,
 ) -> Result<(), Error> {
-    let acl = session.load_acl()?;
     let conf = load_conf()?;
-    let spec_of = |name| {
+    let rules = session.load_rules()?;
+    let spec_of = |session: &Session<'_>, name| {
         let conf = conf.for_tap(name);
-        Ok::<_, Error>((tap_spec(name, options, &conf)?, conf))
+        let mut spec = session.spec(name, options, &conf)?;
+        // That is what QEMU takes from a helper.
+        spec.multi_queue = false;
+        Ok::<_, Error>((spec, conf))
     };
-    let named = name.map(spec_of).transpose()?;
+    let named = name.map(|name| spec_of(session, name)).transpose()?;
     let bridge = named.as_ref().map(|(spec, _)| spec.bridge);
     let bridge = bridge.or(options.bridge);
-    let policy = Policy::new(&session.caller, acl.as_ref(), session.dry_run);
+    let policy = Policy::new(&session.caller, rules.as_ref(), session.dry_run);
     let auth = policy.authorize_create(
         bridge.unwrap_or(IfName::DEFAULT_BRIDGE),
         named.as_ref().map(|(spec, _)| spec),
+        options,
     )?;
     let tap = session.kernel.create_for_qemu(vnet_hdr, &auth)?;
     session.reporter.set_tap(tap.name());
-    let (mut spec, conf) = named.map_or_else(|| spec_of(tap.name()), Ok)?;
-    // It is its caller's already, and has one queue: that is what QEMU takes from a helper.
-    spec.access = None;
-    spec.multi_queue = false;
+    let (spec, conf) = match named {
+        Some(named) => named,
+        None => {
+            let (mut spec, conf) = spec_of(session, tap.name())?;
+            // QEMU has named the bridge, not the tap: a line for all taps is about others, too.
+            spec.bound_bridge = None;
+            (spec, conf)
+        }
+    };
     BringUp {
         spec: &spec,
         asked: options,
         conf: &conf,
-        acl: acl.as_ref(),
         helper,
-        plan: Plan::hand_over,
     }
-    .run(session, tap)
+    .run(session, tap, rules)
 }
 
 /// What brings a tap up, and hands it over if that is wanted.
@@ -99,15 +113,13 @@ struct BringUp<'a> {
     /// The caller's own options, of which the spec is made with those of the configuration.
     asked: &'a TapOptions,
     conf: &'a MatchedConf,
-    acl: Option<&'a Acl>,
     helper: Option<&'a HelperSocket>,
-    plan: fn(&AuthorizedUp) -> Plan,
 }
 
 impl BringUp<'_> {
     #[inline]
-    fn run(&self, session: &mut Session<'_>, tap: Tap) -> Result<(), Error> {
-        let result = self.try_run(session, tap);
+    fn run(&self, session: &mut Session<'_>, tap: Tap, rules: Option<Rules>) -> Result<(), Error> {
+        let result = self.try_run(session, tap, rules);
         // It may be why that failed, and a port with an MTU of its own changes the bridge's.
         if result.is_err() || self.spec.mtu.is_some() {
             session.kernel.forget_bridge();
@@ -115,16 +127,37 @@ impl BringUp<'_> {
         result.map_err(|error| in_conf(error, self.asked, self.conf))
     }
 
+    /// Authorizes the tap in the state that it has, and carries the plan out. Another run may be at work on the same tap or
+    /// bridge: then the next look finds its work.
     #[inline]
-    fn try_run(&self, session: &mut Session<'_>, mut tap: Tap) -> Result<(), Error> {
+    fn try_run(
+        &self,
+        session: &mut Session<'_>,
+        mut tap: Tap,
+        mut rules: Option<Rules>,
+    ) -> Result<(), Error> {
         let mut races = 0;
+        let end = Instant::now() + FINISH_PATIENCE;
         let auth = loop {
             let state = session.kernel.observe(&mut tap, Some(self.spec))?;
-            let policy = Policy::new(&session.caller, self.acl, session.dry_run);
-            let auth = policy.authorize_up(self.spec.clone(), self.asked, state)?;
-            match session.carry_out(&(self.plan)(&auth), &mut tap, self.helper) {
+            if rules.is_none() && state.tap.is_none() {
+                rules = session.load_rules()?;
+            }
+            let may_be_finished = session.is_restricted() && is_unfinished(&state);
+            let policy = Policy::new(&session.caller, rules.as_ref(), session.dry_run);
+            let auth = match policy.authorize_up(self.spec.clone(), self.asked, state) {
+                Err(_) if may_be_finished && Instant::now() < end => {
+                    thread::sleep(FINISH_INTERVAL);
+                    continue;
+                }
+                auth => auth?,
+            };
+            match session.carry_out(&Plan::up(&auth), &mut tap, self.helper) {
                 // Then it exists now, and the tap only needs to be attached to it.
                 Err(Error::BridgeExists(_)) if races < MAX_CREATE_RACES => races += 1,
+                Err(Error::TapExists(_)) if session.is_restricted() && Instant::now() < end => {
+                    thread::sleep(FINISH_INTERVAL);
+                }
                 result => break result.map(|()| auth)?,
             }
         };
@@ -181,4 +214,10 @@ impl BringUp<'_> {
         thread::sleep(Duration::from_millis(100));
         look()
     }
+}
+
+/// Whether another run may be at work on the tap: it is not persistent yet, and nothing passed it on.
+fn is_unfinished(state: &CurrentState) -> bool {
+    let info = state.tap.as_ref().and_then(Link::tap);
+    info.is_some_and(|info| !info.persistent) && !state.has_fd && !state.is_created
 }

@@ -22,6 +22,8 @@ pub struct MatchedConf {
     pub by_line: Vec<(usize, TapOptions)>,
     /// One of them is for such names only: its pattern is more than `*` and `?`.
     pub names_tap: bool,
+    /// The largest --max-taps of all lines, whichever tap they are for.
+    pub largest_max_taps: Option<u32>,
 }
 
 /// A configuration.
@@ -48,9 +50,33 @@ impl Conf {
         parsed.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether a line restricts the taps of users: the lines that only name a bridge, or create one, do not.
+    pub fn binds_users(&self) -> bool {
+        self.0.iter().any(|line| {
+            let TapOptions {
+                access,
+                port,
+                lock_mac,
+                pvid,
+                vlans,
+                max_taps,
+                ..
+            } = &line.options;
+            access.is_some()
+                || !port.is_empty()
+                || lock_mac.is_some()
+                || pvid.is_some()
+                || !vlans.is_empty()
+                || max_taps.is_some()
+        })
+    }
+
     /// What it has for this tap: the options of every line that matches, and later ones win.
     pub fn for_tap(&self, tap: IfName) -> MatchedConf {
-        let mut matched = MatchedConf::default();
+        let mut matched = MatchedConf {
+            largest_max_taps: self.0.iter().filter_map(|line| line.options.max_taps).max(),
+            ..MatchedConf::default()
+        };
         let lines = self.0.iter();
         for line in lines.filter(|line| glob_match(&line.pattern, tap.as_bytes())) {
             let options = line.options.clone();

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::config::acl::AclError;
 use crate::config::conf::CONF_FILE;
 use crate::config::error::{ConfError, ConfigError};
-use crate::error::Error;
+use crate::error::{Difference, Error};
 use crate::escape::Escaped;
 use crate::model::if_name::IfName;
 use crate::sys::error::strerror;
@@ -92,8 +92,24 @@ impl Display for Error {
             ),
             Self::TapImmutable { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
             Self::TapBusy { action, .. } => {
-                write!(f, "cannot {action}: another program has it open")
+                write!(f, "cannot {action}: it is in use, another program has it open")
             }
+            Self::TapDiffers { difference, .. } => write!(
+                f,
+                "cannot change it: {difference}; a user other than root creates taps and deletes them, and changes none"
+            ),
+            Self::CreatedByAnother { creator, .. } => {
+                write!(f, "cannot use it: uid {} created it", creator.0)
+            }
+            Self::AlternativeName { interface, .. } => write!(
+                f,
+                "cannot use the name: it is an alternative name of {interface}"
+            ),
+            Self::AllTapsExceeded { quota, taps } => write!(
+                f,
+                "cannot create it: all users other than root have {taps} taps, of {} that they may have together",
+                quota.max_all
+            ),
             Self::TapExists(name) => write!(
                 f,
                 "cannot create {name}: somebody else created it at the same moment"
@@ -114,6 +130,28 @@ impl Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBridge => f.write_str("it is in no bridge"),
+            Self::OtherBridge { is, wanted } => write!(f, "it is in {is}, not in {wanted}"),
+            Self::Down => f.write_str("it is down"),
+            Self::NotPersistent => f.write_str("it is not persistent"),
+            Self::Access(access) => write!(f, "it is not for {access} alone"),
+            Self::OneQueue => f.write_str("it takes one queue, not several"),
+            Self::SharedQueue => f.write_str("another program has a queue of it open"),
+            Self::Mtu { is, wanted } => write!(f, "its MTU is {is}, not {wanted}"),
+            Self::PortOption(option, on) => {
+                let (is, wanted) = if *on { ("off", "on") } else { ("on", "off") };
+                write!(f, "{} is {is}, not {wanted}", option.as_str())
+            }
+            Self::Vlans => f.write_str("its VLANs are others"),
+            Self::Locked => f.write_str("it is locked to a MAC"),
+            Self::NotLockedTo(mac) => write!(f, "it is not locked to {mac} alone"),
+        }
+    }
+}
 
 /// With the bridges that exist, or the first eight of them.
 fn no_such_bridge(f: &mut fmt::Formatter<'_>, name: IfName, existing: &[IfName]) -> fmt::Result {

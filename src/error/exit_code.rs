@@ -42,12 +42,16 @@ impl Error {
             | Self::InvalidEnv { .. }
             | Self::InvalidHelperFd { .. } => ExitCode::Usage,
             Self::ReadFile { .. } | Self::WriteOutput(_) => ExitCode::Unexpected,
-            Self::MissingCapNetAdmin(_) | Self::Denied { .. } | Self::QuotaExceeded { .. } => {
-                ExitCode::NotPermitted
-            }
+            Self::MissingCapNetAdmin(_)
+            | Self::Denied { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::AllTapsExceeded { .. } => ExitCode::NotPermitted,
             Self::Config(ConfigError::Read { .. }) => ExitCode::Kernel,
             Self::Config(_) => ExitCode::Configuration,
-            Self::NetworkInUse { .. }
+            Self::AlternativeName {
+                as_bridge: true, ..
+            }
+            | Self::NetworkInUse { .. }
             | Self::NoSuchBridge { .. }
             | Self::NotABridge { .. }
             | Self::MacInUse { .. }
@@ -57,6 +61,9 @@ impl Error {
             Self::NotATap { .. }
             | Self::TapImmutable { .. }
             | Self::TapBusy { .. }
+            | Self::TapDiffers { .. }
+            | Self::CreatedByAnother { .. }
+            | Self::AlternativeName { .. }
             | Self::TapExists(_)
             | Self::TapContested { .. } => ExitCode::Tap,
             Self::TunDevice(_) => ExitCode::Tun,

@@ -14,6 +14,7 @@ use crate::escape::ShellQuoted;
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
+use crate::model::spec::TapAccess;
 use crate::sys::error::SysError;
 use crate::sys::file::GROUP;
 use crate::sys::netlink::bridge::{IPV6_OFF, NO_BRIDGE_DRIVER, NO_VLAN_FILTERING};
@@ -173,6 +174,32 @@ impl Error {
             Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => format!(
                 "name another tap, or leave the option out; this says which program has it open: sudo qemu-ifup --check {}",
                 quoted(name)
+            ),
+            Self::TapDiffers { name, can_create: true, .. } => {
+                let name = quoted(name);
+                format!("delete it, and create it anew with the options of this call: qemu-ifdown --delete {name} && qemu-ifup {name}")
+            }
+            Self::TapDiffers { name, bridge, access, can_create: false, .. } => {
+                let access = match access {
+                    Some(TapAccess::Owner(uid)) => format!(" --owner {uid}"),
+                    Some(TapAccess::Group(gid)) => format!(" --group {gid}"),
+                    None => String::new(),
+                };
+                format!("root changes it, also while a guest has it open: sudo qemu-ifup --bridge {}{access} {}", quoted(bridge), quoted(name))
+            }
+            Self::CreatedByAnother { name, bridge, creator } => format!(
+                "to bring it up for that user: sudo qemu-ifup --bridge {} --owner {} {name}; to have the name for another use, delete it: sudo qemu-ifdown --delete {name}",
+                quoted(bridge), creator.0, name = quoted(name)
+            ),
+            Self::AlternativeName { interface, as_bridge: true, .. } => {
+                format!("if that is the bridge, name it: --bridge {}", quoted(interface))
+            }
+            Self::AlternativeName { name, interface, .. } => format!(
+                "choose another name, or take it from that interface: sudo ip link property del dev {} altname {}",
+                quoted(interface), quoted(name)
+            ),
+            Self::AllTapsExceeded { .. } => format!(
+                "a user deletes a tap that is left over (qemu-ifdown --delete NAME), or root allows more: a line with --max-taps N in {CONF_FILE}, for whichever tap"
             ),
             Self::TapContested { name, .. } => format!(
                 "run it again, and see who else uses it: sudo qemu-ifup --check {}",

@@ -8,10 +8,10 @@ use nix::errno::Errno;
 
 use crate::config::error::{ConfigError, UsageError};
 use crate::model::addr::{IpPrefix, MacAddr};
-use crate::model::bridge::PortState;
+use crate::model::bridge::{PortOption, PortState};
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
-use crate::model::spec::Quota;
+use crate::model::spec::{Creator, Quota, TapAccess};
 use crate::sys::error::SysError;
 use crate::sys::privilege::Withheld;
 
@@ -140,6 +140,44 @@ pub enum Error {
         /// What cannot be done.
         action: String,
     },
+    /// The tap is an unprivileged user's, and is not as wanted: they create taps and delete them, and change none.
+    TapDiffers {
+        /// The tap.
+        name: IfName,
+        /// The bridge that it should be on.
+        bridge: IfName,
+        /// Who may open it.
+        access: Option<TapAccess<u32>>,
+        /// The first setting that is not as wanted.
+        difference: Difference,
+        /// The user may delete it now, and create it anew.
+        can_create: bool,
+    },
+    /// The tap was created for another user than the one who runs QEMU, and root has not said that it is to be used.
+    CreatedByAnother {
+        /// The tap.
+        name: IfName,
+        /// The bridge that it should be on.
+        bridge: IfName,
+        /// The user whom its alias names.
+        creator: Creator,
+    },
+    /// The name is an alternative name of another interface.
+    AlternativeName {
+        /// The name.
+        name: IfName,
+        /// The interface.
+        interface: IfName,
+        /// It was named as the bridge.
+        as_bridge: bool,
+    },
+    /// All users together have as many taps as they may.
+    AllTapsExceeded {
+        /// The limit.
+        quota: Quota,
+        /// The number of taps that there are.
+        taps: u32,
+    },
     /// Somebody else created the tap between the look and our own request.
     TapExists(IfName),
     /// Somebody else acts on the tap at the same moment.
@@ -174,6 +212,45 @@ pub enum Error {
         /// What is not as before, each an action and a reason.
         left: Vec<String>,
     },
+}
+
+/// A setting of a tap that is not as wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// It is in no bridge.
+    NoBridge,
+    /// It is in another bridge.
+    OtherBridge {
+        /// The bridge that it is in.
+        is: IfName,
+        /// The bridge that it should be in.
+        wanted: IfName,
+    },
+    /// It is down.
+    Down,
+    /// It disappears with the program that has it open.
+    NotPersistent,
+    /// Others may open it.
+    Access(TapAccess<u32>),
+    /// It takes one queue.
+    OneQueue,
+    /// Another program has a queue of it open beside QEMU.
+    SharedQueue,
+    /// Its MTU.
+    Mtu {
+        /// The MTU that it has.
+        is: u32,
+        /// The MTU that is wanted.
+        wanted: u32,
+    },
+    /// An option of its port should be on, or off.
+    PortOption(PortOption, bool),
+    /// Its VLANs.
+    Vlans,
+    /// It is locked to a MAC.
+    Locked,
+    /// It is not locked to this MAC, or not to it alone.
+    NotLockedTo(MacAddr),
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::model::addr::MacAddr;
+use crate::model::vlan::PortVlan;
 
 /// The ports that a bridge has room for (`BR_PORT_BITS` in the kernel's net/bridge/br_private.h, less one).
 pub const BR_MAX_PORTS: usize = 1023;
@@ -200,6 +201,33 @@ pub struct FdbEntry {
     pub vid: u16,
     /// It stays also when a frame from this address comes in at another port.
     pub sticky: bool,
+}
+
+/// The entries of a port that is locked to this MAC, if any: one in each of its VLANs.
+pub fn locked_entries(
+    mac: Option<MacAddr>,
+    filters_vlans: bool,
+    vlans: &[PortVlan],
+) -> Vec<FdbEntry> {
+    let vids: Vec<u16> = if filters_vlans {
+        vlans.iter().map(|vlan| vlan.vid).collect()
+    } else {
+        vec![0]
+    };
+    let entry = |mac| {
+        vids.iter().map(move |&vid| FdbEntry {
+            mac,
+            vid,
+            sticky: true,
+        })
+    };
+    mac.into_iter().flat_map(entry).collect()
+}
+
+/// Whether a port that has the entries `current` has those of `wanted`, and none of another MAC.
+pub fn has_exactly(current: &[FdbEntry], wanted: &[FdbEntry]) -> bool {
+    let is_other = |old: &FdbEntry| wanted.iter().all(|new| new.mac != old.mac);
+    wanted.iter().all(|entry| current.contains(entry)) && !current.iter().any(is_other)
 }
 
 /// The addresses that no entry has any more, and those that one has, each once, and whether that is sticky.

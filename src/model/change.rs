@@ -24,8 +24,8 @@ pub struct LinkUpdate {
     pub addr_gen_mode: Option<AddrGenMode>,
     /// Its queueing discipline, while it is down. It is no failure where the kernel does not have it.
     pub qdisc: Option<Qdisc>,
-    /// Its alias says for whom it was created.
-    pub creator: Option<Creator>,
+    /// The user whom its alias names as its creator; the inner `None` clears the alias.
+    pub creator: Option<Option<Creator>>,
 }
 
 impl LinkUpdate {
@@ -35,6 +35,16 @@ impl LinkUpdate {
             down: true,
             ..Self::default()
         }
+    }
+
+    /// Whether the interface goes down or leaves its bridge, and nothing else changes.
+    pub fn is_removal(&self) -> bool {
+        let removal = Self {
+            down: self.down,
+            master: self.master.filter(Option::is_none),
+            ..Self::default()
+        };
+        *self == removal && !self.is_empty()
     }
 
     /// Whether the interface is down afterwards.

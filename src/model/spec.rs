@@ -55,13 +55,15 @@ impl Display for Creator {
     }
 }
 
-/// How many taps an unprivileged user may have.
+/// How many taps unprivileged users may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Who.
+    /// The user.
     pub user: Creator,
-    /// How many.
+    /// The number of taps that this user may have.
     pub max: u32,
+    /// The number of taps that all such users together may have.
+    pub max_all: u32,
 }
 
 /// What is wanted of a tap that is to be brought up.
@@ -71,8 +73,16 @@ pub struct TapSpec {
     pub tap: IfName,
     /// The bridge to attach to.
     pub bridge: IfName,
+    /// A tap that exists may be on any other bridge as well: no bridge is named, and the caller changes no tap.
+    pub any_bridge: bool,
     /// Who may open it, where that was said.
     pub access: Option<TapAccess<u32>>,
+    /// Who may open it by the command line alone.
+    pub asked_access: Option<TapAccess<u32>>,
+    /// Who may open it by the configuration alone, which binds an unprivileged user.
+    pub bound_access: Option<TapAccess<u32>>,
+    /// The bridge by the configuration alone, which binds an unprivileged user.
+    pub bound_bridge: Option<IfName>,
     /// It takes several queues.
     pub multi_queue: bool,
     /// Its MTU, if it is not to be the bridge's.
@@ -89,8 +99,10 @@ pub struct TapSpec {
     pub noqueue: bool,
     /// Wait until it forwards, for this many seconds at most.
     pub wait: Option<u32>,
-    /// How many taps an unprivileged caller may have, if root has said so.
+    /// The number of taps that an unprivileged user may have, if root has said so.
     pub max_taps: Option<u32>,
+    /// The largest such number in the configuration, for whichever tap.
+    pub largest_max_taps: Option<u32>,
     /// Root's configuration has a line for names such as this.
     pub name_configured: bool,
 }

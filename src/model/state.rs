@@ -43,8 +43,10 @@ pub struct CurrentState {
     pub mac_in_use: Option<IfName>,
     /// The kernel has IPv6.
     pub ipv6: bool,
-    /// This program has the tap open: QEMU passed its descriptor on, or the tap was created to be handed over.
+    /// QEMU passed the descriptor of the tap on.
     pub has_fd: bool,
+    /// This run created the tap, to hand it over to QEMU.
+    pub is_created: bool,
     /// For what is to be created.
     pub ids: NewIds,
 }

@@ -1,22 +1,18 @@
 //! The plan to take a tap down.
 
 use crate::model::change::LinkUpdate;
+use crate::model::if_name::IfName;
 use crate::plan::Plan;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::step::Step;
 use crate::plan::undo::with_undo;
-use crate::policy::authorize::AuthorizedDown;
+use crate::policy::authorize::{AuthorizedDown, AuthorizedRelease};
 
 impl Plan {
     /// What it takes to take the tap down.
     pub fn down(auth: &AuthorizedDown) -> Self {
         let Some(tap) = &auth.tap else {
-            return Self {
-                tap: auth.name,
-                steps: Vec::new(),
-                notice: Some(Notice::Gone),
-                outcome: Outcome::Gone,
-            };
+            return Self::gone(auth.name);
         };
         let deleted = auth.delete && tap.info.persistent;
         let step = if deleted {
@@ -33,7 +29,7 @@ impl Plan {
         };
         let steps = with_undo(Some(tap), step);
         let notice = if auth.delete && !deleted {
-            Some(Notice::NotPersistent)
+            Some(Notice::NotPersistent { is_down: true })
         } else if deleted && tap.link.is_open() {
             Some(Notice::DeletedInUse)
         } else {
@@ -48,6 +44,46 @@ impl Plan {
                 deleted,
                 access: tap.info.access(),
             },
+        }
+    }
+
+    /// What it takes for an unprivileged user: to delete the tap, or nothing.
+    pub fn release(auth: &AuthorizedRelease) -> Self {
+        let Some(tap) = &auth.tap else {
+            return Self::gone(auth.name);
+        };
+        let deleted = auth.delete && tap.info.persistent;
+        let from = tap.master.map(|master| master.name);
+        let (notice, outcome) = match (auth.delete, deleted) {
+            (true, false) => (
+                Some(Notice::NotPersistent { is_down: false }),
+                Outcome::Left,
+            ),
+            (true, true) => {
+                let access = tap.info.access();
+                let outcome = Outcome::Down {
+                    from,
+                    deleted,
+                    access,
+                };
+                (None, outcome)
+            }
+            (false, _) => (Some(Notice::Stays(from)), Outcome::Left),
+        };
+        Self {
+            tap: auth.name,
+            steps: with_undo(Some(tap), deleted.then_some(Step::ReleaseTap)),
+            notice,
+            outcome,
+        }
+    }
+
+    fn gone(tap: IfName) -> Self {
+        Self {
+            tap,
+            steps: Vec::new(),
+            notice: Some(Notice::Gone),
+            outcome: Outcome::Gone,
         }
     }
 }

@@ -19,8 +19,11 @@ impl Step {
                 let bridge = ShellQuoted(bridge.link.name.as_bytes());
                 format!("ip link delete dev {bridge}")
             }
-            Self::CheckQuota(Quota { user, max }) => {
-                format!("# refused where uid {} has {max} taps besides", user.0)
+            Self::CheckQuota(Quota { user, max, max_all }) => {
+                format!(
+                    "# refused if uid {} has {max} other taps, or all users together {max_all}",
+                    user.0
+                )
             }
             Self::CreateTap {
                 access,
@@ -65,6 +68,7 @@ impl Step {
                 )
             }
             Self::Up(_) => format!("ip link set dev {dev} up"),
+            Self::DropPrivileges => "# from here on without any privilege".to_owned(),
             Self::WaitForwarding { seconds, .. } => format!(
                 "# {dev} is waited for until it forwards, {seconds} s at most; ip(8) cannot do that"
             ),
@@ -75,6 +79,7 @@ impl Step {
                 "# {dev} stays from here on (TUNSETPERSIST); ip tuntap add did that at once"
             ),
             Self::DeleteTap => format!("ip link delete dev {dev}"),
+            Self::ReleaseTap => format!("ip tuntap del dev {dev} mode tap"),
         }
     }
 }

@@ -33,8 +33,17 @@ pub enum Notice {
     },
     /// It names nobody and takes several queues, and only the program that has it open could change that.
     OpenToAll,
-    /// It was to be given to these, and only the program that has it open could do that.
-    NotGiven(TapAccess<u32>),
+    /// Root uses the tap of another user or group, as root has decided before.
+    Of {
+        /// Who may open it.
+        access: TapAccess<u32>,
+        /// The user other than root who runs QEMU, and may not.
+        not: Option<u32>,
+        /// The bridge that it was up on already.
+        already_up: Option<IfName>,
+    },
+    /// It belongs to an unprivileged user, who takes no tap down.
+    Stays(Option<IfName>),
     /// It was not waited for, since nothing forwards until a program has it open.
     NotWaited,
     /// The bridge was there already, and does not have an address that a new one would have got.
@@ -49,7 +58,10 @@ pub enum Notice {
     /// It is down and in no bridge already.
     AlreadyDown,
     /// It is not persistent and disappears with the program that has it open.
-    NotPersistent,
+    NotPersistent {
+        /// It was taken down.
+        is_down: bool,
+    },
     /// A program has it open, and keeps a descriptor of nothing.
     DeletedInUse,
 }
@@ -62,9 +74,26 @@ impl Display for Notice {
             Self::OpenToAll => f.write_str(
                 "warning: it has several queues and no owner, so that every user can join it and read the guest's traffic: create it with qemu-ifup first, and let the other program (libvirt: managed='no') only open it",
             ),
-            Self::NotGiven(access) => write!(
+            Self::Of {
+                access,
+                not,
+                already_up,
+            } => {
+                if let Some(bridge) = already_up {
+                    write!(f, "already up on {bridge}, nothing to do; ")?;
+                }
+                write!(f, "it belongs to {access}")?;
+                match not {
+                    Some(uid) => write!(f, ": QEMU of uid {uid} cannot open it"),
+                    None => Ok(()),
+                }
+            }
+            Self::Stays(Some(bridge)) => write!(
                 f,
-                "not given to {access}: another program has it open, and only that one could do it"
+                "stays on {bridge}: a user other than root deletes taps (--delete), and takes none down"
+            ),
+            Self::Stays(None) => f.write_str(
+                "stays as it is: a user other than root deletes taps (--delete), and takes none down",
             ),
             Self::NotWaited => {
                 f.write_str("not waited for: it forwards only while a program has it open")
@@ -76,9 +105,10 @@ impl Display for Notice {
             ),
             Self::Gone => f.write_str("does not exist, nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
-            Self::NotPersistent => f.write_str(
-                "not deleted, only down and in no bridge: it is not persistent and disappears with the program that has it open",
-            ),
+            Self::NotPersistent { is_down } => {
+                let only = if *is_down { ", only down and in no bridge" } else { "" };
+                write!(f, "not deleted{only}: it is not persistent and disappears with the program that has it open")
+            }
             Self::DeletedInUse => f.write_str(
                 "a program has it open, which has no network from now on, also if the tap is created again",
             ),
@@ -107,6 +137,8 @@ pub enum Outcome {
     },
     /// It was gone before.
     Gone,
+    /// It was left as it is.
+    Left,
 }
 
 impl Display for Outcome {
@@ -131,6 +163,7 @@ impl Display for Outcome {
                 access
             }
             Self::Gone => return f.write_str("gone"),
+            Self::Left => return f.write_str("left as it is"),
         };
         match access {
             Some(access) => write!(f, ", given to {access}"),

@@ -1,25 +1,30 @@
-//! The steps that restrict a bridge port.
+//! The steps that restrict a bridge port, and what it has to be like as it goes up.
 
 use crate::model::addr::MacAddr;
-use crate::model::bridge::{FdbEntry, PortOption, PortOptions};
+use crate::model::bridge::{PortOption, PortOptions, has_exactly, locked_entries};
 use crate::model::vlan::PortVlan;
-use crate::plan::step::Step;
+use crate::plan::step::{Port, Step};
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::tap::ExistingTap;
 
-/// What the port does not have yet of what is wanted. `port` is the tap where it is a port of the bridge already; one that
-/// has just joined has the kernel's defaults.
-pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec<Step> {
+/// The steps to the settings that the port does not have yet, and all settings that are wanted. `port` is the tap if it is a
+/// port of the bridge already; one that has just joined has the kernel's defaults.
+pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> (Vec<Step>, Port) {
     let current = match port {
         Some(tap) => tap.link.port.unwrap_or_default().options,
         None => PortOptions::of_new_port(),
     };
     let is_locked = current.is_on(PortOption::Locked);
-    let mut wanted = auth.spec.port;
+    let mut wanted = Port {
+        bridge: auth.bridge.link,
+        options: auth.spec.port,
+        vlans: None,
+        fdb: None,
+    };
     if auth.spec.lock_mac == Some(None) && is_locked {
-        wanted = wanted.or(PortOptions::of_locked_port().inverted());
+        wanted.options = wanted.options.or(PortOptions::of_locked_port().inverted());
     }
-    let options = Some(wanted.differing_from(current));
+    let options = Some(wanted.options.differing_from(current));
     let options = options.filter(|options| !options.is_empty());
     let mut steps: Vec<Step> = options.map(Step::SetPort).into_iter().collect();
 
@@ -48,29 +53,15 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> Vec
             let from = std::mem::replace(&mut vlans, to.clone());
             steps.push(Step::SetVlans { from, to });
         }
+        wanted.vlans = Some(vlans.clone());
     }
-    let Some(mac) = lock else {
-        return steps;
-    };
-    let vids: Vec<u16> = if auth.bridge.info.vlan_filtering {
-        vlans.iter().map(|vlan| vlan.vid).collect()
-    } else {
-        vec![0]
-    };
-    let macs = mac.iter().map(|mac| MacAddr::from(*mac));
-    let entry = |mac, vid| FdbEntry {
-        mac,
-        vid,
-        sticky: true,
-    };
-    let of_mac = |mac| vids.iter().map(move |&vid| entry(mac, vid));
-    let to: Vec<FdbEntry> = macs.flat_map(of_mac).collect();
-    let is_missing = to.iter().any(|entry| !fdb.contains(entry));
-    let is_more = fdb
-        .iter()
-        .any(|old| to.iter().all(|new| new.mac != old.mac));
-    if is_missing || is_more {
-        steps.push(Step::SetFdb { from: fdb, to });
+    if let Some(mac) = lock {
+        let filters = auth.bridge.info.vlan_filtering;
+        let to = locked_entries(mac.map(MacAddr::from), filters, &vlans);
+        wanted.fdb = Some(to.clone());
+        if !has_exactly(&fdb, &to) {
+            steps.push(Step::SetFdb { from: fdb, to });
+        }
     }
-    steps
+    (steps, wanted)
 }

@@ -8,6 +8,19 @@ use crate::model::link::LinkRef;
 use crate::model::spec::{Quota, TapAccess};
 use crate::model::vlan::PortVlan;
 
+/// A bridge port as it has to be when it goes up. Another run may have changed it since it was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The bridge that it is a port of.
+    pub bridge: LinkRef,
+    /// The options that matter. They are set again in the request that brings it up.
+    pub options: PortOptions,
+    /// All of its VLANs, if they matter.
+    pub vlans: Option<Vec<PortVlan>>,
+    /// All of its static entries in the forwarding database, if they matter.
+    pub fdb: Option<Vec<FdbEntry>>,
+}
+
 /// One thing that the kernel is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -17,7 +30,8 @@ pub enum Step {
     DeleteBridge(NewBridge),
     /// Make sure that there is room for one tap, this one, in a user's quota.
     CheckQuota(Quota),
-    /// Create the tap. Until [`Step::SetPersist`] it lives only as long as this program.
+    /// Create the tap, or take the one that was created for QEMU, and set who may open it. Until [`Step::SetPersist`] it lives
+    /// only as long as this program.
     CreateTap {
         /// Who may open it.
         access: TapAccess<u32>,
@@ -49,8 +63,10 @@ pub enum Step {
         /// Through a descriptor that this program has; otherwise the tap is opened, just as it is, to do this.
         has_fd: bool,
     },
-    /// Bring the tap up as a port of this bridge; the kernel refuses that for what is no port.
-    Up(LinkRef),
+    /// Bring the tap up as such a port, and make sure that it is one; the kernel refuses that for an interface that is no port.
+    Up(Port),
+    /// Give up every privilege, and with it the limit on the time of the run.
+    DropPrivileges,
     /// Wait until the port forwards.
     WaitForwarding {
         /// The bridge that it is a port of.
@@ -64,6 +80,8 @@ pub enum Step {
     SetPersist,
     /// Delete the tap, whoever else has it open.
     DeleteTap,
+    /// Delete the tap as its owner, who needs no privilege: attach to it and let it disappear with the descriptor.
+    ReleaseTap,
 }
 
 impl Step {
@@ -89,10 +107,11 @@ impl Step {
             Self::SetVlans { .. } => "set its VLANs".to_owned(),
             Self::SetAccess { access, .. } => format!("give it to {access}"),
             Self::Up(_) => "bring it up".to_owned(),
+            Self::DropPrivileges => "drop privileges".to_owned(),
             Self::WaitForwarding { .. } => "wait until it forwards".to_owned(),
             Self::PassFd => "hand it over to QEMU".to_owned(),
             Self::SetPersist => "make it persistent".to_owned(),
-            Self::DeleteTap => "delete it".to_owned(),
+            Self::DeleteTap | Self::ReleaseTap => "delete it".to_owned(),
         }
     }
 }
@@ -120,8 +139,10 @@ impl LinkUpdate {
         if self.down {
             args += " down";
         }
-        if let Some(creator) = self.creator {
-            args += &format!(" alias '{creator}'");
+        match self.creator {
+            Some(Some(creator)) => args += &format!(" alias '{creator}'"),
+            Some(None) => args += " alias ''",
+            None => {}
         }
         args
     }

@@ -5,7 +5,7 @@ use crate::model::change::LinkUpdate;
 use crate::model::link::Qdisc;
 use crate::model::vlan::PortVlan;
 use crate::plan::PlannedStep;
-use crate::plan::step::Step;
+use crate::plan::step::{Port, Step};
 use crate::policy::tap::ExistingTap;
 
 impl ExistingTap {
@@ -54,6 +54,12 @@ impl ExistingTap {
             to: self.fdb.clone(),
         });
         let up = self.master.filter(|_| self.link.up && update.takes_down());
+        let up = up.map(|bridge| Port {
+            bridge,
+            options: options.unwrap_or_default(),
+            vlans: None,
+            fdb: None,
+        });
         let steps = inverse.map(Step::SetLink).into_iter();
         let steps = steps.chain(options.map(Step::SetPort));
         let steps = steps.chain(vlans).chain(fdb);
@@ -67,7 +73,7 @@ impl Step {
     fn undo(&self, before: Option<&ExistingTap>) -> Vec<Self> {
         match (self, before) {
             (Self::CreateBridge(new), _) => vec![Self::DeleteBridge(new.clone())],
-            (Self::DeleteBridge(_) | Self::DeleteTap, _) => Vec::new(),
+            (Self::DeleteBridge(_) | Self::DeleteTap | Self::ReleaseTap, _) => Vec::new(),
             (_, None) => vec![Self::DeleteTap],
             (Self::SetLink(update), Some(before)) => before.revert(update),
             (Self::SetPort(options), Some(_)) => vec![Self::SetPort(options.inverted())],
@@ -84,6 +90,7 @@ impl Step {
                 Self::CheckQuota(_)
                 | Self::CreateTap { .. }
                 | Self::SetAccess { .. }
+                | Self::DropPrivileges
                 | Self::WaitForwarding { .. }
                 | Self::PassFd
                 | Self::SetPersist,

@@ -11,19 +11,21 @@ use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::port::port_steps;
 use crate::plan::step::Step;
 use crate::plan::undo::with_undo;
-use crate::policy::authorize::AuthorizedUp;
+use crate::policy::authorize::{Act, AuthorizedUp};
 use crate::policy::tap::ExistingTap;
 
 impl Plan {
     /// What it takes to bring the tap up.
     pub fn up(auth: &AuthorizedUp) -> Self {
-        match &auth.tap {
-            None => Self::create(auth),
-            Some(tap) => Self::reconcile(auth, tap),
+        match &auth.act {
+            Act::Create { for_qemu } => Self::create(auth, *for_qemu),
+            Act::Leave(tap) => Self::leave(auth, tap),
+            Act::Change(tap, _) => Self::change(auth, tap),
         }
     }
 
-    fn create(auth: &AuthorizedUp) -> Self {
+    /// Creates the tap, or goes on with the one that was created for QEMU, and hands that over.
+    fn create(auth: &AuthorizedUp, for_qemu: bool) -> Self {
         let access = auth.access;
         let create = Step::CreateTap {
             access,
@@ -39,7 +41,13 @@ impl Plan {
             ..LinkUpdate::default()
         };
         // Counted before, so that nothing is created in vain, and after, since others may be created at the same moment.
-        let check_quota = auth.quota.map(Step::CheckQuota);
+        let check_quota = auth.quota.filter(|_| !for_qemu).map(Step::CheckQuota);
+        let (restrict, port) = port_steps(auth, None);
+        let commit = if for_qemu {
+            wait_steps(auth).chain([Step::PassFd]).collect()
+        } else {
+            vec![Step::SetPersist]
+        };
         // The bridge comes as late as it can: what was done before goes with this program in any case.
         let steps = check_quota
             .into_iter()
@@ -47,13 +55,15 @@ impl Plan {
             .chain(count(auth))
             .chain(create_bridge_step(auth))
             .chain([Step::SetLink(join)])
-            .chain(port_steps(auth, None))
-            .chain([Step::Up(auth.bridge.link), Step::SetPersist]);
+            .chain(restrict)
+            .chain([Step::Up(port)])
+            .chain(commit);
+        // A tap that no program has open once this one ends would not go on forwarding.
+        let not_waited = auth.spec.wait.filter(|_| !for_qemu);
         Self {
             tap: auth.spec.tap,
             steps: with_undo(None, steps),
-            // Nobody has it open once this program ends, so it would not go on forwarding.
-            notice: auth.spec.wait.map(|_| Notice::NotWaited),
+            notice: not_waited.map(|_| Notice::NotWaited),
             outcome: Outcome::Up {
                 bridge: auth.bridge.link.name,
                 access: Some(access),
@@ -61,8 +71,24 @@ impl Plan {
         }
     }
 
-    /// Only what differs is changed.
-    fn reconcile(auth: &AuthorizedUp, tap: &ExistingTap) -> Self {
+    /// Changes nothing.
+    fn leave(auth: &AuthorizedUp, tap: &ExistingTap) -> Self {
+        let bridge = auth.bridge.link.name;
+        let is_held = tap.has_fd || tap.link.is_open();
+        let steps: Vec<Step> = wait_steps(auth).filter(|_| is_held).collect();
+        Self {
+            tap: tap.link.name,
+            steps: with_undo(Some(tap), steps),
+            notice: Some(Notice::AlreadyUp(bridge)),
+            outcome: Outcome::Up {
+                bridge,
+                access: tap.info.access(),
+            },
+        }
+    }
+
+    /// Only settings that differ are changed.
+    fn change(auth: &AuthorizedUp, tap: &ExistingTap) -> Self {
         let link = &tap.link;
         let bridge = auth.bridge.link;
         let joins = link.master != Some(bridge.index);
@@ -84,19 +110,24 @@ impl Plan {
         } else {
             (set_access, None)
         };
-        let wait = auth.spec.wait.filter(|_| is_held);
-        let wait = wait.map(|seconds| Step::WaitForwarding {
-            bridge: bridge.name,
-            seconds,
-        });
+        let wait = wait_steps(auth).filter(|_| is_held);
+        let (restrict, port) = port_steps(auth, Some(tap).filter(|_| !joins));
+        // The creator whom the alias names can no longer open it.
+        let clear_alias = change
+            .filter(|_| link.creator().is_some())
+            .map(|_| LinkUpdate {
+                creator: Some(None),
+                ..LinkUpdate::default()
+            });
         // If the bridge cannot be created, a guest that uses the tap has not noticed.
         let steps = first
             .into_iter()
             .chain(create_bridge_step(auth))
             .chain(updates.into_iter().map(Step::SetLink))
-            .chain(port_steps(auth, Some(tap).filter(|_| !joins)))
+            .chain(restrict)
             .chain(last)
-            .chain(goes_up.then_some(Step::Up(bridge)))
+            .chain(clear_alias.map(Step::SetLink))
+            .chain(goes_up.then_some(Step::Up(port)))
             .chain(wait);
         let steps = with_undo(Some(tap), steps);
         let wanted = wanted.filter(|_| change.is_none());
@@ -105,10 +136,16 @@ impl Plan {
             _ if wanted.is_some() && tap.info.access().is_none() && tap.info.multi_queue => {
                 Some(Notice::OpenToAll)
             }
-            _ if wanted.is_some() && auth.spec.access.is_some() => wanted.map(Notice::NotGiven),
             Some(from) if from != bridge => Some(Notice::Moved {
                 from: from.name,
                 to: bridge.name,
+            }),
+            _ if has_other_access(auth, tap) => tap.info.access().map(|access| Notice::Of {
+                access,
+                not: auth
+                    .invoking_uid
+                    .filter(|&uid| uid != 0 && matches!(access, TapAccess::Owner(_))),
+                already_up: steps.is_empty().then_some(bridge.name),
             }),
             _ if steps.is_empty() => Some(Notice::AlreadyUp(bridge.name)),
             _ if auth.spec.wait.is_some() && !is_held => Some(Notice::NotWaited),
@@ -123,14 +160,6 @@ impl Plan {
                 access: change.or(tap.info.access()),
             },
         }
-    }
-
-    /// What it takes to bring up the tap that was created for QEMU, and hand it over. Until then it is ours.
-    pub fn hand_over(auth: &AuthorizedUp) -> Self {
-        let mut plan = Self::up(auth);
-        let up = plan.steps.into_iter().map(|planned| planned.step);
-        plan.steps = with_undo(None, count(auth).chain(up).chain([Step::PassFd]));
-        plan
     }
 }
 
@@ -183,12 +212,31 @@ fn target_mtu(auth: &AuthorizedUp) -> u32 {
 fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
     let steps = auth.quota.map(|quota| {
         let mark = LinkUpdate {
-            creator: Some(quota.user),
+            creator: Some(Some(quota.user)),
             ..LinkUpdate::default()
         };
         [Step::SetLink(mark), Step::CheckQuota(quota)]
     });
     steps.into_iter().flatten()
+}
+
+/// Waits until the port forwards, if that is asked for; without any privilege, if the caller is not root.
+fn wait_steps(auth: &AuthorizedUp) -> impl Iterator<Item = Step> + use<> {
+    let drop = auth.drops_privileges.then_some(Step::DropPrivileges);
+    let bridge = auth.bridge.link.name;
+    let wait = auth.spec.wait.map(|seconds| {
+        let wait = Step::WaitForwarding { bridge, seconds };
+        drop.into_iter().chain([wait])
+    });
+    wait.into_iter().flatten()
+}
+
+/// Whether the tap is another user's or a group's, and neither command line nor configuration says so.
+fn has_other_access(auth: &AuthorizedUp, tap: &ExistingTap) -> bool {
+    let access = tap.info.access();
+    access.is_some()
+        && auth.spec.access.is_none()
+        && access != auth.invoking_uid.map(TapAccess::Owner)
 }
 
 fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {

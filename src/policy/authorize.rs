@@ -1,4 +1,7 @@
-//! The three things that can be authorized, and their results, without which no plan is made.
+//! The things that can be authorized, and their results, without which no plan is made.
+//!
+//! An unprivileged user creates taps and deletes them, and changes none: for them there is no [`Act::Change`], and
+//! [`Policy::authorize_release`] deletes by the owner's own right.
 
 use crate::config::options::TapOptions;
 use crate::error::Error;
@@ -6,16 +9,17 @@ use crate::model::if_name::IfName;
 use crate::model::spec::{Quota, TapAccess, TapSpec};
 use crate::model::state::{CurrentState, NewIds};
 use crate::policy::bridge::{TargetBridge, resolve_bridge};
+use crate::policy::caller::Unrestricted;
 use crate::policy::rules::Policy;
-use crate::policy::tap::{ExistingTap, check_changeable};
+use crate::policy::tap::{ExistingTap, as_wanted, check_changeable};
 
 /// A tap may be brought up. Only [`Policy::authorize_up`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedUp {
     /// What is wanted.
     pub spec: TapSpec,
-    /// The tap, if it exists.
-    pub tap: Option<ExistingTap>,
+    /// What may be done to the tap.
+    pub act: Act,
     /// The bridge.
     pub bridge: TargetBridge,
     /// The kernel has IPv6.
@@ -24,9 +28,37 @@ pub struct AuthorizedUp {
     pub access: TapAccess<u32>,
     /// How many taps the caller may have, if that is limited.
     pub quota: Option<Quota>,
+    /// The user who runs QEMU, as far as that is known: the caller, or the user behind sudo, pkexec or doas.
+    pub invoking_uid: Option<u32>,
+    /// The run gives up its privilege before it waits.
+    pub drops_privileges: bool,
     /// For the MAC of a tap that is created.
     pub ids: NewIds,
     _sealed: Sealed,
+}
+
+/// What may be done to a tap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// It is created, or was created by this run to be handed over to QEMU.
+    Create {
+        /// To be handed over to QEMU.
+        for_qemu: bool,
+    },
+    /// It exists and is as wanted: nothing is changed.
+    Leave(ExistingTap),
+    /// It exists and may be changed: attached, moved, reconfigured and brought up.
+    Change(ExistingTap, Unrestricted),
+}
+
+impl AuthorizedUp {
+    /// The tap, if it existed before.
+    pub fn tap(&self) -> Option<&ExistingTap> {
+        match &self.act {
+            Act::Create { .. } => None,
+            Act::Leave(tap) | Act::Change(tap, _) => Some(tap),
+        }
+    }
 }
 
 /// A tap may be taken down. Only [`Policy::authorize_down`] returns it.
@@ -38,6 +70,18 @@ pub struct AuthorizedDown {
     pub tap: Option<ExistingTap>,
     /// Delete it as well.
     pub delete: bool,
+    _unrestricted: Unrestricted,
+}
+
+/// A tap may be left to its owner, or deleted by them. Only [`Policy::authorize_release`] returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizedRelease {
+    /// The name that was given.
+    pub name: IfName,
+    /// The tap, if it still exists.
+    pub tap: Option<ExistingTap>,
+    /// Delete it.
+    pub delete: bool,
     _sealed: Sealed,
 }
 
@@ -47,8 +91,6 @@ pub struct AuthorizedDown {
 pub struct AuthorizedCreate {
     /// Its name; None lets the kernel choose one.
     pub name: Option<IfName>,
-    /// Who may open it.
-    pub access: TapAccess<u32>,
     _sealed: Sealed,
 }
 
@@ -57,7 +99,7 @@ pub struct AuthorizedCreate {
 struct Sealed;
 
 impl Policy<'_> {
-    /// Authorizes the creation of a tap for this bridge; `named` is what is wanted of it where the caller has named it.
+    /// Authorizes the creation of a tap for this bridge; `named` is what is wanted of it if the caller has named it.
     ///
     /// # Errors
     /// The caller may not attach to the bridge, or take the name.
@@ -65,13 +107,15 @@ impl Policy<'_> {
         &self,
         bridge: IfName,
         named: Option<&TapSpec>,
+        asked: &TapOptions,
     ) -> Result<AuthorizedCreate, Error> {
-        self.require_net_admin()?;
-        self.check_bridge(bridge)?;
+        if let Some(spec) = named {
+            self.check_bound(spec, asked)?;
+        }
+        self.check_creation(bridge, asked)?;
         named.map_or(Ok(()), |spec| self.check_name(spec))?;
         Ok(AuthorizedCreate {
             name: named.map(|spec| spec.tap),
-            access: TapAccess::Owner(self.caller.invoking_uid()?),
             _sealed: Sealed,
         })
     }
@@ -86,39 +130,59 @@ impl Policy<'_> {
         asked: &TapOptions,
         state: CurrentState,
     ) -> Result<AuthorizedUp, Error> {
-        self.require_net_admin()?;
-        self.check_bridge(spec.bridge)?;
-        self.check_options(asked)?;
-        if asked.access.is_some() {
-            self.check_owner(spec.access)?;
-        }
+        self.check_bound(&spec, asked)?;
         let (ipv6, ids) = (state.ipv6, state.ids);
-        let bridge = resolve_bridge(&spec, &state)?;
-        let tap = self.check_tap(spec.tap, state)?;
-        if asked.mtu.is_some() {
-            self.check_mtu(spec.mtu, bridge.mtu)?;
-        }
-        match &tap {
-            Some(tap) => check_changeable(&spec, asked.access.is_some(), tap)?,
-            None => self.check_name(&spec)?,
-        }
+        let is_missing = state.tap.is_none() || state.is_created;
+        let (act, bridge) = match self.unrestricted() {
+            _ if is_missing => {
+                self.check_creation(spec.bridge, asked)?;
+                self.check_owner(&spec)?;
+                let bridge = resolve_bridge(&spec, &state)?;
+                if asked.mtu.is_some() {
+                    self.check_mtu(spec.mtu, bridge.mtu)?;
+                }
+                if !state.is_created {
+                    self.check_name(&spec)?;
+                }
+                let for_qemu = state.is_created;
+                (Act::Create { for_qemu }, bridge)
+            }
+            Some(unrestricted) => {
+                let bridge = resolve_bridge(&spec, &state)?;
+                let tap = ExistingTap::new(spec.tap, state)?;
+                check_changeable(&spec, &tap)?;
+                self.check_creator(&spec, &tap)?;
+                (Act::Change(tap, unrestricted), bridge)
+            }
+            None => {
+                let bridge = state.bridge.clone();
+                let tap = ExistingTap::new(spec.tap, state)?;
+                self.check_theirs(&spec, &tap)?;
+                match as_wanted(&spec, &tap, bridge.as_ref()) {
+                    Ok(bridge) => (Act::Leave(tap), bridge),
+                    Err(difference) => return Err(self.cannot_change(&spec, &tap, difference)),
+                }
+            }
+        };
         let access = match spec.access {
             Some(access) => access,
             None => TapAccess::Owner(self.caller.invoking_uid()?),
         };
         Ok(AuthorizedUp {
             quota: self.quota(&spec),
+            drops_privileges: !self.is_root(),
             spec,
-            tap,
+            act,
             bridge,
             ipv6,
             access,
+            invoking_uid: self.caller.invoking_uid().ok(),
             ids,
             _sealed: Sealed,
         })
     }
 
-    /// Authorizes a tap to be taken down.
+    /// Authorizes a tap to be taken down by root.
     ///
     /// # Errors
     /// The caller may not, or the interface is not a tap.
@@ -128,10 +192,34 @@ impl Policy<'_> {
         delete: bool,
         state: CurrentState,
     ) -> Result<AuthorizedDown, Error> {
-        self.require_net_admin()?;
-        Ok(AuthorizedDown {
+        match self.unrestricted() {
+            Some(unrestricted) => Ok(AuthorizedDown {
+                name,
+                tap: ExistingTap::if_any(name, state)?,
+                delete,
+                _unrestricted: unrestricted,
+            }),
+            None => Err(Error::MissingCapNetAdmin(self.caller.withheld())),
+        }
+    }
+
+    /// Authorizes an unprivileged user to delete a tap of theirs, or to leave it on its bridge.
+    ///
+    /// # Errors
+    /// The tap is not theirs, or the interface is not a tap.
+    pub fn authorize_release(
+        &self,
+        name: IfName,
+        delete: bool,
+        state: CurrentState,
+    ) -> Result<AuthorizedRelease, Error> {
+        let tap = ExistingTap::if_any(name, state)?;
+        if let Some(tap) = &tap {
+            self.check_owned(&tap.info)?;
+        }
+        Ok(AuthorizedRelease {
             name,
-            tap: self.check_tap(name, state)?,
+            tap,
             delete,
             _sealed: Sealed,
         })

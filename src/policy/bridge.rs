@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::model::addr::MacAddr;
 use crate::model::bridge::BridgeInfo;
 use crate::model::change::NewBridge;
-use crate::model::link::{LinkKind, LinkRef};
+use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::CurrentState;
 
@@ -26,24 +26,26 @@ pub struct TargetBridge {
     pub new: Option<NewBridge>,
 }
 
+impl TargetBridge {
+    /// A bridge that exists, if that interface is one.
+    pub(super) fn existing(link: &Link) -> Option<Self> {
+        Some(Self {
+            link: link.link_ref(),
+            mtu: link.mtu,
+            up: link.up,
+            info: *link.bridge()?,
+            new: None,
+        })
+    }
+}
+
 /// The bridge, if it is one and has what is wanted of it, or how to create it.
 pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<TargetBridge, Error> {
     let bridge = match (&state.bridge, &spec.create_bridge) {
-        (Some(link), _) => {
-            let LinkKind::Bridge(info) = link.kind else {
-                return Err(Error::NotABridge {
-                    name: link.name,
-                    kind: link.kind.clone(),
-                });
-            };
-            TargetBridge {
-                link: link.link_ref(),
-                mtu: link.mtu,
-                up: link.up,
-                info,
-                new: None,
-            }
-        }
+        (Some(link), _) => TargetBridge::existing(link).ok_or_else(|| Error::NotABridge {
+            name: link.name,
+            kind: link.kind.clone(),
+        })?,
         (None, Some(addresses)) => {
             if let Some((address, interface)) = state.network_in_use {
                 return Err(Error::NetworkInUse {

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, getgroups};
 
 use crate::error::Error;
 use crate::model::spec::{NameOrId, TapAccess};
-use crate::sys::file::{self, GROUP, PASSWD, find_id, parse_id};
+use crate::sys::file::{self, GROUP, PASSWD, SUBUID, parse_id};
 use crate::sys::privilege::{Credentials, Withheld};
 
 /// What the caller may act with.
@@ -17,7 +17,7 @@ use crate::sys::privilege::{Credentials, Withheld};
 pub enum Authority {
     /// They are root.
     Root,
-    /// The program lends them its capability, within the limits that root has set.
+    /// They are an unprivileged user, and the program has its capability for them, within the limits that root has set.
     Delegated,
     /// Nothing.
     None,
@@ -25,12 +25,12 @@ pub enum Authority {
 
 impl Authority {
     /// A text for whoever has this in their shell. In the source each command that takes privilege begins with `sudo `: root
-    /// needs none, which not every container has, and for these two commands what the program lends is enough.
+    /// needs none, which not every container has, and a user deletes a tap of theirs without.
     pub fn without_needless_sudo(self, text: &str) -> String {
         let mut text = text.to_owned();
         let needless: &[&str] = match self {
             Self::Root => &[""],
-            Self::Delegated => &["qemu-ifdown --delete ", "qemu-ifup --bridge "],
+            Self::Delegated => &["qemu-ifdown --delete "],
             Self::None => &[],
         };
         for command in needless {
@@ -39,6 +39,10 @@ impl Authority {
         text
     }
 }
+
+/// The right to change a tap that exists: of root, and of a plan that is only printed. Only `Caller::unrestricted` returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unrestricted(());
 
 /// The user who runs the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,18 +64,18 @@ impl Caller {
                 .extend(others.map_err(|errno| Error::failed("read the caller's groups", errno))?);
         }
         let variable = |name: &str| std::env::var_os(name);
-        Ok(Self::from_parts(credentials, groups, variable, read))
+        Ok(Self::from_parts(credentials, groups, variable, find_id))
     }
 
-    /// The same from given parts: the credentials, the groups, a way to read a variable of the environment, and one to read
-    /// a file.
+    /// The same from given parts: the credentials, the groups, a way to read a variable of the environment, and one to find
+    /// a name in a file.
     ///
     /// Only root's environment names the invoking user: from anybody else these variables would be a claim, not a fact.
     pub fn from_parts(
         credentials: Credentials,
         groups: Vec<Gid>,
         variable: impl Fn(&str) -> Option<OsString>,
-        read: impl Fn(&'static str) -> Result<Vec<u8>, Error>,
+        find: impl Fn(&'static str, OsString) -> Result<u32, Error>,
     ) -> Self {
         let real = credentials.uid.as_raw();
         let mut invoking = Ok(real);
@@ -85,12 +89,7 @@ impl Caller {
                     value: value.into_encoded_bytes(),
                 });
             } else if let Some(name) = variable("DOAS_USER") {
-                invoking = read(PASSWD).and_then(|passwd| {
-                    find_id(&passwd, name.as_bytes()).ok_or(Error::UnknownName {
-                        name: name.into_encoded_bytes(),
-                        file: PASSWD,
-                    })
-                });
+                invoking = find(PASSWD, name);
             }
         }
         Self {
@@ -106,6 +105,16 @@ impl Caller {
             (0, _) => Authority::Root,
             (_, true) => Authority::Delegated,
             (_, false) => Authority::None,
+        }
+    }
+
+    /// The right to change taps that exist: root's, or, if nothing is changed (`dry_run`), that of a user without privilege,
+    /// who is shown the plan of root.
+    pub fn unrestricted(&self, dry_run: bool) -> Option<Unrestricted> {
+        match self.authority() {
+            Authority::Root => Some(Unrestricted(())),
+            Authority::None if dry_run => Some(Unrestricted(())),
+            Authority::None | Authority::Delegated => None,
         }
     }
 
@@ -148,10 +157,7 @@ impl Caller {
 pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error> {
     let resolve = |id, file| match id {
         NameOrId::Id(id) => Ok(id),
-        NameOrId::Name(name) => find_id(&read(file)?, name.as_bytes()).ok_or(Error::UnknownName {
-            name: name.into_encoded_bytes(),
-            file,
-        }),
+        NameOrId::Name(name) => find_id(file, name),
     };
     Ok(match access {
         TapAccess::Owner(id) => TapAccess::Owner(resolve(id, PASSWD)?),
@@ -159,18 +165,30 @@ pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error>
     })
 }
 
-fn read(path: &'static str) -> Result<Vec<u8>, Error> {
-    let contents = file::read(Path::new(path));
-    let contents = contents.map_err(|reason| Error::ReadFile { path, reason })?;
-    Ok(contents.bytes)
+fn find_id(path: &'static str, name: OsString) -> Result<u32, Error> {
+    let found = file::find_id(Path::new(path), name.as_bytes());
+    let found = found.map_err(|reason| Error::ReadFile { path, reason })?;
+    found.ok_or(Error::UnknownName {
+        name: name.into_encoded_bytes(),
+        file: path,
+    })
+}
+
+/// Whether the uid is one that another user may hand out (subuid(5)).
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_sub_uid(uid: u32) -> Result<bool, Error> {
+    file::is_sub_uid(uid).map_err(|reason| Error::ReadFile {
+        path: SUBUID,
+        reason,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::unistd::Uid;
-
-    const FILE: &[u8] = b"root:x:0:0::/:/bin/sh\nbad line\n:x:7\nann:x:1000:100::/home/ann:/bin/sh\nbig:x:4294967295:1::\nnonumber:x:y:\n";
 
     fn caller(real: u32, environment: &[(&str, &str)]) -> Result<u32, Error> {
         let variable = |name: &str| {
@@ -183,7 +201,14 @@ mod tests {
             net_admin: false,
             withheld: None,
         };
-        Caller::from_parts(nothing, Vec::new(), variable, |_| Ok(FILE.to_vec())).invoking_uid()
+        let find = |file, name: OsString| match name.as_bytes() {
+            b"ann" => Ok(1000),
+            _ => Err(Error::UnknownName {
+                name: name.into_encoded_bytes(),
+                file,
+            }),
+        };
+        Caller::from_parts(nothing, Vec::new(), variable, find).invoking_uid()
     }
 
     #[test]

@@ -6,8 +6,11 @@ use crate::escape::ShellQuoted;
 use crate::model::spec::{Creator, Quota, TapSpec};
 use crate::policy::rules::{Policy, only_root};
 
-/// How many taps a user may have if root does not say: each costs the kernel memory, and the bridge a port.
+/// The taps that a user may have if root does not say: each costs the kernel memory, and the bridge a port.
 const DEFAULT_MAX_TAPS: u32 = 64;
+
+/// The taps that all unprivileged users together may have, unless root allows one of them more: half the ports of a bridge.
+const DEFAULT_MAX_ALL_TAPS: u32 = 512;
 
 impl Policy<'_> {
     /// How many taps the caller may have, if that is limited.
@@ -15,6 +18,7 @@ impl Policy<'_> {
         self.is_unprivileged().then(|| Quota {
             user: Creator(self.caller.real_uid()),
             max: spec.max_taps.unwrap_or(DEFAULT_MAX_TAPS),
+            max_all: spec.largest_max_taps.unwrap_or(0).max(DEFAULT_MAX_ALL_TAPS),
         })
     }
 
@@ -32,21 +36,30 @@ impl Policy<'_> {
     }
 
     /// A name that a user chooses must not be mistaken for another interface's: by the administrator, by a firewall, by a
-    /// program that waits for it.
+    /// program that waits for it or prints it.
     pub(super) fn check_name(&self, spec: &TapSpec) -> Result<(), Error> {
         let name = spec.tap.as_bytes();
         let is_taps = name.starts_with(b"tap") || name.starts_with(b"vnet");
-        if !self.is_unprivileged() || is_taps || spec.name_configured {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        if !self.is_unprivileged() {
+            return Ok(());
+        }
+        if !name.iter().all(is_plain) {
+            return Err(only_root(
+                "create it".to_owned(),
+                "the name of a user's tap has only letters, digits, '.', '_' and '-'",
+                "choose such a name",
+            ));
+        }
+        if is_taps || spec.name_configured {
             return Ok(());
         }
         let mut hint = format!(
             "choose such a name; or root creates it (sudo qemu-ifup -- {}), or writes a line for that name into {CONF_FILE}",
             ShellQuoted(name)
         );
-        // As a pattern, any other name would mean something else, or nothing.
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" -._".contains(byte);
         let line = [name, b" --bridge ", spec.bridge.as_bytes()].concat();
-        if line.iter().all(is_plain) && !name.starts_with(b"-") {
+        if spec.bridge.as_bytes().iter().all(is_plain) && !name.starts_with(b"-") {
             hint += &format!(": echo {} | sudo tee -a {CONF_FILE}", ShellQuoted(&line));
         }
         Err(Error::Denied {

@@ -1,29 +1,39 @@
 //! The rules for unprivileged callers: which bridges, which options, and whose the tap may be.
 
 use crate::config::acl::{ACL_FILE, Acl, Verdict};
+use crate::config::conf::CONF_FILE;
 use crate::config::options::{TapOptions, switch};
 use crate::error::Error;
 use crate::model::bridge::PortOption;
 use crate::model::if_name::IfName;
-use crate::model::spec::TapAccess;
-use crate::policy::caller::{Authority, Caller};
+use crate::model::spec::{TapAccess, TapSpec};
+use crate::policy::caller::{Authority, Caller, Unrestricted};
+
+/// Root's files on what an unprivileged user may create.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// The bridges. Without the file, none is allowed.
+    pub acl: Option<Acl>,
+    /// Another user may hand out the caller's uid: it is no user by itself.
+    pub is_sub_uid: bool,
+}
 
 /// The rules, for one caller.
 #[derive(Debug)]
 pub struct Policy<'a> {
     pub(super) caller: &'a Caller,
-    /// For unprivileged callers. None where there is no file: then nothing is allowed to them.
-    acl: Option<&'a Acl>,
+    /// For an unprivileged user who creates a tap; None if no tap is created.
+    rules: Option<&'a Rules>,
     /// Nothing will be changed.
     dry_run: bool,
 }
 
 impl<'a> Policy<'a> {
     /// The rules for this caller.
-    pub fn new(caller: &'a Caller, acl: Option<&'a Acl>, dry_run: bool) -> Self {
+    pub fn new(caller: &'a Caller, rules: Option<&'a Rules>, dry_run: bool) -> Self {
         Self {
             caller,
-            acl,
+            rules,
             dry_run,
         }
     }
@@ -39,14 +49,72 @@ impl Policy<'_> {
         }
     }
 
-    /// Whether the rules apply: they are for callers to whom the capability is lent.
+    /// Whether the rules apply: they are for unprivileged users for whom the program has its capability.
     pub(super) fn is_unprivileged(&self) -> bool {
         self.caller.authority() == Authority::Delegated
     }
 
+    pub(super) fn is_root(&self) -> bool {
+        self.caller.authority() == Authority::Root
+    }
+
+    /// The right to change taps that exist, which an unprivileged user does not have.
+    pub(super) fn unrestricted(&self) -> Option<Unrestricted> {
+        self.caller.unrestricted(self.dry_run)
+    }
+
+    /// A tap may be created: the caller has the privilege, is a user of their own, and may use the bridge and the options.
+    pub(super) fn check_creation(&self, bridge: IfName, asked: &TapOptions) -> Result<(), Error> {
+        self.require_net_admin()?;
+        if self.is_unprivileged() && self.rules.is_some_and(|rules| rules.is_sub_uid) {
+            let uid = self.caller.real_uid();
+            return Err(only_root(
+                "create it".to_owned(),
+                &format!(
+                    "uid {uid} is in a range of /etc/subuid, whose user has a limit on taps of their own"
+                ),
+                "run it as that user; or root (sudo) creates the tap",
+            ));
+        }
+        self.check_acl(bridge)?;
+        self.check_options(asked)
+    }
+
+    /// Lines of the configuration bind an unprivileged user: the owner and the bridge of a tap are root's decision if a line
+    /// has them.
+    pub(super) fn check_bound(&self, spec: &TapSpec, asked: &TapOptions) -> Result<(), Error> {
+        if self.unrestricted().is_some() {
+            return Ok(());
+        }
+        let denied = |action: String, line: String| {
+            Err(Error::Denied {
+                action,
+                reason: format!("a line of {CONF_FILE} has {line} for it"),
+                hint: "name another tap, or let root change that line".to_owned(),
+            })
+        };
+        let is_theirs = |access| match access {
+            TapAccess::Owner(uid) => uid == self.caller.real_uid(),
+            TapAccess::Group(gid) => self.caller.is_in_group(gid),
+        };
+        if let Some(access) = spec.bound_access.filter(|&access| !is_theirs(access)) {
+            let option = match access {
+                TapAccess::Owner(uid) => format!("--owner {uid}"),
+                TapAccess::Group(gid) => format!("--group {gid}"),
+            };
+            return denied("use it".to_owned(), option);
+        }
+        match (asked.bridge, spec.bound_bridge) {
+            (Some(asked), Some(bound)) if asked != bound => {
+                denied(format!("attach to {asked}"), format!("--bridge {bound}"))
+            }
+            (_, _) => Ok(()),
+        }
+    }
+
     /// Options that shape the network rather than a tap are the administrator's; they give them to users in the
     /// configuration.
-    pub(super) fn check_options(&self, asked: &TapOptions) -> Result<(), Error> {
+    fn check_options(&self, asked: &TapOptions) -> Result<(), Error> {
         let given = |is_given: bool| is_given.then_some(true);
         let options = [
             (asked.create_bridge, "create-bridge"),
@@ -74,17 +142,13 @@ impl Policy<'_> {
     }
 
     /// The ACL must allow to attach to the bridge.
-    pub(super) fn check_bridge(&self, bridge: IfName) -> Result<(), Error> {
-        self.check_acl(bridge, format!("attach to {bridge}"))
-    }
-
-    /// The ACL must allow the bridge.
-    pub(super) fn check_acl(&self, bridge: IfName, action: String) -> Result<(), Error> {
+    fn check_acl(&self, bridge: IfName) -> Result<(), Error> {
         if !self.is_unprivileged() {
             return Ok(());
         }
         let add = format!("to allow it, root adds this line to {ACL_FILE}: allow {bridge}");
-        let (reason, hint) = match self.acl.map(|acl| acl.verdict(bridge)) {
+        let acl = self.rules.and_then(|rules| rules.acl.as_ref());
+        let (reason, hint) = match acl.map(|acl| acl.verdict(bridge)) {
             Some(Verdict::Allowed) => return Ok(()),
             Some(Verdict::Denied(location)) => (
                 format!("denied by {location}"),
@@ -96,15 +160,15 @@ impl Policy<'_> {
             None => (format!("there is no {ACL_FILE} to allow it"), add),
         };
         Err(Error::Denied {
-            action,
+            action: format!("attach to {bridge}"),
             reason,
             hint,
         })
     }
 
-    /// A tap is created for its creator: anything else would be a way to put an interface into somebody else's hands.
-    pub(super) fn check_owner(&self, access: Option<TapAccess<u32>>) -> Result<(), Error> {
-        match access {
+    /// A tap is created for its creator: anything else would be a way to put an interface into another user's hands.
+    pub(super) fn check_owner(&self, spec: &TapSpec) -> Result<(), Error> {
+        match spec.asked_access {
             Some(access)
                 if self.is_unprivileged() && access != TapAccess::Owner(self.caller.real_uid()) =>
             {

@@ -1,12 +1,16 @@
 //! The tap that exists: whether it is one, whose it is, and what it can become.
 
-use crate::error::Error;
-use crate::model::bridge::FdbEntry;
+use nix::errno::Errno;
+
+use crate::error::{Difference, Error};
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{FdbEntry, PortOption, has_exactly, locked_entries};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkKind, LinkRef, TapInfo};
-use crate::model::spec::{TapAccess, TapSpec};
+use crate::model::spec::{Creator, TapAccess, TapSpec, VlanSpec};
 use crate::model::state::CurrentState;
 use crate::model::vlan::PortVlan;
+use crate::policy::bridge::TargetBridge;
 use crate::policy::rules::{Policy, only_root};
 
 /// A tap that exists.
@@ -20,7 +24,7 @@ pub struct ExistingTap {
     pub master: Option<LinkRef>,
     /// The untagged VLAN that a port of that gets when it joins, if any, and if it matters.
     pub default_pvid: Option<u16>,
-    /// This program has it open: QEMU passed its descriptor on, or it was created to be handed over.
+    /// QEMU passed its descriptor on.
     pub has_fd: bool,
     /// Its VLANs as a port, if they matter; in order.
     pub vlans: Vec<PortVlan>,
@@ -28,14 +32,14 @@ pub struct ExistingTap {
     pub fdb: Vec<FdbEntry>,
 }
 
-impl Policy<'_> {
-    /// No interface but a tap is ever touched, whoever asks; and by unprivileged callers, none but their own, and not out of
-    /// a bridge that they could not have put it into.
-    pub(super) fn check_tap(
-        &self,
-        name: IfName,
-        state: CurrentState,
-    ) -> Result<Option<ExistingTap>, Error> {
+impl ExistingTap {
+    /// The tap in this state. No interface but a tap is ever touched, whoever asks.
+    pub(super) fn new(name: IfName, state: CurrentState) -> Result<Self, Error> {
+        Self::if_any(name, state)?.ok_or_else(|| Error::failed("look it up", Errno::ENODEV))
+    }
+
+    /// The same, if there is one.
+    pub(super) fn if_any(name: IfName, state: CurrentState) -> Result<Option<Self>, Error> {
         let Some(link) = state.tap else {
             return Ok(None);
         };
@@ -45,23 +49,7 @@ impl Policy<'_> {
                 kind: link.kind,
             });
         };
-        if self.is_unprivileged() {
-            if !self.is_owner(&info) {
-                return Err(only_root(
-                    "use it".to_owned(),
-                    match info.owner {
-                        Some(uid) if uid != self.caller.real_uid() => "it is another user's",
-                        None if info.group.is_none() => "it has no owner, so it is not yours",
-                        Some(_) | None => "it is for a group that you are not in",
-                    },
-                    "name another tap; only root (sudo) may use this one",
-                ));
-            }
-            if let Some(master) = state.master {
-                self.check_acl(master.name, format!("take it out of {}", master.name))?;
-            }
-        }
-        Ok(Some(ExistingTap {
+        Ok(Some(Self {
             link,
             info,
             master: state.master,
@@ -70,6 +58,73 @@ impl Policy<'_> {
             vlans: state.vlans,
             fdb: state.fdb,
         }))
+    }
+}
+
+impl Policy<'_> {
+    /// A user uses only a tap that they may open, and whose creator they are, unless root says otherwise. (That a line of the
+    /// configuration is about them was looked at before.)
+    pub(super) fn check_theirs(&self, spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
+        self.check_owned(&tap.info)?;
+        match tap.link.creator() {
+            Some(Creator(uid)) if uid != self.caller.real_uid() && spec.bound_access.is_none() => {
+                Err(only_root(
+                    "use it".to_owned(),
+                    &format!("uid {uid} created it"),
+                    "name another tap; only root (sudo) may use this one",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Root's QEMU does not run on the tap of a user who only happened to take the name.
+    pub(super) fn check_creator(&self, spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
+        match tap.link.creator() {
+            Some(creator)
+                if spec.access.is_none() && creator.0 != self.caller.invoking_uid()? =>
+            {
+                Err(Error::CreatedByAnother {
+                    name: spec.tap,
+                    bridge: spec.bridge,
+                    creator,
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The kernel lets the user open the tap, and not everybody.
+    pub(super) fn check_owned(&self, info: &TapInfo) -> Result<(), Error> {
+        if self.is_owner(info) {
+            return Ok(());
+        }
+        Err(only_root(
+            "use it".to_owned(),
+            match info.owner {
+                Some(uid) if uid != self.caller.real_uid() => "it is another user's",
+                None if info.group.is_none() => "it has no owner, so it is not yours",
+                Some(_) | None => "it is for a group that you are not in",
+            },
+            "name another tap; only root (sudo) may use this one",
+        ))
+    }
+
+    /// Why a tap of a user is not left as it is, with the way to one that is as wanted.
+    pub(super) fn cannot_change(
+        &self,
+        spec: &TapSpec,
+        tap: &ExistingTap,
+        difference: Difference,
+    ) -> Error {
+        Error::TapDiffers {
+            name: spec.tap,
+            bridge: spec.bridge,
+            access: tap.info.access(),
+            difference,
+            // They can delete it, and create it anew.
+            can_create: self.is_unprivileged() && !tap.link.is_open(),
+        }
     }
 
     /// The kernel's own rule for opening a tap (`tun_not_capable()` in drivers/net/tun.c), but for one that names
@@ -84,13 +139,8 @@ impl Policy<'_> {
 /// Why a tap takes no second queue.
 pub const ONE_QUEUE: &str = "it was created for one, and the kernel cannot change that";
 
-/// What the kernel lets nobody change about a tap that exists. An owner that the caller has not asked for is left as it is
-/// where another program has the tap open: libvirt passes no descriptor on.
-pub(super) fn check_changeable(
-    spec: &TapSpec,
-    access_asked: bool,
-    tap: &ExistingTap,
-) -> Result<(), Error> {
+/// What the kernel lets nobody change about a tap that exists.
+pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
     let immutable = |action: String, reason| {
         Err(Error::TapImmutable {
             name: tap.link.name,
@@ -118,11 +168,77 @@ pub(super) fn check_changeable(
     if let Some(reason) = other {
         return immutable(action, reason);
     }
-    if access_asked && tap.link.is_open() && !tap.has_fd {
+    if tap.link.is_open() && !tap.has_fd {
         return Err(Error::TapBusy {
             name: tap.link.name,
             action,
         });
     }
     Ok(())
+}
+
+/// The bridge of a tap that is as wanted, or the first difference. Only settings that were asked for count; QEMU and its guest
+/// change the MAC, the carrier and the queueing discipline.
+pub(super) fn as_wanted(
+    spec: &TapSpec,
+    tap: &ExistingTap,
+    bridge: Option<&Link>,
+) -> Result<TargetBridge, Difference> {
+    let (link, info) = (&tap.link, &tap.info);
+    let Some(master) = tap.master else {
+        return Err(Difference::NoBridge);
+    };
+    let bridge = match bridge.and_then(TargetBridge::existing) {
+        Some(bridge) if bridge.link.index == master.index => bridge,
+        Some(_) | None => {
+            return Err(Difference::OtherBridge {
+                is: master.name,
+                wanted: spec.bridge,
+            });
+        }
+    };
+    if !link.up {
+        return Err(Difference::Down);
+    }
+    if !info.persistent && !tap.has_fd {
+        return Err(Difference::NotPersistent);
+    }
+    if let Some(access) = spec.access.filter(|&access| !info.is_for(access)) {
+        return Err(Difference::Access(access));
+    }
+    if spec.multi_queue && !info.multi_queue && !tap.has_fd {
+        return Err(Difference::OneQueue);
+    }
+    if let Some(mtu) = spec.mtu.filter(|&mtu| mtu != link.mtu) {
+        return Err(Difference::Mtu {
+            is: link.mtu,
+            wanted: mtu,
+        });
+    }
+    let options = link.port.unwrap_or_default().options;
+    if let Some((option, on)) = spec.port.differing_from(options).iter().next() {
+        return Err(Difference::PortOption(option, on));
+    }
+    let has_vlans =
+        |vlans: &VlanSpec| bridge.info.vlan_filtering && vlans.resolve(&tap.vlans) == tap.vlans;
+    if !spec.vlans.as_ref().is_none_or(has_vlans) {
+        return Err(Difference::Vlans);
+    }
+    let is_locked = options.is_on(PortOption::Locked);
+    match spec.lock_mac {
+        Some(None) if is_locked => return Err(Difference::Locked),
+        Some(Some(mac)) => {
+            let mac = MacAddr::from(mac);
+            let entries = locked_entries(Some(mac), bridge.info.vlan_filtering, &tap.vlans);
+            if !has_exactly(&tap.fdb, &entries) {
+                return Err(Difference::NotLockedTo(mac));
+            }
+        }
+        Some(None) | None => {}
+    }
+    // QEMU runs its script when it has opened one queue.
+    if tap.has_fd && info.queues.is_some_and(|queues| queues != 1) {
+        return Err(Difference::SharedQueue);
+    }
+    Ok(bridge)
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use ::syslog::{Facility, Severity};
+use nix::unistd::Uid;
 
 use crate::config::program::{Program, Verbosity};
 use crate::error::Error;
@@ -38,9 +39,13 @@ impl Reporter {
         }
     }
 
-    /// From here on, the log names this caller, and the messages are for them.
+    /// From here on, the log names this user.
+    pub fn set_uid(&mut self, uid: Uid) {
+        self.caller = Some(uid.as_raw());
+    }
+
+    /// From here on, the messages are for this caller.
     pub fn set_caller(&mut self, caller: &Caller) {
-        self.caller = Some(caller.real_uid());
         self.reader = caller.authority_in_shell();
     }
 

@@ -1,10 +1,10 @@
-//! Reads small files of the system safely: no FIFO is waited for, and nothing but a regular file is read. And finds users and
-//! groups in two of them: other sources (NSS: LDAP, systemd) are not asked, since a static program cannot, and one with a
+//! Reads files of the system safely: no FIFO is waited for, and nothing but a regular file is read. And finds users and
+//! groups in some of them: other sources (NSS: LDAP, systemd) are not asked, since a static program cannot, and one with a
 //! privilege should not load their code.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::Read;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -15,7 +15,7 @@ use nix::unistd::getuid;
 use crate::model::parse_decimal;
 use crate::sys::error::SysError;
 
-/// The largest file that is read, in bytes: more than any of them has a reason to hold.
+/// The largest file that is read whole, in bytes: more than any of them has a reason to hold.
 pub const MAX_SIZE: u64 = 1 << 20;
 
 /// A file's contents.
@@ -34,15 +34,7 @@ pub struct Contents {
 /// # Errors
 /// It cannot be opened, is no regular file, or is larger than [`MAX_SIZE`].
 pub fn read(path: &Path) -> Result<Contents, SysError> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        // A FIFO would otherwise be waited for, and a terminal become ours.
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(SysError::Invalid("it is not a regular file"));
-    }
+    let (mut file, metadata) = open_regular(path)?;
     let mut bytes = Vec::new();
     // One byte more than allowed, since the size may have changed since, or be unknown (/proc).
     file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
@@ -54,6 +46,55 @@ pub fn read(path: &Path) -> Result<Contents, SysError> {
         dev_ino: (metadata.dev(), metadata.ino()),
         root_owned: is_roots(metadata.uid()) && metadata.mode() & 0o022 == 0,
     })
+}
+
+fn open_regular(path: &Path) -> Result<(File, Metadata), SysError> {
+    let file = OpenOptions::new()
+        .read(true)
+        // A FIFO would otherwise be waited for, and a terminal become ours.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata))
+    } else {
+        Err(SysError::Invalid("it is not a regular file"))
+    }
+}
+
+/// The longest line that [`find_in_lines`] looks at, in bytes. A line of passwd(5) that is longer is cut off there.
+const MAX_LINE: u64 = 4096;
+
+/// The first result of `find` for a line, without its end. The file may be of any size: no more of it is read than is needed,
+/// and no more than a line is held in memory.
+///
+/// # Errors
+/// The file cannot be opened or read, or is no regular file.
+pub fn find_in_lines<T>(
+    path: &Path,
+    mut find: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<Option<T>, SysError> {
+    let (file, _) = open_regular(path)?;
+    // Most of these files are small, and musl takes pages from the kernel for more.
+    let mut reader = BufReader::with_capacity(1024, file);
+    let mut line = Vec::new();
+    let mut is_begin = true;
+    loop {
+        line.clear();
+        reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let whole = line.strip_suffix(b"\n");
+        // The rest of a line that is too long is no line of its own.
+        if is_begin && let Some(found) = find(whole.unwrap_or(&line)) {
+            return Ok(Some(found));
+        }
+        is_begin = whole.is_some();
+    }
 }
 
 /// The owner of a file whose own one the user namespace does not map (`DEFAULT_OVERFLOWUID` in linux/highuid.h).
@@ -82,16 +123,84 @@ pub const PASSWD: &str = "/etc/passwd";
 /// Where groups are listed (group(5)).
 pub const GROUP: &str = "/etc/group";
 
-/// The third field of the line whose first field is `name`: the uid of passwd(5), the gid of group(5).
-pub fn find_id(contents: &[u8], name: &[u8]) -> Option<u32> {
-    contents.split(|&byte| byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        (fields.next()? == name).then_some(())?;
-        parse_id(OsStr::from_bytes(fields.nth(1)?))
-    })
+/// The uid of a name in passwd(5), or the gid of one in group(5): the third field of its line.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn find_id(path: &Path, name: &[u8]) -> Result<Option<u32>, SysError> {
+    find_in_lines(path, |line| id_of(line, name))
+}
+
+/// The third field of a line whose first field is `name`.
+fn id_of(line: &[u8], name: &[u8]) -> Option<u32> {
+    let mut fields = line.split(|&byte| byte == b':');
+    (fields.next()? == name).then_some(())?;
+    parse_id(OsStr::from_bytes(fields.nth(1)?))
+}
+
+/// Where the uids are listed that users may hand out in user namespaces of their own (subuid(5)).
+pub const SUBUID: &str = "/etc/subuid";
+
+/// Whether a user may hand this uid out: any number of them would be one user. Without the file there are none.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_sub_uid(uid: u32) -> Result<bool, SysError> {
+    match find_in_lines(Path::new(SUBUID), |line| has_sub_uid(line, uid)) {
+        Ok(found) => Ok(found.is_some()),
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A line is a user, the first uid, and how many there are.
+fn has_sub_uid(line: &[u8], uid: u32) -> Option<()> {
+    let mut fields = line.split(|&byte| byte == b':').skip(1);
+    let mut number = || parse_decimal(std::str::from_utf8(fields.next()?).ok()?);
+    let (first, count) = (number()?, number()?);
+    (first..first.saturating_add(count))
+        .contains(&uid)
+        .then_some(())
 }
 
 /// Parses a uid or gid. The kernel's "no id", all ones, is nobody's.
 pub fn parse_id(word: &OsStr) -> Option<u32> {
     parse_decimal(word.to_str()?).filter(|&id| id != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_in_their_lines_and_nowhere_else() {
+        let path = std::env::temp_dir().join(format!("qemu-ifup-lines-{}", std::process::id()));
+        let long = format!("{}:x:7\n", "a".repeat(5000));
+        let lines =
+            format!("root:x:0:0\nbad line\n{long}ann:x:1000:100\nbig:x:4294967295:1\nend:x:5");
+        std::fs::write(&path, lines).unwrap();
+        let find = |name: &[u8]| find_id(&path, name).unwrap();
+        assert_eq!(find(b"root"), Some(0));
+        assert_eq!(find(b"ann"), Some(1000));
+        assert_eq!(find(b"end"), Some(5), "the last line has no end");
+        assert_eq!(find(b"big"), None, "it is the kernel's no id");
+        assert_eq!(find(b"bad line"), None);
+        // 904 bytes of the long line are left after the first 4096.
+        assert_eq!(find("a".repeat(904).as_bytes()), None);
+        std::fs::remove_file(&path).unwrap();
+        assert!(find_id(&path, b"root").is_err());
+    }
+
+    #[test]
+    fn a_sub_uid_is_in_a_range_of_a_line() {
+        let has = |line: &str, uid| has_sub_uid(line.as_bytes(), uid).is_some();
+        assert!(has("ann:100000:65536", 100_000));
+        assert!(has("1000:100000:65536", 165_535));
+        assert!(!has("ann:100000:65536", 165_536));
+        assert!(!has("ann:100000:65536", 99_999));
+        assert!(has("ann:4294967000:65536", 4_294_967_001));
+        for wrong in ["", "#", "ann", "ann:1", "ann:x:5", "ann:1:"] {
+            assert!(!has(wrong, 1), "{wrong}");
+        }
+    }
 }

@@ -1,10 +1,14 @@
-//! Drops every privilege but CAP_NET_ADMIN, before anything is opened or parsed, and verifies it.
+//! Drops every privilege that a run does not need, before anything is opened or parsed, and verifies it.
 //!
 //! The program may have got its privileges from its caller (root), from a file capability or from a setuid bit. Where
 //! it came from makes no difference: afterwards all user and group ids are the caller's own, and the only capability
 //! that may be left is the one to change interfaces (for root and `--check`, also those to look at other programs). Files
-//! are therefore read with the caller's own rights.
-#![allow(unsafe_code, reason = "capget(2) and capset(2)")]
+//! are therefore read with the caller's own rights. A run that changes nothing for an unprivileged user keeps none.
+#![allow(unsafe_code, reason = "capget(2), capset(2) and getxattr(2)")]
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -32,7 +36,7 @@ pub struct Credentials {
     pub uid: Uid,
     /// The real gid.
     pub gid: Gid,
-    /// CAP_NET_ADMIN is left.
+    /// The program has CAP_NET_ADMIN, or had it until it was dropped ([`Keep::NetAdminOfRoot`]).
     pub net_admin: bool,
     /// What kept it from a user without it, whatever the program's file says; None where nothing is known to.
     pub withheld: Option<Withheld>,
@@ -58,17 +62,39 @@ fn withheld() -> Option<Withheld> {
         .then_some(Withheld::Nosuid)
 }
 
-/// Drops all privileges but CAP_NET_ADMIN; `inspects_processes` leaves root what it takes to look at other programs as well.
+/// Whether the program of this path has capabilities (`security.capability` in capabilities(7)).
+pub fn has_file_capabilities(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let name = c"security.capability".as_ptr();
+    // SAFETY: both are strings that end with NUL, and with a size of 0 nothing is written.
+    let size = unsafe { libc::getxattr(path.as_ptr(), name, std::ptr::null_mut(), 0) };
+    size > 0
+}
+
+/// The capabilities that a run needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// CAP_NET_ADMIN, for whoever runs it.
+    NetAdmin,
+    /// CAP_NET_ADMIN for root. An unprivileged user needs none: the owner of a tap deletes it without.
+    NetAdminOfRoot,
+    /// What it takes to look at interfaces and at other programs, for root; an unprivileged user looks with their own rights.
+    Inspect,
+}
+
+/// Drops all privileges but those that are kept.
 ///
 /// # Errors
 /// The kernel refused, or what is left afterwards is not what it should be. Nothing may be done then.
-pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError> {
+pub fn drop_privileges(keep: Keep) -> Result<Credentials, SysError> {
     let (user, group) = (getresuid()?, getresgid()?);
     let [low, _] = capabilities()?;
-    let kept = if user.real.is_root() && inspects_processes {
-        NET_ADMIN | INSPECT_PROCESSES
-    } else {
-        NET_ADMIN
+    let kept = match (keep, user.real.is_root()) {
+        (Keep::NetAdmin, _) | (Keep::NetAdminOfRoot, true) => NET_ADMIN,
+        (Keep::Inspect, true) => NET_ADMIN | INSPECT_PROCESSES,
+        (Keep::NetAdminOfRoot | Keep::Inspect, false) => 0,
     };
     let remaining = low.permitted & kept;
 
@@ -83,7 +109,7 @@ pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError
         prctl::set_keepcaps(false)?;
         verify_ids(user.real, group.real)?;
     }
-    let net_admin = remaining & NET_ADMIN != 0;
+    let net_admin = low.permitted & NET_ADMIN != 0;
     let withheld = if net_admin { None } else { withheld() };
     prctl::set_no_new_privs()?;
     set_caps_verified(remaining)?;
@@ -93,6 +119,14 @@ pub fn drop_privileges(inspects_processes: bool) -> Result<Credentials, SysError
         net_admin,
         withheld,
     })
+}
+
+/// Drops every capability that is left, and reads back whether that is what happened.
+///
+/// # Errors
+/// The kernel refused, or a capability is left.
+pub fn drop_all() -> Result<(), SysError> {
+    set_caps_verified(0)
 }
 
 /// Drops every other capability, and reads back whether that is what happened. With nothing inheritable, nothing ambient can

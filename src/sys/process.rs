@@ -1,16 +1,16 @@
 //! The process itself: signals, descriptors, its terminal, and random bytes.
-#![allow(
-    unsafe_code,
-    reason = "signal(2), poll(2), getrandom(2) and TIOCGWINSZ"
-)]
+#![allow(unsafe_code, reason = "signals, poll(2), getrandom(2) and TIOCGWINSZ")]
 
+use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::Mode;
+use nix::unistd::alarm;
 
 use crate::model::link::IfIndex;
 use crate::model::state::NewIds;
@@ -23,6 +23,41 @@ pub fn ignore_signals() {
         // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+}
+
+/// The longest run of an unprivileged user, in seconds. A permission must not outlast its reason: a run that the user stops
+/// for longer ends as it goes on, before its next instruction.
+const MAX_RUN: u32 = 10;
+
+/// The exit status of a run that took longer: `ExitCode::Timeout`.
+pub(crate) const TIMED_OUT: c_int = 9;
+
+/// Only exits: to write a message could block.
+extern "C" fn exit_timed_out(_signal: c_int) {
+    // SAFETY: _exit(2) is async-signal-safe and touches no memory of ours.
+    unsafe { libc::_exit(TIMED_OUT) }
+}
+
+/// Lets this run end with exit status [`TIMED_OUT`] after 10 seconds, see [`end_time_limit`].
+///
+/// SIGALRM gets a handler, since its default action does nothing to process 1 of a pid namespace, and a caller may have
+/// ignored or blocked it.
+///
+/// # Errors
+/// The kernel refused.
+pub fn begin_time_limit() -> Result<(), SysError> {
+    let handler = SigHandler::Handler(exit_timed_out);
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler calls nothing but _exit(2).
+    unsafe { sigaction(Signal::SIGALRM, &action) }?;
+    alarm::set(MAX_RUN);
+    SigSet::from(Signal::SIGALRM).thread_unblock()?;
+    Ok(())
+}
+
+/// Ends the limit: from here on, the run may take as long as it likes. It must have no privilege any more.
+pub fn end_time_limit() {
+    alarm::cancel();
 }
 
 /// Opens /dev/null in place of a standard descriptor that is closed: the next descriptor to be opened would otherwise get

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::Link;
 use crate::model::parse_decimal;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
+use crate::sys::privilege::has_file_capabilities;
 
 /// Settings of the kernel for this network namespace.
 pub fn sysctls() -> Sysctls {
@@ -194,4 +196,21 @@ pub fn denied_by_apparmor() -> Option<PathBuf> {
         && !["/usr/bin", "/usr/sbin"].into_iter().any(is_allowed)
         && !has_rule;
     denied.then_some(program)
+}
+
+/// A bridge helper of QEMU's that is not this program and has a privilege of its own, by a set-user-ID bit (true) or by
+/// capabilities.
+pub fn privileged_helper() -> Option<(PathBuf, bool)> {
+    let own = fs::metadata("/proc/self/exe").ok();
+    let own = own.map(|file| (file.dev(), file.ino()));
+    let directories = ["/usr/lib/qemu", "/usr/libexec", "/usr/libexec/qemu"];
+    let paths = directories.map(|directory| Path::new(directory).join("qemu-bridge-helper"));
+    paths.into_iter().find_map(|path| {
+        let file = fs::metadata(&path).ok()?;
+        if Some((file.dev(), file.ino())) == own {
+            return None;
+        }
+        let is_set_user_id = file.mode() & libc::S_ISUID != 0 && file.uid() == 0;
+        (is_set_user_id || has_file_capabilities(&path)).then_some((path, is_set_user_id))
+    })
 }

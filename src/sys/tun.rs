@@ -29,6 +29,8 @@ mod ioctl {
     nix::ioctl_write_int_bad!(tunsetgroup, libc::TUNSETGROUP);
     nix::ioctl_write_ptr_bad!(tunsettxfilter, libc::TUNSETTXFILTER, [u16; 2]);
     nix::ioctl_write_int_bad!(tundetachfilter, libc::TUNDETACHFILTER);
+    nix::ioctl_write_ptr_bad!(tunsetsteeringebpf, libc::TUNSETSTEERINGEBPF, libc::c_int);
+    nix::ioctl_write_ptr_bad!(tunsetfilterebpf, libc::TUNSETFILTEREBPF, libc::c_int);
 }
 
 /// Why a tap could not be opened.
@@ -114,10 +116,10 @@ impl TunFd {
         tun_name(self.as_fd())
     }
 
-    /// Makes the tap outlive the descriptor.
-    pub fn set_persist(&self) -> Result<(), SysError> {
+    /// Makes the tap outlive its descriptors, or disappear with the last of them.
+    pub fn set_persist(&self, persistent: bool) -> Result<(), SysError> {
         // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
-        unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), 1) }?;
+        unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), persistent.into()) }?;
         Ok(())
     }
 }
@@ -181,14 +183,21 @@ pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), Sys
     }
 }
 
-/// Takes away the filters of a tap, which stay when whoever set them is gone: an owner would not get the frames.
+/// Takes away all four filters of a tap, which stay when the program that set them is gone: an owner would not get the frames,
+/// or another program's BPF would choose them.
 pub fn reset_filters(tap: BorrowedFd<'_>) -> Result<(), SysError> {
     // struct tun_filter: no flags, and no addresses, which lets everything through.
     let everything = [0, 0];
+    // The descriptor of no program.
+    let none = -1;
     // SAFETY: TUNSETTXFILTER reads the two numbers, and as many addresses after them as the second says.
     unsafe { ioctl::tunsettxfilter(tap.as_raw_fd(), &raw const everything) }?;
     // SAFETY: TUNDETACHFILTER touches no memory of ours.
     unsafe { ioctl::tundetachfilter(tap.as_raw_fd(), 0) }?;
+    // SAFETY: TUNSETSTEERINGEBPF reads one int, which `none` is.
+    unsafe { ioctl::tunsetsteeringebpf(tap.as_raw_fd(), &raw const none) }?;
+    // SAFETY: TUNSETFILTEREBPF reads one int, which `none` is.
+    unsafe { ioctl::tunsetfilterebpf(tap.as_raw_fd(), &raw const none) }?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub fn root() -> Caller {
         net_admin: true,
         withheld: None,
     };
-    Caller::from_parts(credentials, Vec::new(), environment, |_| Ok(Vec::new()))
+    Caller::from_parts(credentials, Vec::new(), environment, |_, _| unreachable!())
 }
 
 /// tap0 on br0, and nothing else is asked for.
@@ -31,7 +31,11 @@ pub fn spec() -> TapSpec {
     TapSpec {
         tap: name("tap0"),
         bridge: name("br0"),
+        any_bridge: false,
         access: None,
+        asked_access: None,
+        bound_access: None,
+        bound_bridge: None,
         multi_queue: false,
         mtu: None,
         create_bridge: None,
@@ -41,6 +45,7 @@ pub fn spec() -> TapSpec {
         noqueue: true,
         wait: None,
         max_taps: None,
+        largest_max_taps: None,
         name_configured: false,
     }
 }
@@ -101,6 +106,7 @@ pub fn state(tap: Option<Link>) -> CurrentState {
         bridges: Vec::new(),
         network_in_use: None,
         has_fd: false,
+        is_created: false,
         vlans: Vec::new(),
         fdb: Vec::new(),
         mac_in_use: None,

@@ -5,6 +5,7 @@ use crate::common::json::{changes, is_up};
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
 use crate::tell;
+use qemu_ifup::model::bridge::PortOptions;
 use qemu_ifup::model::change::LinkUpdate;
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::sys::netlink::socket::NetlinkSocket;
@@ -47,7 +48,7 @@ fn cost(s: &Sandbox) -> [f64; 2] {
         let tap = link::get_by_name(&mut netlink, name("bare")).unwrap();
         let (time, done) = timed(|| {
             link::set(&mut netlink, tap.index, &join)?;
-            bridge::set_port_up(&mut netlink, tap.index)
+            bridge::set_port_up(&mut netlink, tap.index, &PortOptions::default())
         });
         done.unwrap();
         bare.push(time);

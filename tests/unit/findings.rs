@@ -31,7 +31,9 @@ fn healthy() -> HostSnapshot {
         ..link(3, "tap0", LinkKind::Tap(info))
     };
     HostSnapshot {
+        privileged_helper: None,
         context: CheckContext {
+            binds_users: false,
             bridge_from: "default",
             authority: Authority::Root,
             uid: 0,

@@ -92,12 +92,11 @@ pub fn set_port(
     index: IfIndex,
     options: &PortOptions,
 ) -> Result<(), SysError> {
-    let data = options
-        .iter()
-        .map(|(option, on)| put_bytes(brport::number(option), &[u8::from(on)]));
-    let learns_not = options.get(PortOption::Learning) == Some(false);
-    let flush = learns_not.then(|| put_bytes(brport::FLUSH, &[]));
-    let message = port_message(index, &data.chain(flush).collect::<Vec<_>>());
+    let mut data = option_attributes(options);
+    if options.get(PortOption::Learning) == Some(false) {
+        data.push(put_bytes(brport::FLUSH, &[]));
+    }
+    let message = port_message(index, &data);
     netlink.request_ack(libc::RTM_NEWLINK, 0, &message)?;
     let port = get_by_index(netlink, index)?.port.unwrap_or_default();
     match options.differing_from(port.options).iter().next() {
@@ -106,16 +105,28 @@ pub fn set_port(
     }
 }
 
-/// Brings a bridge port up. What is no port of anything is refused, and not brought up: the kernel looks for the master of
-/// what has data for it before it looks at the flags (`rtnl_changelink()` in net/core/rtnetlink.c).
+/// Brings a bridge port up with these options: no other change comes between the two. An interface that is no port is refused,
+/// and not brought up: the kernel looks for the master of an interface that has data for it before it looks at the flags
+/// (`rtnl_changelink()` in net/core/rtnetlink.c).
 ///
 /// # Errors
-/// EOPNOTSUPP if it is no port; the kernel's refusal.
-pub fn set_port_up(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
-    let mut message = port_message(index, &[]);
+/// EOPNOTSUPP if it is no port; the kernel's refusal. An option that the kernel does not know is no error, see [`set_port`].
+pub fn set_port_up(
+    netlink: &mut NetlinkSocket,
+    index: IfIndex,
+    options: &PortOptions,
+) -> Result<(), SysError> {
+    let mut message = port_message(index, &option_attributes(options));
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = LinkFlags::Up;
     netlink.request_ack(libc::RTM_NEWLINK, 0, &message)
+}
+
+fn option_attributes(options: &PortOptions) -> Vec<DefaultNla> {
+    let options = options.iter();
+    options
+        .map(|(option, on)| put_bytes(brport::number(option), &[u8::from(on)]))
+        .collect()
 }
 
 /// A message with data for a bridge port. In RTM_SETLINK the kernel would ignore the data.

@@ -27,14 +27,22 @@ use crate::sys::netlink::socket::NetlinkSocket;
 /// # Errors
 /// ENODEV if there is none of that name.
 pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
-    let name_attribute = put_str(libc::IFLA_IFNAME, name.as_bytes());
-    let link = get(netlink, &link_message(0, vec![name_attribute]))?;
-    // The kernel also finds alternative names; acting on those would be acting on another interface.
+    let link = get_by_any_name(netlink, name)?;
+    // Acting on an alternative name would be acting on another interface.
     if link.name == name {
         Ok(link)
     } else {
         Err(Errno::ENODEV.into())
     }
+}
+
+/// Looks an interface up by its name, or by an alternative name: the kernel finds both.
+///
+/// # Errors
+/// ENODEV if there is none.
+pub fn get_by_any_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
+    let name = put_str(libc::IFLA_IFNAME, name.as_bytes());
+    get(netlink, &link_message(0, vec![name]))
 }
 
 /// Looks an interface up by ifindex.
@@ -85,9 +93,10 @@ pub fn set(
         update
             .master
             .map(|master| put_u32(libc::IFLA_MASTER, master.map_or(0, |link| link.index))),
-        update
-            .creator
-            .map(|creator| put_bytes(libc::IFLA_IFALIAS, creator.to_string().as_bytes())),
+        update.creator.map(|creator| {
+            let alias = creator.map_or(String::new(), |creator| creator.to_string());
+            put_bytes(libc::IFLA_IFALIAS, alias.as_bytes())
+        }),
         update.addr_gen_mode.map(|mode| {
             let mode = put_bytes(IFLA_INET6_ADDR_GEN_MODE, &[mode as u8]);
             put_nested(libc::IFLA_AF_SPEC, &[put_nested(AF_INET6, &[mode])])

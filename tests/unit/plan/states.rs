@@ -3,9 +3,11 @@
 use crate::build::{bridge, name, root, spec, state, tap};
 use crate::plan::{br, owned};
 use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
 use proptest::prelude::*;
 use qemu_ifup::apply::failure::StepError;
 use qemu_ifup::apply::{Executor, apply};
+use qemu_ifup::config::acl::{ACL_FILE, Acl};
 use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::model::addr::{MacAddr, UnicastMac};
 use qemu_ifup::model::bridge::{BridgePortInfo, FdbEntry, PortOption, PortOptions};
@@ -15,7 +17,12 @@ use qemu_ifup::model::state::CurrentState;
 use qemu_ifup::model::vlan::PortVlan;
 use qemu_ifup::plan::Plan;
 use qemu_ifup::plan::step::Step;
-use qemu_ifup::policy::rules::Policy;
+use qemu_ifup::policy::authorize::Act;
+use qemu_ifup::policy::caller::Caller;
+use qemu_ifup::policy::rules::{Policy, Rules};
+use qemu_ifup::sys::file::Contents;
+use qemu_ifup::sys::privilege::Credentials;
+use std::path::Path;
 
 /// A kernel with one tap, as far as it matters whether that is up and what it is a port of. It acts on the parts of a change
 /// in the order of `do_setlink()`, and fails where it is told to.
@@ -88,7 +95,7 @@ impl Executor for OneTap {
             Step::SetPort(options) => self.part(|tap| tap.options = options.or(tap.options)),
             Step::SetFdb { to, .. } => self.part(|tap| tap.has_entry = !to.is_empty()),
             // All of it or nothing; the kernel takes it down first.
-            Step::DeleteTap => {
+            Step::DeleteTap | Step::ReleaseTap => {
                 self.part(|tap| tap.up = false)?;
                 self.master = None;
                 Ok(())
@@ -103,6 +110,7 @@ impl Executor for OneTap {
             | Step::SetVlans { .. }
             | Step::WaitForwarding { .. }
             | Step::SetAccess { .. }
+            | Step::DropPrivileges
             | Step::PassFd
             | Step::SetPersist => self.part(|_| ()),
         }
@@ -223,9 +231,8 @@ proptest! {
             0 => {
                 (system.up, system.master, system.alone_before) = (false, None, false);
                 (system.options, system.has_entry) = (PortOptions::default(), false);
-                let state = CurrentState { master: None, has_fd: true, fdb: Vec::new(), ..state };
-                let spec = TapSpec { access: None, ..spec };
-                policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::hand_over(&auth))
+                let state = CurrentState { master: None, is_created: true, fdb: Vec::new(), ..state };
+                policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::up(&auth))
             }
             1 => policy.authorize_down(name("tap0"), has_fd, state).map(|auth| Plan::down(&auth)),
             _ => policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::up(&auth)),
@@ -246,6 +253,94 @@ proptest! {
             if was_port.is_some() {
                 prop_assert_eq!((system.options, system.has_entry), before, "not as before: {}", error);
             }
+        }
+    }
+}
+
+/// A user who has the program's privilege, and is in group 36.
+fn user() -> Caller {
+    let credentials = Credentials {
+        uid: Uid::from_raw(1000),
+        gid: Gid::from_raw(1000),
+        net_admin: true,
+        withheld: None,
+    };
+    let groups = vec![Gid::from_raw(36)];
+    Caller::from_parts(credentials, groups, |_| None, |_, _| unreachable!())
+}
+
+fn rules() -> Rules {
+    let contents = Contents {
+        bytes: b"allow all\n".to_vec(),
+        dev_ino: (0, 0),
+        root_owned: true,
+    };
+    let acl = Acl::load(Path::new(ACL_FILE), &contents, |_| unreachable!());
+    Rules {
+        acl: acl.ok(),
+        is_sub_uid: false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_unprivileged_user_has_no_plan_but_to_create_a_tap_to_leave_it_or_to_delete_it(
+        link in any_tap(),
+        spec in any_spec(),
+        has_fd in any::<bool>(),
+        is_created in any::<bool>(),
+        any_bridge in any::<bool>(),
+        delete in any::<bool>(),
+        master in prop::sample::select(vec![None, Some(2), Some(3)]),
+    ) {
+        let caller = user();
+        let rules = rules();
+        let policy = Policy::new(&caller, Some(&rules), false);
+        let exists = link.is_some();
+        let is_created = is_created && exists;
+        let facts = || CurrentState {
+            master: link.as_ref().and(master).and_then(br),
+            has_fd: has_fd && exists,
+            is_created,
+            vlans: vec![PortVlan::untagged(10), PortVlan::tagged(20)],
+            ..state(link.clone())
+        };
+        prop_assert!(policy.authorize_down(name("tap0"), delete, facts()).is_err());
+        if let Ok(auth) = policy.authorize_release(name("tap0"), delete, facts()) {
+            for planned in Plan::release(&auth).steps() {
+                prop_assert!(delete && planned.step == Step::ReleaseTap);
+                prop_assert_eq!(&planned.undo, &[]);
+            }
+        }
+        let spec = TapSpec { any_bridge, bound_access: spec.access, ..spec };
+        let Ok(auth) = policy.authorize_up(spec, &TapOptions::default(), facts()) else {
+            return Ok(());
+        };
+        let plan = Plan::up(&auth);
+        let steps: Vec<&Step> = plan.steps().iter().map(|planned| &planned.step).collect();
+        if exists && !is_created {
+            prop_assert!(matches!(auth.act, Act::Leave(_)));
+            prop_assert!(matches!(steps[..], [] | [Step::DropPrivileges, Step::WaitForwarding { .. }]), "{:?}", steps);
+        } else {
+            prop_assert_eq!(auth.act, Act::Create { for_qemu: is_created });
+            let begin = if is_created { &steps[..] } else { &steps[1..] };
+            prop_assert!(matches!(begin, [Step::CreateTap { .. }, ..]), "{:?}", steps);
+            // Nothing that was there before is touched, and nothing needs a privilege once it is given up.
+            let last = begin.iter().skip_while(|step| **step != &Step::DropPrivileges).skip(1);
+            for step in last {
+                prop_assert!(matches!(step, Step::WaitForwarding { .. } | Step::PassFd), "{:?}", steps);
+            }
+            let changes = steps.iter().any(|step| matches!(step, Step::SetAccess { .. } | Step::DeleteTap));
+            prop_assert!(!changes, "{:?}", steps);
+            // It is attached once, and goes up as a port with all that was asked for.
+            let joins = steps.iter().filter(|step| matches!(step, Step::SetLink(update) if update.master.is_some()));
+            prop_assert_eq!(joins.count(), 1);
+            let ups = steps.iter().filter(|step| {
+                matches!(step, Step::Up(port) if auth.spec.port.differing_from(port.options).is_empty())
+            });
+            prop_assert_eq!(ups.count(), 1);
         }
     }
 }

@@ -299,8 +299,8 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
 }
 
 #[test]
-fn an_owner_that_only_the_configuration_names_is_left_where_another_program_has_the_tap_open() {
-    let notice = |owner, multi_queue, queues| {
+fn an_owner_that_only_the_configuration_names_is_an_error_if_another_program_has_the_tap_open() {
+    let of = |owner, multi_queue, queues| {
         let info = TapInfo {
             owner,
             multi_queue,
@@ -311,26 +311,35 @@ fn an_owner_that_only_the_configuration_names_is_left_where_another_program_has_
             carrier: true,
             ..finished(info)
         };
-        let state = CurrentState {
+        CurrentState {
             master: br(2),
             ..state(Some(link))
-        };
-        let spec = TapSpec {
-            access: Some(TapAccess::Owner(1001)),
-            ..spec()
-        };
-        let plan = up(spec, state).unwrap();
-        assert!(plan.steps().is_empty());
-        plan.notice().unwrap()
+        }
     };
-    let left = Notice::NotGiven(TapAccess::Owner(1001));
-    assert_eq!(notice(Some(1000), false, None), left);
-    assert_eq!(notice(None, false, None), left);
-    assert_eq!(notice(Some(1000), true, Some(2)), left);
-    // Only where everybody can join it.
-    let open = notice(None, true, Some(2));
+    let bound = || TapSpec {
+        access: Some(TapAccess::Owner(1001)),
+        bound_access: Some(TapAccess::Owner(1001)),
+        ..spec()
+    };
+    for state in [
+        of(Some(1000), false, None),
+        of(None, false, None),
+        of(Some(1000), true, Some(2)),
+    ] {
+        let error = up(bound(), state).unwrap_err();
+        assert!(matches!(error, Error::TapBusy { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Tap);
+    }
+    // Right already, so it is not set again; and a tap that everybody can join is one to warn of.
+    assert_eq!(
+        up(bound(), of(Some(1001), false, None)).unwrap().steps(),
+        []
+    );
+    let open = up(spec(), of(None, true, Some(2)))
+        .unwrap()
+        .notice()
+        .unwrap();
     assert!(open == Notice::OpenToAll && open.is_security());
-    assert!(!left.is_security());
 }
 
 #[test]
