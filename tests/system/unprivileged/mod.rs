@@ -1,20 +1,27 @@
 //! Users without root: what root's rules let them do works, and nothing else does, whatever they try.
 //!
-//! Nearly every test runs twice, with programs that have the file capability and with programs that are setuid root,
-//! called by a real other user in a network of its own.
+//! Nearly every test runs twice, with a qemu-ifup that has the file capability and with one that is setuid root, called
+//! by a real other user in a network of its own. qemu-ifdown has no privilege in either.
 
 mod acl_file;
+mod check;
 mod conf;
 mod environment;
+mod existing;
 mod helper;
+mod ifdown;
+mod limits;
+mod lines;
 mod policy;
 mod privileges;
 mod qemu;
 mod races;
+mod syslog;
+mod time;
 
 use crate::common::json::is_up;
 use crate::common::sandbox::Sandbox;
-use crate::common::users::ALICE;
+use crate::common::users::{ALICE, as_user};
 use crate::common::{Run, bin, command, eventually, needs, run, test_name};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::ffi::OsStr;
@@ -27,10 +34,13 @@ use std::{fs, thread};
 /// A group that Alice is in, beside her own, which has her number.
 const STAFF: u32 = 54330;
 
+/// How the alias begins that a tap has for the user who has created it.
+const CREATED_FOR: &str = "created by qemu-ifup for uid ";
+
 /// Of the bridges that there are, br8 is not mentioned and br9 is denied. There is no br7, and lo is no bridge.
 const RULES: &str = "allow br0\nallow br1\ndeny br9\nallow br9\nallow br7\nallow lo\n";
 
-/// How the programs get their privilege.
+/// How qemu-ifup gets its privilege.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Capability,
@@ -59,15 +69,15 @@ impl Host {
             sandbox,
         };
         let privilege = match way {
-            Way::Capability => "setcap cap_net_admin+ep \"$program\"",
-            Way::Setuid => "chmod u+s \"$program\"",
+            Way::Capability => "setcap cap_net_admin+ep \"$DIR/bin/qemu-ifup\"",
+            Way::Setuid => "chmod u+s \"$DIR/bin/qemu-ifup\"",
             Way::NotAtAll => ":",
         };
         host.sandbox.sh(&format!(
             "echo alice:x:{ALICE}:{ALICE}::/:/bin/sh >>/etc/passwd
              mkdir \"$DIR/bin\"
              cp {} {} \"$DIR/bin\"
-             for program in \"$DIR\"/bin/*; do {privilege}; done",
+             {privilege}",
             bin("qemu-ifup").display(),
             bin("qemu-ifdown").display(),
         ));
@@ -118,9 +128,19 @@ impl Host {
         assert!(is_up(&link), "{link:#}");
     }
 
-    /// Deletes the tap that a test has created.
+    /// Root deletes the tap that a test has created.
     fn delete(&self, tap: &str) {
-        assert_done(&self.ifdown(&["--delete", tap]));
+        self.sandbox.sh(&format!("ip link del {tap}"));
+    }
+
+    /// Another user's call of one of the two programs.
+    fn call_of(&self, uid: u32, program: &str, args: &[&str]) -> Run {
+        run(as_user(uid, uid, self.programs.join(program)).args(args))
+    }
+
+    /// Root's call of one of the two programs.
+    fn roots(&self, program: &str, args: &[&str]) -> Run {
+        run(command(self.programs.join(program)).args(args))
     }
 }
 
