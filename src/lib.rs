@@ -7,7 +7,8 @@
 //! * [`commands`] has a file for each action, and goes this way;
 //! * [`check`] is `--check`: what is wrong with a host, and the command that fixes it;
 //! * [`report`] tells people, on stderr and in syslog;
-//! * [`mod@apply`] observes the [state](model::state::CurrentState), executes a plan, and rolls it back where a step fails;
+//! * [`kernel`] observes the [state](model::state::CurrentState), and executes a step;
+//! * [`mod@apply`] executes the steps of a plan, and rolls them back if one fails;
 //! * [`plan`] says which [steps](plan::step::Step) it takes, and what undoes each (pure);
 //! * [`policy`] says whether the caller may (pure);
 //! * [`error`] is everything that can go wrong: message, hint and exit code;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod entry;
 pub mod error;
 pub mod escape;
+pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod policy;

@@ -75,7 +75,7 @@ impl<E: Into<SysError>> From<E> for StepError {
 }
 
 /// Not by `From`, which the one above leaves no room for.
-pub(super) fn from_tun(error: TunError) -> StepError {
+pub(crate) fn from_tun(error: TunError) -> StepError {
     match error {
         TunError::Device(errno) => StepError::TunDevice(errno),
         TunError::Sys(error) => StepError::Sys(error),

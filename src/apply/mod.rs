@@ -1,10 +1,7 @@
-//! Carries out a plan, and rolls it back where a step fails. [`kernel`], [`observe`] and [`execute`] are where it meets the
-//! running kernel; [`apply`] itself works on whatever can execute a step.
+//! Carries out a plan, and rolls it back if a step fails. [`apply`] works on anything that can execute a step: the
+//! [kernel](crate::kernel), or a test's model of it.
 
-pub mod execute;
 pub mod failure;
-pub mod kernel;
-pub mod observe;
 
 use crate::apply::failure::{StepError, classify};
 use crate::error::Error;

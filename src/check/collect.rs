@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::apply::kernel::Kernel;
+use crate::kernel::Kernel;
 use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
 use crate::model::bridge::{FdbEntry, PortOption};

@@ -1,8 +1,8 @@
 //! `qemu-ifup --check`
 
-use crate::apply::execute::TapExecutor;
+use crate::kernel::execute::TapExecutor;
 use crate::apply::failure::StepError;
-use crate::apply::kernel::{Kernel, Tap};
+use crate::kernel::{Kernel, Tap};
 use crate::apply::{Executor, apply};
 use crate::check::collect::collect;
 use crate::check::diagnose;

@@ -1,6 +1,6 @@
 //! `qemu-ifdown IFNAME...`
 
-use crate::apply::kernel::Tap;
+use crate::kernel::Tap;
 use crate::commands::session::Session;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;

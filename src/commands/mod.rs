@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 
 use nix::errno::Errno;
 
-use crate::apply::kernel::Kernel;
+use crate::kernel::Kernel;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
 use crate::config::program::Program;

@@ -1,8 +1,8 @@
 //! [`Session`]: what all actions share. It shows a plan or applies it.
 
 use crate::apply::apply;
-use crate::apply::execute::TapExecutor;
-use crate::apply::kernel::{Kernel, Tap};
+use crate::kernel::execute::TapExecutor;
+use crate::kernel::{Kernel, Tap};
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
 use crate::config::files::load_acl;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::apply::kernel::Tap;
+use crate::kernel::Tap;
 use crate::check::advice;
 use crate::check::collect::docker_drops;
 use crate::commands::session::{Session, in_conf};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest to the highest; layers in one row may not import each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["escape"],
     &["model"],
     &["sys"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 11] = [
     &["policy"],
     &["plan"],
     &["apply", "report"],
+    &["kernel"],
     &["check"],
     &["commands"],
     &["lib"],

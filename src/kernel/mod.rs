@@ -1,4 +1,7 @@
-//! The running kernel, and one tap in it.
+//! The running kernel, and one tap in it: [`observe`] looks, [`execute`] carries out one step.
+
+pub mod execute;
+pub mod observe;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::apply::Executor;
 use crate::apply::failure::{StepError, from_tun};
-use crate::apply::kernel::{Kernel, RENAMED, Tap, verify_access};
+use crate::kernel::{Kernel, RENAMED, Tap, verify_access};
 use crate::model::bridge::{PortState, has_exactly};
 use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;

@@ -1,6 +1,6 @@
 //! The look before the plan: nothing is changed.
 
-use crate::apply::kernel::{Kernel, RENAMED, Tap};
+use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{FdbEntry, PortOption};
