@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 /// Makes the file that calls it the whole of a program, whose `main` is C's.
 #[macro_export]
 macro_rules! program {
-    ($program:expr) => {
+    ($main:path) => {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn main(
             argc: std::ffi::c_int,
@@ -22,7 +22,7 @@ macro_rules! program {
         ) -> std::ffi::c_int {
             // SAFETY: these are the arguments of main().
             let args = unsafe { $crate::entry::args(argc, argv) };
-            $crate::run($program, args) as std::ffi::c_int
+            $main(args) as std::ffi::c_int
         }
     };
 }

@@ -1,6 +1,6 @@
 //! qemu-ifup and qemu-ifdown: bring a tap up on a bridge for QEMU, and take it down again.
 //!
-//! The whole program is [`run`]: drop privileges, parse, observe, authorize, plan, then apply or print, and report.
+//! The two programs are [`ifup_main`] and [`ifdown_main`]: drop privileges, parse, observe, authorize, plan, then apply or print, and report.
 //!
 //! The way of a call, from the last layer to the first; each imports only what stands below it:
 //!
@@ -37,58 +37,85 @@ use std::ffi::OsString;
 
 use nix::unistd::getuid;
 
-use crate::config::args::{Command, parse};
+use crate::config::args::{Command, Request, parse_ifdown, parse_ifup};
 use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::report::Reporter;
-use crate::sys::privilege::{self, Keep};
+use crate::sys::privilege::{self, Credentials, Keep};
 use crate::sys::process;
 
-/// Runs one of the two programs; `args` are the name it was run under, and the words after it.
-// Inlined, as run_inner() is, so that each program is compiled for itself: qemu-ifdown needs little of what qemu-ifup does.
-#[inline]
-pub fn run(program: Program, args: Vec<OsString>) -> ExitCode {
+/// Runs qemu-ifup; `args` are the name it was run under, and the words after it.
+pub fn ifup_main(args: Vec<OsString>) -> ExitCode {
+    let keep = if args.iter().any(|word| word == "--check") {
+        Keep::Inspect
+    } else {
+        Keep::NetAdmin
+    };
+    start(Program::Ifup, keep, |credentials, reporter| {
+        let mut args = args.into_iter();
+        let argv0 = args.next().unwrap_or_default();
+        match asked(Program::Ifup, parse_ifup(&argv0, args)?)? {
+            Some(request) => commands::ifup(&request, credentials, reporter),
+            None => Ok(ExitCode::Success),
+        }
+    })
+}
+
+/// Runs qemu-ifdown; `args` are the name it was run under, and the words after it.
+pub fn ifdown_main(args: Vec<OsString>) -> ExitCode {
+    start(
+        Program::Ifdown,
+        Keep::NetAdminOfRoot,
+        |credentials, reporter| match asked(
+            Program::Ifdown,
+            parse_ifdown(args.into_iter().skip(1))?,
+        )? {
+            Some(request) => commands::ifdown(&request, credentials, reporter),
+            None => Ok(ExitCode::Success),
+        },
+    )
+}
+
+/// Limits the time of an unprivileged user's run, drops privileges, and lets the program do its work; an error is reported.
+fn start(
+    program: Program,
+    keep: Keep,
+    work: impl FnOnce(Credentials, &mut Reporter) -> Result<ExitCode, Error>,
+) -> ExitCode {
     let mut reporter = Reporter::new(program);
-    run_inner(program, args, &mut reporter).unwrap_or_else(|error| {
+    let result = prepare(keep).and_then(|credentials| {
+        reporter.set_uid(credentials.uid);
+        work(credentials, &mut reporter)
+    });
+    result.unwrap_or_else(|error| {
         reporter.error(&error);
         error.exit_code()
     })
 }
 
-#[inline]
-fn run_inner(
-    program: Program,
-    args: Vec<OsString>,
-    reporter: &mut Reporter,
-) -> Result<ExitCode, Error> {
+/// What comes before the command line is parsed.
+fn prepare(keep: Keep) -> Result<Credentials, Error> {
     process::ignore_signals();
     if !getuid().is_root() {
         process::begin_time_limit().map_err(|error| Error::failed("set a time limit", error))?;
     }
-    let keep = match program {
-        Program::Ifdown => Keep::NetAdminOfRoot,
-        Program::Ifup if args.iter().any(|word| word == "--check") => Keep::Inspect,
-        Program::Ifup => Keep::NetAdmin,
-    };
-    let credentials = privilege::drop_privileges(keep)
-        .map_err(|error| Error::failed("drop privileges", error))?;
-    reporter.set_uid(credentials.uid);
+    let credentials = privilege::drop_privileges(keep);
+    let credentials = credentials.map_err(|error| Error::failed("drop privileges", error))?;
     process::sanitize_standard_fds()
         .map_err(|error| Error::failed("look at the standard descriptors", error))?;
-    let mut args = args.into_iter();
-    let argv0 = args.next().unwrap_or_default();
-    match parse(program, args)? {
-        Command::Help => report::to_stdout(program.help())?,
+    Ok(credentials)
+}
+
+/// The work that is asked for. Help and version are printed here.
+fn asked<W>(program: Program, command: Command<W>) -> Result<Option<Request<W>>, Error> {
+    match command {
+        Command::Help => report::to_stdout(&program.help())?,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             report::to_stdout(&format!("{} {version}\n", program.name()))?;
         }
-        Command::Run(mut request) => {
-            reporter.configure(request.verbosity, request.tap());
-            request.set_bridge_from_argv0(program, &argv0)?;
-            return commands::dispatch(program, &request, credentials, reporter);
-        }
+        Command::Run(request) => return Ok(Some(request)),
     }
-    Ok(ExitCode::Success)
+    Ok(None)
 }

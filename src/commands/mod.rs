@@ -7,42 +7,73 @@ mod up;
 
 use std::mem::ManuallyDrop;
 
-use nix::errno::Errno;
-
-use crate::kernel::Kernel;
 use crate::commands::session::Session;
-use crate::config::args::{Action, Request};
-use crate::config::program::Program;
+use crate::config::args::{Ifdown, Ifup, IfupAction, Request};
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::Kernel;
 use crate::policy::caller::Caller;
 use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
-/// Does what the request asks for, to each tap by itself: the exit code is that of the first that failed, which is reported.
+/// Does the work of qemu-ifup, to each tap by itself: the exit code is that of the first that failed, which is reported.
 ///
 /// # Errors
 /// Why nothing was done to any.
-#[inline]
-pub fn dispatch(
-    program: Program,
-    request: &Request,
+pub fn ifup(
+    request: &Request<Ifup>,
     credentials: Credentials,
     reporter: &mut Reporter,
 ) -> Result<ExitCode, Error> {
+    let Ifup { action, options } = &request.work;
     // Before anything is opened: a number that was closed would become that of something of ours.
-    let helper = match request.action {
-        Action::HandOver { fd, .. } => Some(
-            HelperSocket::from_fd(fd).map_err(|reason| Error::InvalidHelperFd { fd, reason })?,
+    let helper = match action {
+        IfupAction::HandOver { fd, .. } => Some(
+            HelperSocket::from_fd(*fd)
+                .map_err(|reason| Error::InvalidHelperFd { fd: *fd, reason })?,
         ),
-        Action::Up | Action::Check(_) | Action::Down { .. } => None,
+        IfupAction::Up | IfupAction::Check(_) => None,
     };
+    let mut session = session(request, credentials, reporter)?;
+    let taps = &request.taps;
+    match action {
+        IfupAction::Up => up::up(&mut session, taps, options),
+        IfupAction::HandOver { vnet_hdr, .. } => {
+            let tap = request.tap();
+            up::hand_over(&mut session, helper.as_ref(), tap, *vnet_hdr, options)
+                .map(|()| ExitCode::Success)
+        }
+        IfupAction::Check(output) => {
+            check::check(&mut session, credentials, taps, options, *output)
+        }
+    }
+}
+
+/// Does the work of qemu-ifdown, to each tap by itself: the exit code is that of the first that failed, which is reported.
+///
+/// # Errors
+/// Why nothing was done to any.
+pub fn ifdown(
+    request: &Request<Ifdown>,
+    credentials: Credentials,
+    reporter: &mut Reporter,
+) -> Result<ExitCode, Error> {
+    let mut session = session(request, credentials, reporter)?;
+    down::down(&mut session, &request.taps, request.work.delete)
+}
+
+/// What it has open is closed with the program, all together.
+fn session<'a, W>(
+    request: &Request<W>,
+    credentials: Credentials,
+    reporter: &'a mut Reporter,
+) -> Result<ManuallyDrop<Session<'a>>, Error> {
+    reporter.configure(request.verbosity, request.tap());
     let kernel = Kernel::open()?;
     let caller = Caller::identify(credentials)?;
     reporter.set_caller(&caller);
-    // What it has open goes with the program, all at once.
-    let mut session = ManuallyDrop::new(Session {
+    Ok(ManuallyDrop::new(Session {
         kernel,
         caller,
         reporter,
@@ -51,20 +82,5 @@ pub fn dispatch(
         told_of: None,
         docker_drops: None,
         planned_bridges: Vec::new(),
-    });
-    let Request { taps, options, .. } = request;
-    // parse() makes no other request; without these lines, each program would hold all of the other one's code.
-    if matches!(request.action, Action::Down { .. }) != (program == Program::Ifdown) {
-        return Err(Error::failed("do this", Errno::ENOSYS));
-    }
-    match request.action {
-        Action::Up => up::up(&mut session, taps, options),
-        Action::HandOver { vnet_hdr, .. } => {
-            let tap = request.tap();
-            up::hand_over(&mut session, helper.as_ref(), tap, vnet_hdr, options)
-                .map(|()| ExitCode::Success)
-        }
-        Action::Check(output) => check::check(&mut session, credentials, taps, options, output),
-        Action::Down { delete } => down::down(&mut session, taps, delete),
-    }
+    }))
 }

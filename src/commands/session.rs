@@ -1,14 +1,15 @@
 //! [`Session`]: what all actions share. It shows a plan or applies it.
 
 use crate::apply::apply;
-use crate::kernel::execute::TapExecutor;
-use crate::kernel::{Kernel, Tap};
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
 use crate::config::files::load_acl;
-use crate::config::options::{TapOptions, switch};
+use crate::config::options::TapOptions;
+use crate::config::table::port_option;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::execute::TapExecutor;
+use crate::kernel::{Kernel, Tap};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};
@@ -208,7 +209,7 @@ fn tap_spec(
     {
         let error = usage(format!(
             "--{} does not go with --lock-mac",
-            switch(option.as_str(), on)
+            port_option(option, on)
         ));
         // Where the caller gives that one, it is about the other.
         let is_given = |options: &TapOptions| options.port.get(option).is_some();

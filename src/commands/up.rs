@@ -3,7 +3,6 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kernel::Tap;
 use crate::check::advice;
 use crate::check::collect::docker_drops;
 use crate::commands::session::{Session, in_conf};
@@ -13,6 +12,7 @@ use crate::config::files::load_conf;
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::Tap;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkRef};
@@ -34,7 +34,6 @@ const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 const FINISH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Brings taps up on a bridge.
-#[inline]
 pub(super) fn up(
     session: &mut Session<'_>,
     taps: &[IfName],
@@ -61,7 +60,6 @@ pub(super) fn up(
 }
 
 /// Creates a tap, brings it up on a bridge and hands it over to QEMU. Without a name, the kernel chooses one.
-#[inline]
 pub(super) fn hand_over(
     session: &mut Session<'_>,
     helper: Option<&HelperSocket>,
@@ -117,7 +115,6 @@ struct BringUp<'a> {
 }
 
 impl BringUp<'_> {
-    #[inline]
     fn run(&self, session: &mut Session<'_>, tap: Tap, rules: Option<Rules>) -> Result<(), Error> {
         let result = self.try_run(session, tap, rules);
         // It may be why that failed, and a port with an MTU of its own changes the bridge's.
@@ -129,7 +126,6 @@ impl BringUp<'_> {
 
     /// Authorizes the tap in the state that it has, and carries the plan out. Another run may be at work on the same tap or
     /// bridge: then the next look finds its work.
-    #[inline]
     fn try_run(
         &self,
         session: &mut Session<'_>,

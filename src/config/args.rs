@@ -7,16 +7,50 @@ use lexopt::Arg;
 
 use crate::config::error::UsageError;
 use crate::config::options::{
-    OptionKind, TapOptions, parse_if_name, parse_u32_in, unknown_option, usage_error,
+    TapOptions, parse_if_name, parse_u32_in, unknown_option, usage_error,
 };
 use crate::config::program::{Program, Verbosity};
+use crate::config::table::{Given, OptionId, find};
 use crate::escape::Escaped;
 use crate::model::bridge::BR_MAX_PORTS;
 use crate::model::if_name::IfName;
 
-/// What is to be done.
+/// A whole command line that asks for work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<W> {
+    /// The work.
+    pub work: W,
+    /// The taps, each once.
+    pub taps: Vec<IfName>,
+    /// Print the plan instead of carrying it out.
+    pub dry_run: bool,
+    /// How much to print.
+    pub verbosity: Verbosity,
+}
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command<W> {
+    /// The help text.
+    Help,
+    /// The version.
+    Version,
+    /// Work.
+    Run(Request<W>),
+}
+
+/// The work of qemu-ifup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ifup {
+    /// What to do.
+    pub action: IfupAction,
+    /// What the taps are to be like.
+    pub options: TapOptions,
+}
+
+/// What qemu-ifup does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum IfupAction {
     /// Bring each tap up on a bridge.
     Up,
     /// Create one, bring it up on a bridge and hand it over to QEMU. Without a name, the kernel chooses one.
@@ -26,19 +60,14 @@ pub enum Action {
         /// With a virtio-net header before each frame, if the kernel has it.
         vnet_hdr: bool,
     },
-    /// Look at the host, the bridge and the taps, if any is of interest.
+    /// Look at the host, the bridge and the taps that are named.
     Check(CheckOutput),
-    /// Detach each tap and bring it down.
-    Down {
-        /// Delete them as well.
-        delete: bool,
-    },
 }
 
-/// How the answer of --check is printed.
+/// How the findings of --check are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckOutput {
-    /// Without what is ok.
+    /// Without findings that are ok.
     pub quiet: bool,
     /// As JSON.
     pub json: bool,
@@ -46,128 +75,176 @@ pub struct CheckOutput {
     pub strict: bool,
 }
 
-/// A whole command line that asks for work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The work.
-    pub action: Action,
-    /// The taps, each once.
-    pub taps: Vec<IfName>,
-    /// What they are to be like.
-    pub options: TapOptions,
-    /// Print the plan instead of carrying it out.
-    pub dry_run: bool,
-    /// How much to print.
-    pub verbosity: Verbosity,
-}
-
-/// What a command line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// The help text.
-    Help,
-    /// The version.
-    Version,
-    /// Work.
-    Run(Request),
+/// The work of qemu-ifdown: detach each tap and bring it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ifdown {
+    /// Delete them as well.
+    pub delete: bool,
 }
 
 /// The largest number that a descriptor can have.
 const MAX_FD: u32 = i32::MAX.unsigned_abs();
 
-/// Parses the words after the program's own name.
+/// Parses the words after qemu-ifup's own name, which is `argv0`: `/etc/qemu-ifup.br1` is the program for br1.
 ///
 /// # Errors
 /// A word is wrong, or they do not go together; the error names it.
-pub fn parse<I>(program: Program, args: I) -> Result<Command, UsageError>
+pub fn parse_ifup<I>(argv0: &OsStr, args: I) -> Result<Command<Ifup>, UsageError>
 where
     I: IntoIterator<Item = OsString>,
 {
-    let mut parser = lexopt::Parser::from_args(args);
     let mut options = TapOptions::default();
-    let mut taps = Vec::new();
-    let mut delete = false;
-    let mut fd = None;
-    let mut vnet_hdr = false;
+    let (mut fd, mut vnet_hdr) = (None, false);
     let (mut check, mut json, mut strict) = (false, false, false);
-    let mut dry_run = false;
-    let mut verbosity = Verbosity::Normal;
-
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
-            Arg::Short('n') | Arg::Long("dry-run") => dry_run = true,
-            Arg::Short('v') | Arg::Long("verbose") => verbosity = Verbosity::Verbose,
-            Arg::Short('q') | Arg::Long("quiet") => verbosity = Verbosity::Quiet,
-            Arg::Long("delete") if program == Program::Ifdown => delete = true,
-            Arg::Long("check") if program == Program::Ifup => check = true,
-            Arg::Long("json") if program == Program::Ifup => json = true,
-            Arg::Long("strict") if program == Program::Ifup => strict = true,
-            Arg::Long("use-vnet") if program == Program::Ifup => vnet_hdr = true,
-            Arg::Long("fd") if program == Program::Ifup => {
-                fd = Some(parse_u32_in(&mut parser, "--fd", 0, MAX_FD)?.cast_signed());
-            }
-            Arg::Value(value) => add_tap(&mut taps, &value)?,
-            option @ (Arg::Short(_) | Arg::Long(_)) => {
-                // Its name is borrowed from the parser, so which option it is must be known before its value is parsed.
-                let option = OptionKind::from_arg(&option)
-                    .filter(|_| program == Program::Ifup)
-                    .ok_or_else(|| unknown_option(&option, program))?;
-                option.parse_value(&mut parser, &mut options)?;
-            }
+    let parsed = parse_words(Program::Ifup, args, |given, parser| {
+        match given.row.id {
+            OptionId::Check => check = true,
+            OptionId::Json => json = true,
+            OptionId::Strict => strict = true,
+            OptionId::UseVnet => vnet_hdr = true,
+            OptionId::Fd => fd = Some(parse_u32_in(parser, "--fd", 0, MAX_FD)?.cast_signed()),
+            OptionId::Tap(option) => options.parse_value(given, option, parser)?,
+            OptionId::Help
+            | OptionId::Version
+            | OptionId::DryRun
+            | OptionId::Verbose
+            | OptionId::Quiet
+            | OptionId::Delete => {}
         }
-    }
-
-    let action = match (program, taps.as_slice(), fd) {
-        (Program::Ifup, _, Some(_)) if check => {
+        Ok(())
+    })?;
+    let request = match parsed {
+        Command::Help => return Ok(Command::Help),
+        Command::Version => return Ok(Command::Version),
+        Command::Run(request) => request,
+    };
+    let Request {
+        taps,
+        dry_run,
+        verbosity,
+        ..
+    } = request;
+    let second = taps.get(1);
+    let syntax = |reason| Err(UsageError::Syntax(reason));
+    let action = match (fd, second) {
+        (Some(_), _) if check => {
             return Err(usage_error("--check and --fd exclude each other"));
         }
-        (Program::Ifup, _, None) if check => Action::Check(CheckOutput {
+        (None, _) if check => IfupAction::Check(CheckOutput {
             quiet: verbosity == Verbosity::Quiet,
             json,
             strict,
         }),
-        (Program::Ifup, _, _) if json || strict => {
-            return Err(usage_error("--json and --strict go with --check"));
+        (_, _) if json || strict => {
+            return Err(usage_error("--json and --strict require --check"));
         }
-        (Program::Ifup, _, Some(_)) if dry_run => {
+        (Some(_), _) if dry_run => {
             return Err(usage_error(
-                "--fd hands a tap to QEMU; --dry-run has none to hand over",
+                "--fd passes a tap to QEMU, and --dry-run creates none: leave out one of the two",
             ));
         }
-        (Program::Ifup, _, Some(_))
-            if options.access.is_some() || options.multi_queue.is_some() =>
-        {
+        (Some(_), _) if options.access.is_some() || options.multi_queue.is_some() => {
             return Err(usage_error(
-                "--fd creates a tap of one queue for its caller: leave out --owner, --group and --multi-queue",
+                "--fd creates a single-queue tap for the calling user: leave out --owner, --group and --multi-queue",
             ));
         }
-        (Program::Ifup, [_, second, ..], Some(_)) => {
-            return Err(UsageError::Syntax(format!(
-                "--fd hands one tap to QEMU: one IFNAME is enough, '{second}' is a second one"
-            )));
+        (Some(_), Some(second)) => {
+            return syntax(format!(
+                "--fd passes one tap to QEMU: '{second}' is a second IFNAME"
+            ));
         }
-        (Program::Ifup, [_, second, ..], None) if matches!(options.lock_mac, Some(Some(_))) => {
-            return Err(UsageError::Syntax(format!(
-                "--lock-mac is for one guest: one IFNAME is enough, '{second}' is a second one"
-            )));
+        (None, Some(second)) if matches!(options.lock_mac, Some(Some(_))) => {
+            return syntax(format!(
+                "--lock-mac is for one guest: '{second}' is a second IFNAME"
+            ));
         }
-        (Program::Ifup, _, Some(fd)) => Action::HandOver { fd, vnet_hdr },
-        (Program::Ifup, _, None) if vnet_hdr => {
-            return Err(usage_error("--use-vnet goes with --fd"));
+        (Some(fd), None) => IfupAction::HandOver { fd, vnet_hdr },
+        (None, _) if vnet_hdr => {
+            return Err(usage_error("--use-vnet requires --fd"));
         }
-        (_, [], _) => return Err(usage_error("no IFNAME given")),
-        (Program::Ifup, _, None) => Action::Up,
-        (Program::Ifdown, _, _) => Action::Down { delete },
+        (None, _) if taps.is_empty() => return Err(usage_error("no IFNAME given")),
+        (None, _) => IfupAction::Up,
     };
+    let file_name = argv0.as_bytes().rsplit(|&b| b == b'/').next();
+    if options.bridge.is_none()
+        && let Some(bridge) = file_name.unwrap_or_default().strip_prefix(b"qemu-ifup.")
+    {
+        options.bridge = Some(parse_if_name(OsStr::from_bytes(bridge))?);
+    }
     Ok(Command::Run(Request {
-        action,
+        work: Ifup { action, options },
         taps,
-        options,
         dry_run,
         verbosity,
     }))
+}
+
+/// Parses the words after qemu-ifdown's own name.
+///
+/// # Errors
+/// A word is wrong; the error names it.
+pub fn parse_ifdown<I>(args: I) -> Result<Command<Ifdown>, UsageError>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let mut delete = false;
+    let parsed = parse_words(Program::Ifdown, args, |given, _| {
+        delete |= given.row.id == OptionId::Delete;
+        Ok(())
+    })?;
+    Ok(match parsed {
+        Command::Help => Command::Help,
+        Command::Version => Command::Version,
+        Command::Run(Request { taps, .. }) if taps.is_empty() => {
+            return Err(usage_error("no IFNAME given"));
+        }
+        Command::Run(request) => Command::Run(Request {
+            work: Ifdown { delete },
+            taps: request.taps,
+            dry_run: request.dry_run,
+            verbosity: request.verbosity,
+        }),
+    })
+}
+
+/// Parses the words that both programs have, and leaves the other options to `take`.
+fn parse_words<I>(
+    program: Program,
+    args: I,
+    mut take: impl FnMut(Given, &mut lexopt::Parser) -> Result<(), UsageError>,
+) -> Result<Command<()>, UsageError>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut request = Request {
+        work: (),
+        taps: Vec::new(),
+        dry_run: false,
+        verbosity: Verbosity::Normal,
+    };
+    while let Some(arg) = parser.next()? {
+        if let Arg::Value(value) = arg {
+            add_tap(&mut request.taps, &value)?;
+            continue;
+        }
+        let given = find(&arg, program).ok_or_else(|| unknown_option(&arg, program))?;
+        match given.row.id {
+            OptionId::Help => return Ok(Command::Help),
+            OptionId::Version => return Ok(Command::Version),
+            OptionId::DryRun => request.dry_run = true,
+            OptionId::Verbose => request.verbosity = Verbosity::Verbose,
+            OptionId::Quiet => request.verbosity = Verbosity::Quiet,
+            OptionId::Delete
+            | OptionId::Check
+            | OptionId::Json
+            | OptionId::Strict
+            | OptionId::Fd
+            | OptionId::UseVnet
+            | OptionId::Tap(_) => take(given, &mut parser)?,
+        }
+    }
+    Ok(Command::Run(request))
 }
 
 /// Adds a tap to those that were named.
@@ -179,12 +256,12 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
     // A web page makes dashes of hyphens.
     if !name.as_bytes().first().is_none_or(u8::is_ascii) {
         return refused(
-            "begins with no ASCII character: an option begins with the hyphens - or --",
+            "begins with a character that is not ASCII: options begin with hyphens, - or --",
         );
     }
     let has = |text: &[u8]| name.as_bytes().windows(text.len()).any(|part| part == text);
     if has(b",") || has(b"{") && has(b"..") {
-        return refused("is no name of an interface: the shell has not made several of it");
+        return refused("is not an interface name: the shell did not expand it to several words");
     }
     let tap = parse_if_name(name)?;
     if taps.contains(&tap) {
@@ -192,37 +269,19 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
     }
     if taps.len() == BR_MAX_PORTS {
         return Err(UsageError::Syntax(format!(
-            "more than {BR_MAX_PORTS} IFNAMEs, which is as many ports as a bridge has room for"
+            "more than {BR_MAX_PORTS} IFNAMEs: a bridge has room for {BR_MAX_PORTS} ports"
         )));
     }
     taps.push(tap);
     Ok(())
 }
 
-impl Request {
-    /// The tap, where one was named and no others.
+impl<W> Request<W> {
+    /// The tap, if one was named and no others.
     pub fn tap(&self) -> Option<IfName> {
         match self.taps.as_slice() {
             [tap] => Some(*tap),
             _ => None,
         }
-    }
-
-    /// Fills in the bridge that the program's own name has, where no option names one:
-    /// `/etc/qemu-ifup.br1` is the program for br1.
-    pub fn set_bridge_from_argv0(
-        &mut self,
-        program: Program,
-        argv0: &OsStr,
-    ) -> Result<(), UsageError> {
-        let path = argv0.as_bytes();
-        let file_name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-        if program == Program::Ifup
-            && self.options.bridge.is_none()
-            && let Some(bridge) = file_name.strip_prefix(b"qemu-ifup.")
-        {
-            self.options.bridge = Some(parse_if_name(OsStr::from_bytes(bridge))?);
-        }
-        Ok(())
     }
 }

@@ -8,3 +8,7 @@ pub mod files;
 pub mod help;
 pub mod options;
 pub mod program;
+pub(crate) mod table;
+
+#[cfg(test)]
+mod documents;

@@ -7,9 +7,10 @@ use lexopt::Arg;
 
 use crate::config::error::UsageError;
 use crate::config::program::Program;
+use crate::config::table::{self, Given, OptionId, OptionRow, TapOption};
 use crate::escape::Escaped;
 use crate::model::addr::{IpPrefix, UnicastMac};
-use crate::model::bridge::{PortOption, PortOptions};
+use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::link::{MAX_MTU, MIN_MTU, Qdisc};
 use crate::model::parse_decimal;
@@ -46,6 +47,8 @@ pub struct TapOptions {
     pub wait: Option<u32>,
     /// --max-taps
     pub max_taps: Option<u32>,
+    /// The first of them that is for the administrator, if one was given.
+    pub administrators: Option<&'static str>,
 }
 
 impl TapOptions {
@@ -73,6 +76,7 @@ impl TapOptions {
             qdisc: self.qdisc.or(defaults.qdisc),
             wait: self.wait.or(defaults.wait),
             max_taps: self.max_taps.or(defaults.max_taps),
+            administrators: self.administrators,
         }
     }
 }
@@ -95,125 +99,76 @@ where
     let mut parser = lexopt::Parser::from_args(words);
     let mut options = TapOptions::default();
     while let Some(arg) = parser.next()? {
-        let option =
-            OptionKind::from_arg(&arg).ok_or_else(|| unknown_option(&arg, Program::Ifup))?;
-        option.parse_value(&mut parser, &mut options)?;
+        match table::find(&arg, Program::Ifup).map(|given| (given, given.row.id)) {
+            Some((given, OptionId::Tap(option))) => {
+                options.parse_value(given, option, &mut parser)?
+            }
+            Some(_) | None => return Err(unknown_option(&arg, Program::Ifup)),
+        }
     }
     Ok(options)
 }
 
-/// The options of [`TapOptions`].
-#[derive(Debug, Clone, Copy)]
-pub(super) enum OptionKind {
-    Bridge,
-    CreateBridge(bool),
-    Address,
-    Owner,
-    Group,
-    MultiQueue(bool),
-    Mtu,
-    Port(PortOption, bool),
-    LockMac,
-    NoLockMac,
-    Pvid,
-    Vlans,
-    Qdisc,
-    Wait,
-    MaxTaps,
-}
-
-impl OptionKind {
-    pub(super) fn from_arg(arg: &Arg<'_>) -> Option<Self> {
-        match arg {
-            Arg::Short('b') | Arg::Long("bridge" | "br") => Some(Self::Bridge),
-            Arg::Short('u') | Arg::Long("owner") => Some(Self::Owner),
-            Arg::Short('g') | Arg::Long("group") => Some(Self::Group),
-            Arg::Long("multi-queue") => Some(Self::MultiQueue(true)),
-            Arg::Long("no-multi-queue") => Some(Self::MultiQueue(false)),
-            Arg::Long("mtu") => Some(Self::Mtu),
-            Arg::Long("create-bridge") => Some(Self::CreateBridge(true)),
-            Arg::Long("no-create-bridge") => Some(Self::CreateBridge(false)),
-            Arg::Long("address") => Some(Self::Address),
-            Arg::Long("isolated") => Some(Self::Port(PortOption::Isolated, true)),
-            Arg::Long("no-isolated") => Some(Self::Port(PortOption::Isolated, false)),
-            Arg::Long("guard") => Some(Self::Port(PortOption::Guard, true)),
-            Arg::Long("no-guard") => Some(Self::Port(PortOption::Guard, false)),
-            Arg::Long("root-block") => Some(Self::Port(PortOption::RootBlock, true)),
-            Arg::Long("no-root-block") => Some(Self::Port(PortOption::RootBlock, false)),
-            Arg::Long("learning") => Some(Self::Port(PortOption::Learning, true)),
-            Arg::Long("no-learning") => Some(Self::Port(PortOption::Learning, false)),
-            Arg::Long("flood") => Some(Self::Port(PortOption::Flood, true)),
-            Arg::Long("no-flood") => Some(Self::Port(PortOption::Flood, false)),
-            Arg::Long("mcast-flood") => Some(Self::Port(PortOption::McastFlood, true)),
-            Arg::Long("no-mcast-flood") => Some(Self::Port(PortOption::McastFlood, false)),
-            Arg::Long("neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, true)),
-            Arg::Long("no-neigh-suppress") => Some(Self::Port(PortOption::NeighSuppress, false)),
-            Arg::Long("lock-mac") => Some(Self::LockMac),
-            Arg::Long("no-lock-mac") => Some(Self::NoLockMac),
-            Arg::Long("pvid") => Some(Self::Pvid),
-            Arg::Long("vlans") => Some(Self::Vlans),
-            Arg::Long("qdisc") => Some(Self::Qdisc),
-            Arg::Long("wait") => Some(Self::Wait),
-            Arg::Long("max-taps") => Some(Self::MaxTaps),
-            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => None,
-        }
-    }
-
+impl TapOptions {
+    /// Takes an option, and its value from the words that follow.
     pub(super) fn parse_value(
-        self,
+        &mut self,
+        given: Given,
+        option: TapOption,
         parser: &mut lexopt::Parser,
-        options: &mut TapOptions,
     ) -> Result<(), UsageError> {
-        match self {
-            Self::Bridge => options.bridge = Some(parse_if_name(&parser.value()?)?),
-            Self::Owner | Self::Group if options.access.is_some() => {
-                return Err(usage_error(
-                    "a tap is given to one --owner or one --group, not to two",
-                ));
+        if !given.is_for_users() {
+            self.administrators.get_or_insert(given.name);
+        }
+        match option {
+            TapOption::Bridge => self.bridge = Some(parse_if_name(&parser.value()?)?),
+            TapOption::Owner | TapOption::Group if self.access.is_some() => {
+                return Err(usage_error("a tap has one --owner or one --group, not two"));
             }
-            Self::Owner => {
+            TapOption::Owner => {
                 let owner = parse_name_or_id("--owner", parser.value()?)?;
-                options.access = Some(TapAccess::Owner(owner));
+                self.access = Some(TapAccess::Owner(owner));
             }
-            Self::Group => {
+            TapOption::Group => {
                 let group = parse_name_or_id("--group", parser.value()?)?;
-                options.access = Some(TapAccess::Group(group));
+                self.access = Some(TapAccess::Group(group));
             }
-            Self::MultiQueue(on) => options.multi_queue = Some(on),
-            Self::Mtu => options.mtu = Some(parse_u32_in(parser, "--mtu", MIN_MTU, MAX_MTU)?),
-            Self::CreateBridge(on) => options.create_bridge = Some(on),
-            Self::Address => {
-                let expected = "an address for the host and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
+            TapOption::MultiQueue => self.multi_queue = Some(given.is_on()),
+            TapOption::Mtu => self.mtu = Some(parse_u32_in(parser, "--mtu", MIN_MTU, MAX_MTU)?),
+            TapOption::CreateBridge => self.create_bridge = Some(given.is_on()),
+            TapOption::Address => {
+                let expected =
+                    "a host address and a prefix length, such as 192.168.10.1/24 or fd00::1/64";
                 let address = parse_with(parser, "--address", expected, IpPrefix::parse)?;
-                options.addresses.push(address);
+                self.addresses.push(address);
             }
-            Self::Port(option, on) => options.port = options.port.with(option, on),
-            Self::LockMac => {
+            TapOption::Port(option) => self.port = self.port.with(option, given.is_on()),
+            TapOption::LockMac => {
                 let expected = "the MAC of a network card, such as 52:54:00:12:34:56";
                 let mac = parse_with(parser, "--lock-mac", expected, UnicastMac::parse)?;
-                options.lock_mac = Some(Some(mac));
+                self.lock_mac = Some(Some(mac));
             }
-            Self::NoLockMac => options.lock_mac = Some(None),
-            Self::Pvid => {
+            TapOption::NoLockMac => self.lock_mac = Some(None),
+            TapOption::Pvid => {
                 let expected = "a number from 1 to 4094";
-                options.pvid = Some(parse_with(parser, "--pvid", expected, parse_vid)?);
+                self.pvid = Some(parse_with(parser, "--pvid", expected, parse_vid)?);
             }
-            Self::Vlans => {
+            TapOption::Vlans => {
                 let expected = "numbers from 1 to 4094 and ranges, such as 10,20-29";
-                options.vlans = parse_with(parser, "--vlans", expected, parse_vid_list)?;
+                self.vlans = parse_with(parser, "--vlans", expected, parse_vid_list)?;
             }
-            Self::Qdisc => {
+            TapOption::Qdisc => {
                 let qdisc = |word: &str| match word {
                     "noqueue" => Some(Qdisc::Noqueue),
                     "default" => Some(Qdisc::Default),
                     _ => None,
                 };
                 let qdisc = parse_with(parser, "--qdisc", "noqueue or default", qdisc)?;
-                options.qdisc = Some(qdisc);
+                self.qdisc = Some(qdisc);
             }
-            Self::Wait => options.wait = Some(parse_u32_in(parser, "--wait", 0, MAX_WAIT)?),
-            Self::MaxTaps => {
-                options.max_taps = Some(parse_u32_in(parser, "--max-taps", 0, u32::MAX)?);
+            TapOption::Wait => self.wait = Some(parse_u32_in(parser, "--wait", 0, MAX_WAIT)?),
+            TapOption::MaxTaps => {
+                self.max_taps = Some(parse_u32_in(parser, "--max-taps", 0, u32::MAX)?);
             }
         }
         Ok(())
@@ -273,12 +228,6 @@ fn invalid_value(option: &str, expected: &str, word: &OsStr) -> UsageError {
     UsageError::Syntax(format!("{option} takes {expected}, not '{given}'"))
 }
 
-/// An option that is on or off, without the two hyphens: `root-block`, `no-root-block`. bridge(8) has `_` in some names.
-pub fn switch(name: &str, on: bool) -> String {
-    let no = if on { "" } else { "no-" };
-    format!("{no}{}", name.replace('_', "-"))
-}
-
 /// An option that this program does not have, or not here.
 pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
     UsageError::Syntax(match arg {
@@ -286,30 +235,23 @@ pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
         Arg::Long(word) => {
             let given = Escaped::truncated(word.as_bytes());
             let other = program.other();
-            match nearest(word, program.help()) {
-                Some(meant) if meant == &**word => {
-                    format!("--{given} is for the command line of qemu-ifup only")
-                }
-                Some(_) | None if long_options(other.help()).any(|option| option == &**word) => {
-                    format!("unknown option --{given}, which is one of {}", other.name())
-                }
-                Some(meant) => format!("unknown option --{given}, did you mean --{meant}?"),
-                None => format!("unknown option --{given}"),
+            if table::find(arg, program).is_some() {
+                format!("--{given} is allowed only on the command line of qemu-ifup")
+            } else if table::find(arg, other).is_some() {
+                format!("unknown option --{given} (an option of {})", other.name())
+            } else if let Some(meant) = nearest(word, program) {
+                format!("unknown option --{given}, did you mean --{meant}?")
+            } else {
+                format!("unknown option --{given}")
             }
         }
         Arg::Value(word) => format!("unexpected '{}'", Escaped::truncated(word.as_bytes())),
     })
 }
 
-/// The long options in a text of help.
-fn long_options(help: &str) -> impl Iterator<Item = &str> {
-    let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    words.filter_map(|word| word.strip_prefix("--"))
-}
-
-/// The long option that somebody may have meant: it begins like this, or takes two edits at most.
-fn nearest<'a>(word: &str, help: &'a str) -> Option<&'a str> {
-    let options = || long_options(help);
+/// The long option that was probably meant: it begins with the word, or takes two edits at most.
+fn nearest(word: &str, program: Program) -> Option<&'static str> {
+    let options = || table::options_of(program).flat_map(OptionRow::names);
     let begins = options().find(|option| option.starts_with(word));
     let is_near = |edits, option: &str| is_within(edits, word.as_bytes(), option.as_bytes());
     let near = |edits| options().find(|option| word.len() > 2 && is_near(edits, option));

@@ -1,6 +1,6 @@
 //! Which of the two programs runs, and how much it prints.
 
-use crate::config::help::{IFDOWN_HELP, IFUP_HELP};
+use crate::config::help::help;
 
 /// Which of the two programs runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +29,8 @@ impl Program {
     }
 
     /// The text of `--help`.
-    pub fn help(self) -> &'static str {
-        match self {
-            Self::Ifup => IFUP_HELP,
-            Self::Ifdown => IFDOWN_HELP,
-        }
+    pub fn help(self) -> String {
+        help(self)
     }
 }
 

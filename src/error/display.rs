@@ -92,7 +92,10 @@ impl Display for Error {
             ),
             Self::TapImmutable { action, reason, .. } => write!(f, "cannot {action}: {reason}"),
             Self::TapBusy { action, .. } => {
-                write!(f, "cannot {action}: it is in use, another program has it open")
+                write!(
+                    f,
+                    "cannot {action}: it is in use, another program has it open"
+                )
             }
             Self::TapDiffers { difference, .. } => write!(
                 f,

@@ -2,9 +2,8 @@
 
 use crate::config::acl::{ACL_FILE, Acl, Verdict};
 use crate::config::conf::CONF_FILE;
-use crate::config::options::{TapOptions, switch};
+use crate::config::options::TapOptions;
 use crate::error::Error;
-use crate::model::bridge::PortOption;
 use crate::model::if_name::IfName;
 use crate::model::spec::{TapAccess, TapSpec};
 use crate::policy::caller::{Authority, Caller, Unrestricted};
@@ -115,25 +114,9 @@ impl Policy<'_> {
     /// Options that shape the network rather than a tap are the administrator's; they give them to users in the
     /// configuration.
     fn check_options(&self, asked: &TapOptions) -> Result<(), Error> {
-        let given = |is_given: bool| is_given.then_some(true);
-        let options = [
-            (asked.create_bridge, "create-bridge"),
-            (given(!asked.addresses.is_empty()), "address"),
-            (given(asked.pvid.is_some()), "pvid"),
-            (given(!asked.vlans.is_empty()), "vlans"),
-            (asked.multi_queue, "multi-queue"),
-            (given(asked.qdisc.is_some()), "qdisc"),
-            (given(asked.max_taps.is_some()), "max-taps"),
-            (asked.lock_mac.map(|mac| mac.is_some()), "lock-mac"),
-        ];
-        // Whoever isolates their own guest takes nothing from anybody.
-        let port = asked.port.iter();
-        let port = port.filter(|option| *option != (PortOption::Isolated, true));
-        let port = port.map(|(option, on)| (Some(on), option.as_str()));
-        let mut all = options.into_iter().chain(port);
-        match all.find_map(|(on, name)| Some((on?, name))) {
-            Some((on, name)) if self.is_unprivileged() => Err(Error::Denied {
-                action: format!("use --{}", switch(name, on)),
+        match asked.administrators {
+            Some(name) if self.is_unprivileged() => Err(Error::Denied {
+                action: format!("use --{name}"),
                 reason: "it is the administrator's option".to_owned(),
                 hint: "root may; or root gives it to users in /etc/qemu-ifup.conf".to_owned(),
             }),

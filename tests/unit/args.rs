@@ -1,6 +1,8 @@
 //! The command line, word by word.
 
-use qemu_ifup::config::args::{Action, Command, Request, parse};
+use qemu_ifup::config::args::{
+    Command, Ifdown, Ifup, IfupAction, Request, parse_ifdown, parse_ifup,
+};
 use qemu_ifup::config::options::{TapOptions, parse_options};
 use qemu_ifup::config::program::{Program, Verbosity};
 use qemu_ifup::error::Error;
@@ -15,11 +17,19 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-fn request(program: Program, args: &[&str]) -> Result<Request, Error> {
-    match parse(program, words(args))? {
-        Command::Run(request) => Ok(request),
+fn work<W>(command: Command<W>) -> Request<W> {
+    match command {
+        Command::Run(request) => request,
         Command::Help | Command::Version => panic!("that is no work"),
     }
+}
+
+fn request(args: &[&str]) -> Result<Request<Ifup>, Error> {
+    Ok(work(parse_ifup("qemu-ifup".as_ref(), words(args))?))
+}
+
+fn down(args: &[&str]) -> Result<Request<Ifdown>, Error> {
+    Ok(work(parse_ifdown(words(args))?))
 }
 
 fn taps(names: &[&str]) -> Vec<IfName> {
@@ -28,15 +38,15 @@ fn taps(names: &[&str]) -> Vec<IfName> {
 }
 
 fn up(args: &[&str]) -> Result<(Vec<IfName>, TapOptions), Error> {
-    let request = request(Program::Ifup, args)?;
-    assert_eq!(request.action, Action::Up);
-    Ok((request.taps, request.options))
+    let request = request(args)?;
+    assert_eq!(request.work.action, IfupAction::Up);
+    Ok((request.taps, request.work.options))
 }
 
 #[test]
 fn qemu_gives_a_name_and_nothing_else() {
     let (named, options) = up(&["tap0"]).unwrap();
-    let request = request(Program::Ifup, &["tap0"]).unwrap();
+    let request = request(&["tap0"]).unwrap();
     assert_eq!(named, taps(&["tap0"]));
     assert_eq!(request.tap(), Some(named[0]));
     assert_eq!(options, TapOptions::default());
@@ -70,7 +80,7 @@ fn every_option_is_understood_in_every_spelling() {
         "-h",
     ];
     let (named, options) = up(&args).unwrap();
-    let request = request(Program::Ifup, &args).unwrap();
+    let request = request(&args).unwrap();
     assert_eq!(named, taps(&["-h"]));
     assert!(options.multi_queue == Some(true) && request.dry_run);
     assert_eq!(options.mtu, Some(9000));
@@ -196,7 +206,7 @@ fn several_taps_are_named_and_options_are_for_all_of_them() {
     assert_eq!(named, taps(&["tap2", "tap0", "-b"]), "in their order");
     assert_eq!(options.mtu, Some(1400));
     // Then a message about the whole call is about no tap.
-    assert_eq!(request(Program::Ifup, &args).unwrap().tap(), None);
+    assert_eq!(request(&args).unwrap().tap(), None);
 
     let names: Vec<String> = (0..1024).map(|n| format!("tap{n}")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -204,13 +214,13 @@ fn several_taps_are_named_and_options_are_for_all_of_them() {
     assert!(error.contains("more than 1023 IFNAMEs"), "{error}");
     names.pop();
     assert_eq!(up(&names).unwrap().0.len(), 1023);
-    assert!(parse(Program::Ifdown, words(&names)).is_ok());
+    assert!(down(&names).is_ok());
 }
 
 #[test]
 fn qemu_ifdown_has_options_of_its_own_only() {
-    let request = request(Program::Ifdown, &["--delete", "-q", "tap0"]).unwrap();
-    assert_eq!(request.action, Action::Down { delete: true });
+    let request = down(&["--delete", "-q", "tap0"]).unwrap();
+    assert_eq!(request.work, Ifdown { delete: true });
     assert_eq!(request.taps, taps(&["tap0"]));
     assert_eq!(request.verbosity, Verbosity::Quiet);
     for option in [
@@ -224,7 +234,7 @@ fn qemu_ifdown_has_options_of_its_own_only() {
         "--json",
         "--strict",
     ] {
-        assert!(parse(Program::Ifdown, words(&[option, "tap0"])).is_err());
+        assert!(down(&[option, "tap0"]).is_err());
     }
 }
 
@@ -237,11 +247,14 @@ fn qemu_calls_its_helper_without_a_name_unless_its_user_has_given_it_one() {
         if named {
             args.insert(0, "vm1");
         }
-        let request = request(Program::Ifup, &args).unwrap();
+        let request = request(&args).unwrap();
         let (fd, vnet_hdr) = (21, vnet);
-        assert_eq!(request.action, Action::HandOver { fd, vnet_hdr });
+        assert_eq!(request.work.action, IfupAction::HandOver { fd, vnet_hdr });
         assert_eq!(request.tap(), named.then(|| IfName::new(b"vm1").unwrap()));
-        assert_eq!(request.options.bridge, Some(IfName::new(b"br7").unwrap()));
+        assert_eq!(
+            request.work.options.bridge,
+            Some(IfName::new(b"br7").unwrap())
+        );
     }
 }
 
@@ -274,7 +287,7 @@ fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
             format!("unknown option {option}{}", meant.unwrap_or_default())
         );
     }
-    let error = parse(Program::Ifdown, words(&["--delet", "tap0"])).unwrap_err();
+    let error = down(&["--delet", "tap0"]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "unknown option --delet, did you mean --delete?"
@@ -283,14 +296,14 @@ fn a_mistyped_option_has_the_nearest_one_suggested_or_none() {
 
 #[test]
 fn an_option_of_the_other_program_is_said_to_be_that_ones() {
-    let theirs = "unknown option --delete, which is one of qemu-ifdown";
+    let theirs = "unknown option --delete (an option of qemu-ifdown)";
     let error = up(&["--delete", "tap0"]).unwrap_err();
     assert_eq!(error.to_string(), theirs);
     let in_conf = parse_options(words(&["--delete"])).unwrap_err();
     assert_eq!(in_conf.to_string(), theirs);
     for option in ["--check", "--bridge", "--wait", "--fd"] {
-        let error = parse(Program::Ifdown, words(&[option, "tap0"])).unwrap_err();
-        let theirs = format!("unknown option {option}, which is one of qemu-ifup");
+        let error = down(&[option, "tap0"]).unwrap_err();
+        let theirs = format!("unknown option {option} (an option of qemu-ifup)");
         assert_eq!(error.to_string(), theirs);
     }
 }
