@@ -38,6 +38,7 @@ use std::ffi::OsString;
 use nix::unistd::getuid;
 
 use crate::config::args::{Command, Request, parse_ifdown, parse_ifup};
+use crate::config::help::help;
 use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
@@ -110,7 +111,7 @@ fn prepare(keep: Keep) -> Result<Credentials, Error> {
 /// The work that is asked for. Help and version are printed here.
 fn asked<W>(program: Program, command: Command<W>) -> Result<Option<Request<W>>, Error> {
     match command {
-        Command::Help => report::to_stdout(&program.help())?,
+        Command::Help => report::to_stdout(&help(program))?,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             report::to_stdout(&format!("{} {version}\n", program.name()))?;

@@ -192,7 +192,7 @@ fn tap_spec(
     let usage = |reason: String| Error::Usage(UsageError::Syntax(reason));
     let options = asked.clone().with_defaults(conf.options.clone());
     if !options.addresses.is_empty() && options.create_bridge.is_none() {
-        let error = usage("--address goes with --create-bridge".to_owned());
+        let error = usage("--address requires --create-bridge".to_owned());
         return Err(in_conf(error, asked, conf));
     }
     let creates_bridge = options.create_bridge == Some(true);

@@ -128,7 +128,7 @@ where
     let syntax = |reason| Err(UsageError::Syntax(reason));
     let action = match (fd, second) {
         (Some(_), _) if check => {
-            return Err(usage_error("--check and --fd exclude each other"));
+            return Err(usage_error("--check cannot be combined with --fd"));
         }
         (None, _) if check => IfupAction::Check(CheckOutput {
             quiet: verbosity == Verbosity::Quiet,
@@ -139,30 +139,28 @@ where
             return Err(usage_error("--json and --strict require --check"));
         }
         (Some(_), _) if dry_run => {
-            return Err(usage_error(
-                "--fd passes a tap to QEMU, and --dry-run creates none: leave out one of the two",
-            ));
+            return Err(usage_error("--fd cannot be combined with --dry-run"));
         }
         (Some(_), _) if options.access.is_some() || options.multi_queue.is_some() => {
             return Err(usage_error(
-                "--fd creates a single-queue tap for the calling user: leave out --owner, --group and --multi-queue",
+                "--fd cannot be combined with --owner, --group or --multi-queue",
             ));
         }
         (Some(_), Some(second)) => {
             return syntax(format!(
-                "--fd passes one tap to QEMU: '{second}' is a second IFNAME"
+                "--fd accepts only one IFNAME (also given: '{second}')"
             ));
         }
         (None, Some(second)) if matches!(options.lock_mac, Some(Some(_))) => {
             return syntax(format!(
-                "--lock-mac is for one guest: '{second}' is a second IFNAME"
+                "--lock-mac accepts only one IFNAME (also given: '{second}')"
             ));
         }
         (Some(fd), None) => IfupAction::HandOver { fd, vnet_hdr },
         (None, _) if vnet_hdr => {
             return Err(usage_error("--use-vnet requires --fd"));
         }
-        (None, _) if taps.is_empty() => return Err(usage_error("no IFNAME given")),
+        (None, _) if taps.is_empty() => return Err(usage_error("IFNAME is missing")),
         (None, _) => IfupAction::Up,
     };
     let file_name = argv0.as_bytes().rsplit(|&b| b == b'/').next();
@@ -196,7 +194,7 @@ where
         Command::Help => Command::Help,
         Command::Version => Command::Version,
         Command::Run(Request { taps, .. }) if taps.is_empty() => {
-            return Err(usage_error("no IFNAME given"));
+            return Err(usage_error("IFNAME is missing"));
         }
         Command::Run(request) => Command::Run(Request {
             work: Ifdown { delete },
@@ -256,20 +254,22 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
     // A web page makes dashes of hyphens.
     if !name.as_bytes().first().is_none_or(u8::is_ascii) {
         return refused(
-            "begins with a character that is not ASCII: options begin with hyphens, - or --",
+            "begins with a character that is not ASCII. Options begin with the ASCII hyphen: - or --",
         );
     }
     let has = |text: &[u8]| name.as_bytes().windows(text.len()).any(|part| part == text);
     if has(b",") || has(b"{") && has(b"..") {
-        return refused("is not an interface name: the shell did not expand it to several words");
+        return refused(
+            "is not an interface name. Separate names with spaces (brace expansion such as {a,b} does not work in every shell)",
+        );
     }
     let tap = parse_if_name(name)?;
     if taps.contains(&tap) {
-        return refused("is named twice");
+        return refused("is given twice");
     }
     if taps.len() == BR_MAX_PORTS {
         return Err(UsageError::Syntax(format!(
-            "more than {BR_MAX_PORTS} IFNAMEs: a bridge has room for {BR_MAX_PORTS} ports"
+            "more than {BR_MAX_PORTS} IFNAMEs (the maximum number of ports of a bridge)"
         )));
     }
     taps.push(tap);

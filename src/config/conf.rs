@@ -106,14 +106,14 @@ fn parse_line(number: usize, text: &[u8]) -> Result<Option<ConfLine>, ConfError>
     if pattern.starts_with(b"-") {
         let word = Escaped::truncated(pattern);
         return Err(fail(format!(
-            "a line begins with a pattern of interface names (such as *), not with '{word}'"
+            "a line must begin with a pattern for interface names (for example *), not with '{word}'"
         )));
     }
     // What a shell would read otherwise, and what is in no name.
     if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
         let word = Escaped::truncated(pattern);
         return Err(fail(format!(
-            "'{word}' is not a pattern of interface names: * is any text, ? any one character, and [ {{ / : % cannot be in it"
+            "'{word}' is not a valid pattern: only * (any text) and ? (one character) are special, and [ {{ / : % are not allowed"
         )));
     }
     let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));

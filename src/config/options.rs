@@ -123,7 +123,7 @@ impl TapOptions {
         match option {
             TapOption::Bridge => self.bridge = Some(parse_if_name(&parser.value()?)?),
             TapOption::Owner | TapOption::Group if self.access.is_some() => {
-                return Err(usage_error("a tap has one --owner or one --group, not two"));
+                return Err(usage_error("give only one --owner or one --group"));
             }
             TapOption::Owner => {
                 let owner = parse_name_or_id("--owner", parser.value()?)?;
@@ -225,7 +225,7 @@ fn parse_name_or_id(option: &str, word: OsString) -> Result<NameOrId, UsageError
 
 fn invalid_value(option: &str, expected: &str, word: &OsStr) -> UsageError {
     let given = Escaped::truncated(word.as_bytes());
-    UsageError::Syntax(format!("{option} takes {expected}, not '{given}'"))
+    UsageError::Syntax(format!("{option} must be {expected}, not '{given}'"))
 }
 
 /// An option that this program does not have, or not here.
@@ -236,7 +236,7 @@ pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
             let given = Escaped::truncated(word.as_bytes());
             let other = program.other();
             if table::find(arg, program).is_some() {
-                format!("--{given} is allowed only on the command line of qemu-ifup")
+                format!("--{given} is not allowed in /etc/qemu-ifup.conf")
             } else if table::find(arg, other).is_some() {
                 format!("unknown option --{given} (an option of {})", other.name())
             } else if let Some(meant) = nearest(word, program) {
@@ -245,7 +245,10 @@ pub(super) fn unknown_option(arg: &Arg<'_>, program: Program) -> UsageError {
                 format!("unknown option --{given}")
             }
         }
-        Arg::Value(word) => format!("unexpected '{}'", Escaped::truncated(word.as_bytes())),
+        Arg::Value(word) => format!(
+            "unexpected argument '{}'",
+            Escaped::truncated(word.as_bytes())
+        ),
     })
 }
 
@@ -294,7 +297,7 @@ impl From<lexopt::Error> for UsageError {
             {
                 format!("{} needs a value", escaped(option))
             } else if let UnexpectedValue { option, .. } = &error {
-                format!("{} takes no value", escaped(option))
+                format!("{} does not take a value", escaped(option))
             } else {
                 escaped(&error.to_string())
             },

@@ -1,7 +1,5 @@
 //! Which of the two programs runs, and how much it prints.
 
-use crate::config::help::help;
-
 /// Which of the two programs runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -26,11 +24,6 @@ impl Program {
             Self::Ifup => Self::Ifdown,
             Self::Ifdown => Self::Ifup,
         }
-    }
-
-    /// The text of `--help`.
-    pub fn help(self) -> String {
-        help(self)
     }
 }
 

@@ -99,11 +99,11 @@ impl Display for IfNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("it is empty"),
-            Self::TooLong(len) => write!(f, "it has {len} bytes, the kernel takes at most 15"),
+            Self::TooLong(len) => write!(f, "it has {len} bytes; the maximum is 15"),
             Self::Reserved => f.write_str("the kernel reserves that name"),
             Self::InvalidByte(byte) => write!(
                 f,
-                "the kernel takes no '{}' in an interface name",
+                "'{}' is not allowed in an interface name",
                 Escaped(&[*byte])
             ),
         }

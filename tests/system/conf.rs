@@ -175,7 +175,7 @@ fn a_configuration_that_cannot_be_relied_on_stops_ifup_before_it_changes_anythin
         (
             "printf -- '--mtu 1400\\n' >$C",
             line,
-            "1: a line begins with a pattern",
+            "1: a line must begin with a pattern",
         ),
         (
             "{ yes '* --mtu 1400' | head -n 70000; echo '* --mtu'; } >$C",
@@ -257,7 +257,7 @@ fn a_line_that_asks_for_what_cannot_be_is_named_with_its_file() {
             "tap0",
             8,
             1,
-            "--address goes with --create-bridge",
+            "--address requires --create-bridge",
         ),
         (
             "# here\ntap? --owner ann0\n",

@@ -127,7 +127,7 @@ fn where_the_bridge_cannot_be_created_or_used_nothing_is_left() {
         (
             "--address 10.0.0.1/8 tap0",
             2,
-            "--address goes with --create-bridge",
+            "--address requires --create-bridge",
             "--help",
         ),
         (

@@ -104,7 +104,7 @@ fn nothing_is_done_to_any_where_a_word_is_no_name_or_a_name_stands_there_twice()
             "'tap/1' is not an interface name",
         ),
         (["tap0", "vm%d", "tap2"], "'vm%d' is not an interface name"),
-        (["tap0", "tap1", "tap0"], "'tap0' is named twice"),
+        (["tap0", "tap1", "tap0"], "'tap0' is given twice"),
     ] {
         for up in [s.ifup(&args), s.ifdown(&args)] {
             assert_eq!(up.code, 2, "{up:?}");

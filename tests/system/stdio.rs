@@ -101,7 +101,7 @@ fn without_any_argument_not_even_its_own_name_it_asks_for_one() {
         };
         // SAFETY: between fork and exec it makes one system call and allocates nothing.
         unsafe { child.pre_exec(without_arguments) };
-        let error = format!("{program}: no IFNAME given");
+        let error = format!("{program}: IFNAME is missing");
         assert_refused(&run(&mut child), 2, &error, "--help");
     }
     s.assert_unchanged(&before);

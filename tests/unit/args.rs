@@ -3,6 +3,7 @@
 use qemu_ifup::config::args::{
     Command, Ifdown, Ifup, IfupAction, Request, parse_ifdown, parse_ifup,
 };
+use qemu_ifup::config::help::help;
 use qemu_ifup::config::options::{TapOptions, parse_options};
 use qemu_ifup::config::program::{Program, Verbosity};
 use qemu_ifup::error::Error;
@@ -138,32 +139,35 @@ fn of_an_option_and_its_opposite_the_later_one_wins() {
 #[test]
 fn what_is_wrong_is_named() {
     for (args, part) in [
-        (&[][..], "no IFNAME"),
-        (&["tap0", "tap1", "tap0"], "'tap0' is named twice"),
-        (&["--check", "tap0", "tap0"], "'tap0' is named twice"),
+        (&[][..], "IFNAME is missing"),
+        (&["tap0", "tap1", "tap0"], "'tap0' is given twice"),
+        (&["--check", "tap0", "tap0"], "'tap0' is given twice"),
         (
             &["--lock-mac", "52:54:00:12:34:56", "tap0", "tap1"],
-            "--lock-mac is for one guest: one IFNAME is enough, 'tap1' is a second one",
+            "--lock-mac accepts only one IFNAME (also given: 'tap1')",
         ),
         (
             &["tap{0..3}"],
-            "'tap{0..3}' is no name of an interface: the shell",
+            "'tap{0..3}' is not an interface name. Separate names with spaces",
         ),
         (
             &["tap0,tap1"],
-            "'tap0,tap1' is no name of an interface: the shell",
+            "'tap0,tap1' is not an interface name. Separate names with spaces",
         ),
         (
             &["\u{2014}check", "tap0"],
-            "check' begins with no ASCII character: an option begins with the hyphens - or --",
+            "check' begins with a character that is not ASCII. Options begin with the ASCII hyphen: - or --",
         ),
         (&["tap0", "tap/1", "tap2"], "'tap/1' is not an interface"),
         (&["--frob", "tap0"], "--frob"),
         (&["-x", "tap0"], "-x"),
         (&["--delete", "tap0"], "--delete"),
         (&["tap0", "--bridge"], "--bridge needs a value"),
-        (&["--multi-queue=2", "tap0"], "--multi-queue takes no value"),
-        (&["--guard=on", "tap0"], "--guard takes no value"),
+        (
+            &["--multi-queue=2", "tap0"],
+            "--multi-queue does not take a value",
+        ),
+        (&["--guard=on", "tap0"], "--guard does not take a value"),
         (&["--no-gard", "tap0"], "did you mean --no-guard?"),
         (&["--locked", "tap0"], "unknown option --locked"),
         (
@@ -176,20 +180,23 @@ fn what_is_wrong_is_named() {
         (&["--owner", "4294967295", "tap0"], "4294967295"),
         (&["--owner", "99999999999", "tap0"], "99999999999"),
         (&["--owner", "", "tap0"], "''"),
-        (&["-u", "1", "-g", "2", "tap0"], "not to two"),
+        (
+            &["-u", "1", "-g", "2", "tap0"],
+            "only one --owner or one --group",
+        ),
         (&["--bridge", "", "tap0"], "empty"),
-        (&["--fd=3", "tap0", "tap1"], "'tap1' is a second one"),
-        (&["--fd=3", "tap0", "--multi-queue"], "one queue"),
-        (&["--fd=3", "-n"], "--dry-run has none"),
+        (&["--fd=3", "tap0", "tap1"], "also given: 'tap1'"),
+        (&["--fd=3", "tap0", "--multi-queue"], "--multi-queue"),
+        (&["--fd=3", "-n"], "--dry-run"),
         (&["--fd=-1"], "'-1'"),
         (&["--fd=2147483648"], "2147483648"),
         (&["--fd=x"], "'x'"),
-        (&["--use-vnet", "tap0"], "goes with --fd"),
-        (&["--use-vnet"], "goes with --fd"),
-        (&["--json", "tap0"], "go with --check"),
-        (&["--strict"], "go with --check"),
-        (&["--strict", "--fd=3"], "go with --check"),
-        (&["--json=1", "--check"], "--json takes no value"),
+        (&["--use-vnet", "tap0"], "requires --fd"),
+        (&["--use-vnet"], "requires --fd"),
+        (&["--json", "tap0"], "require --check"),
+        (&["--strict"], "require --check"),
+        (&["--strict", "--fd=3"], "require --check"),
+        (&["--json=1", "--check"], "--json does not take a value"),
         (&["abcdefghijklmnop"], "16 bytes"),
         (&["a\x1b[2J/"], "\\x1b[2J/"),
     ] {
@@ -311,7 +318,7 @@ fn an_option_of_the_other_program_is_said_to_be_that_ones() {
 #[test]
 fn the_help_fits_a_terminal_of_80_columns() {
     for program in [Program::Ifup, Program::Ifdown] {
-        for line in program.help().lines() {
+        for line in help(program).lines() {
             assert!(line.len() <= 80, "{line}");
         }
     }

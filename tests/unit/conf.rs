@@ -83,20 +83,17 @@ fn a_mistake_is_named_with_its_line_even_if_the_line_does_not_match() {
         ("web? --vlans 5-4", "5-4"),
         ("web? --address 10.0.0.1", "prefix length"),
         ("web? --wait x", "--wait"),
-        ("web? --owner 1 --group 2", "not to two"),
+        (
+            "web? --owner 1 --group 2",
+            "only one --owner or one --group",
+        ),
         ("web? --verbose", "--verbose"),
-        (
-            "web? --fd=3",
-            "--fd is for the command line of qemu-ifup only",
-        ),
+        ("web? --fd=3", "--fd is not allowed in /etc/qemu-ifup.conf"),
         ("web? br1", "br1"),
-        ("--bridge br1", "begins with a pattern"),
-        (
-            "web[0-9] --bridge br1",
-            "'web[0-9]' is not a pattern of interface names",
-        ),
-        ("web{0,1} --bridge br1", "'web{0,1}' is not a pattern"),
-        ("web0: --bridge br1", "'web0:' is not a pattern"),
+        ("--bridge br1", "must begin with a pattern"),
+        ("web[0-9] --bridge br1", "'web[0-9]' is not a valid pattern"),
+        ("web{0,1} --bridge br1", "'web{0,1}' is not a valid pattern"),
+        ("web0: --bridge br1", "'web0:' is not a valid pattern"),
         ("web? --bridge a\u{1b}[2J\u{7f}/", "\\x1b"),
     ] {
         let file = format!("# one\n* --mtu 1500\n{line}\n");

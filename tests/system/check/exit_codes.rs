@@ -29,7 +29,7 @@ fn each_error_has_its_exit_code_and_its_hint() {
         ("", "qemu-ifup --check >/dev/full", 1, "cannot write the output: No space", ""),
         ("", "qemu-ifup -n tap0 >/dev/full", 1, "cannot write the output: No space", ""),
         ("rm /etc/passwd", "qemu-ifup -u ann tap0", 1, "cannot read /etc/passwd: No such", ""),
-        ("", "qemu-ifup", 2, "no IFNAME given", "--help lists the options"),
+        ("", "qemu-ifup", 2, "IFNAME is missing", "--help lists the options"),
         ("", "qemu-ifdown --wait 1 tap0", 2, "unknown option --wait", "--help lists"),
         ("", "qemu-ifup a/b", 2, "'a/b' is not an interface name", "1 to 15 bytes"),
         ("", "qemu-ifup -u ann0 tap0", 2, "'ann0': not in /etc/passwd", "--owner UID"),

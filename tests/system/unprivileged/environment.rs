@@ -40,7 +40,12 @@ fn an_empty_or_absent_argv0_is_nothing_special() {
         for program in ["qemu-ifup", "qemu-ifdown"] {
             let path = host.programs.join(program);
             for argv in [&[][..], &[""], &["../../etc/passwd"]] {
-                assert_says(&execve(&path, argv), 2, "no IFNAME", &format!("{argv:?}"));
+                assert_says(
+                    &execve(&path, argv),
+                    2,
+                    "IFNAME is missing",
+                    &format!("{argv:?}"),
+                );
             }
         }
         host.sandbox.assert_unchanged(&before);
@@ -303,7 +308,12 @@ fn arguments_of_a_hundred_kilobytes_are_refused_in_a_few_words() {
                 }
             }
             let many = vec!["-v"; 50_000];
-            assert_says(&run(&mut host.call(program, &many)), 2, "no IFNAME", "many");
+            assert_says(
+                &run(&mut host.call(program, &many)),
+                2,
+                "IFNAME is missing",
+                "many",
+            );
             lines(&log);
         }
         host.sandbox.assert_unchanged(&before);
