@@ -9,10 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-/// Destroying a tap is mostly waiting for the kernel, and a program may wait for another run: more networks than processors
-/// pay.
-const NETWORKS: usize = 6;
-
 /// A call of a test.
 pub struct Campaign {
     seed: u64,
@@ -71,18 +67,18 @@ impl Campaign {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Does the work for each number below `end`, in this many networks at once, or as many as pay.
+    /// Does the work for each number below `end`, in this many networks at once.
     pub fn each(
         &self,
         end: usize,
-        networks: Option<usize>,
+        networks: usize,
         work: impl Fn(&mut World, usize, &Mutex<Findings>) + Sync,
         findings: &Mutex<Findings>,
     ) {
         let next = AtomicUsize::new(0);
         let (next, work) = (&next, &work);
         thread::scope(|scope| {
-            for n in 1..=networks.unwrap_or(NETWORKS) {
+            for n in 1..=networks {
                 let one = move || {
                     let Some(mut world) = World::new() else {
                         return;

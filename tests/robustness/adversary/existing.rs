@@ -3,33 +3,44 @@
 //!
 //! All that is known of right and wrong here is how a tap was when the act was over: nobody but the run acts after that.
 
+use super::acts::Act;
 use super::bound::lacks;
 use super::net::Link;
-use super::rights::Takes;
+use super::rights::{RIGHTS, Takes};
 use super::scenario::Scenario;
 use super::world::{Acted, Outcome};
 
 /// What a user's run has done to a tap that it has not made.
-pub fn changed(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+pub fn changed(scenario: &Scenario, act: &Act, outcome: &Outcome) -> Vec<String> {
     if !scenario.is_users() {
         return Vec::new();
     }
     let was = &outcome.before;
+    let after = if RIGHTS.iter().any(|right| right.act.name == act.name) {
+        DECIDED
+    } else {
+        THERE
+    };
     let spans = match &outcome.acted {
         // What was done before the act, and what after it.
         Some(acted) => vec![
-            (was, &acted.before, true),
-            (&acted.after, &outcome.after, may_delete(scenario, acted)),
+            (was, &acted.before, true, THERE),
+            (
+                &acted.after,
+                &outcome.after,
+                may_delete(scenario, acted),
+                after,
+            ),
         ],
-        None => vec![(was, &outcome.after, true)],
+        None => vec![(was, &outcome.after, true, THERE)],
     };
     let mut found = Vec::new();
-    for (from, to, may_delete) in spans {
+    for (from, to, may_delete, which) in spans {
         let deletes = scenario.deletes() && may_delete;
         let taps = from.iter().filter(|link| link.tun.is_some());
         for tap in taps.filter(|tap| was.iter().any(|link| link.index == tap.index)) {
             let now = to.iter().find(|link| link.index == tap.index);
-            found.extend(change(tap, now, deletes));
+            found.extend(change(tap, now, deletes).map(|what| format!("{which} {what}")));
         }
     }
     found
@@ -44,9 +55,12 @@ fn may_delete(scenario: &Scenario, acted: &Acted) -> bool {
     owner == Some(scenario.caller) || acted.is_open
 }
 
+const THERE: &str = "I8: a tap that was there";
+const DECIDED: &str = "I9: a tap that root had just decided over";
+
 fn change(tap: &Link, now: Option<&Link>, deletes: bool) -> Option<String> {
     let Some(now) = now else {
-        return (!deletes).then(|| "I8: a tap that was there is gone".to_owned());
+        return (!deletes).then(|| "is gone".to_owned());
     };
     let mut expected = tap.clone();
     if let (true, Some(tun), Some(now)) = (deletes, &mut expected.tun, now.tun) {
@@ -60,11 +74,11 @@ fn change(tap: &Link, now: Option<&Link>, deletes: bool) -> Option<String> {
     let what: Vec<_> = what.iter().filter(|(_, differs)| *differs).collect();
     let what: Vec<_> = what.iter().map(|(what, _)| *what).collect();
     let what = if what.is_empty() {
-        "something else".to_owned()
+        "options".to_owned()
     } else {
         what.join(", ")
     };
-    (*now != expected).then(|| format!("I8: a tap that was there has been changed: its {what}"))
+    (*now != expected).then(|| format!("has been changed: its {what}"))
 }
 
 /// What a user's run has attached that root had denied before it looked.

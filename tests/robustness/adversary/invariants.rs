@@ -31,7 +31,7 @@ pub fn violations(
     found.extend(view.strangers());
     found.extend(view.announced_alone());
     found.extend(view.announced_unbound());
-    found.extend(changed(scenario, outcome));
+    found.extend(changed(scenario, act, outcome));
     found.extend(denied(scenario, takes, outcome));
     found.extend(view.bystanders(bystanders));
     found.extend(view.ending(refused));

@@ -217,6 +217,22 @@ impl Rtnetlink {
         answer.iter().filter_map(|body| Link::parse(body)).collect()
     }
 
+    /// The interface of this name.
+    pub fn link(&mut self, name: &str) -> Option<Link> {
+        let mut body = header(0, None);
+        attribute(
+            &mut body,
+            libc::IFLA_IFNAME,
+            &[name.as_bytes(), b"\0"].concat(),
+        );
+        self.send(libc::RTM_GETLINK, libc::NLM_F_REQUEST, &body);
+        let mut buffer = [0; 8192];
+        let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+        let mut answer = messages(&buffer[..length]);
+        let link = answer.find(|(kind, _)| *kind == RTM_NEWLINK);
+        link.and_then(|(_, body)| Link::parse(body))
+    }
+
     /// The bodies of all messages that answer a question.
     pub(super) fn dump(&mut self, kind: u16, question: &[u8]) -> Vec<Vec<u8>> {
         // The kernel says so where something changed while it listed them (NLM_F_DUMP_INTR): then once more.

@@ -6,14 +6,12 @@ use super::campaign::Draw;
 use super::fdb::Entry;
 use super::findings::Findings;
 use super::net::Link;
+use super::puppet::{Puppet, Step};
 use super::scenario::{HERS, PLAIN, Scenario};
-use super::second::{Place, Second};
 use super::tracer::End;
 use super::world::World;
 use crate::common::users::ALICE;
 use std::fmt;
-use std::fs::File;
-use std::process::Stdio;
 use std::sync::Mutex;
 
 /// How the tap is before.
@@ -45,63 +43,88 @@ const UP: Call = ("qemu-ifup", &[TAP]);
 const DOWN: Call = ("qemu-ifdown", &[TAP]);
 const DELETE: Call = ("qemu-ifdown", &["--delete", TAP]);
 
-/// Each as likely as often as it is here.
-const FIRST: &[Call] = &[UP, UP, UP, DELETE];
-const SECOND: &[Call] = &[UP, UP, DELETE, DOWN];
+/// Each is as likely as it is often here.
+const RUNS: &[[Call; 2]] = &[
+    [UP, UP],
+    [UP, UP],
+    [UP, UP],
+    [UP, DELETE],
+    [UP, DOWN],
+    [DELETE, UP],
+    [DELETE, DELETE],
+];
 
 /// What runs from start to end in between.
 const BETWEEN: &[&[Call]] = &[&[], &[DOWN], &[DELETE], &[UP], &[DELETE, UP]];
 
-/// Changes of a tap, and calls after one, that a run has at most; a place that is not reached is its end.
-const CHANGES: usize = 9;
-const CALLS: usize = 3;
+/// A run that makes a tap changes it so often before it is up.
+const CHANGES: usize = 5;
+/// How often they alternate at most.
+const TURNS: usize = 10;
 
 /// One of the ways in which two runs can go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Pair {
     name: &'static str,
     conf: &'static str,
     start: Start,
-    first: (Call, Place),
-    second: (Call, Place),
-    /// While the first stands still,
-    before_second: &'static [Call],
-    /// and while both do.
-    while_both_stand: &'static [Call],
-    second_goes_on_first: bool,
+    runs: [Call; 2],
+    turns: Vec<Turn>,
+    /// Which one goes on to its end before the other does.
+    ends_first: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// The first or the second run goes on.
+    Of(usize, Step),
+    /// Another runs from start to end.
+    Whole(Call),
 }
 
 impl Pair {
+    /// The first run goes on to one of its calls, others run from start to end, the second goes on to one of its own. Then
+    /// they alternate.
     pub fn drawn(draw: &mut Draw) -> Self {
         let (name, conf) = *draw.one_of(CONFS);
-        let place = |draw: &mut Draw| Place {
-            changes: draw.below(CHANGES),
-            calls: draw.below(CALLS),
-        };
+        let (start, runs) = (*draw.one_of(STARTS), *draw.one_of(RUNS));
+        let mut turns = Vec::new();
+        for run in [0, 1] {
+            let changes = draw.below(CHANGES);
+            turns.extend((0..changes).map(|_| Turn::Of(run, Step::Change)));
+            turns.push(Turn::Of(run, Step::Calls(draw.below(3))));
+            // While both stand still that is rare, since it may have to wait for them.
+            if run == 0 || draw.below(3) == 0 {
+                let between = draw.one_of(BETWEEN);
+                turns.extend(between.iter().copied().map(Turn::Whole));
+            }
+        }
+        for _ in 0..draw.below(TURNS) {
+            let calls = draw.below(6);
+            let step = if calls < 3 {
+                Step::Change
+            } else {
+                Step::Calls(calls - 3)
+            };
+            turns.push(if draw.below(10) == 0 {
+                Turn::Whole(*draw.one_of(&[UP, DOWN, DELETE]))
+            } else {
+                Turn::Of(draw.below(2), step)
+            });
+        }
         Self {
             name,
             conf,
-            start: *draw.one_of(STARTS),
-            first: (*draw.one_of(FIRST), place(draw)),
-            second: (*draw.one_of(SECOND), place(draw)),
-            before_second: *draw.one_of(BETWEEN),
-            // Mostly none.
-            while_both_stand: if draw.below(3) == 0 {
-                *draw.one_of(BETWEEN)
-            } else {
-                &[]
-            },
-            second_goes_on_first: draw.below(2) == 0,
+            start,
+            runs,
+            turns,
+            ends_first: draw.below(2),
         }
     }
 
-    fn calls(&self) -> impl Iterator<Item = &Call> {
-        let between = self.before_second.iter().chain(self.while_both_stand);
-        [&self.first.0, &self.second.0].into_iter().chain(between)
-    }
-
     fn deletes(&self) -> bool {
-        self.calls().any(|call| *call == DELETE)
+        let whole = |turn: &Turn| matches!(turn, Turn::Whole(call) if *call == DELETE);
+        self.runs.contains(&DELETE) || self.turns.iter().any(whole)
     }
 
     pub fn make(&self, number: usize, world: &mut World, findings: &Mutex<Findings>) {
@@ -112,14 +135,12 @@ impl Pair {
             findings.count(self.name, end);
         }
         let example = format!("{self}: {:?}; QEMU_IFUP_ADVERSARY_ONLY={number}", ran.ends);
-        let act = format!("{:?} and {:?}", self.first.0.0, self.second.0.0);
+        let act = self.runs.map(words).join(" and ");
         findings.note(self.name, &act, &example, found);
     }
 
     fn run(&self, world: &mut World) -> Ran {
         let scenario = Scenario {
-            program: self.first.0.0,
-            args: self.first.0.1,
             conf: self.conf,
             tap: (self.start == Start::Down).then_some(HERS),
             ..PLAIN
@@ -131,40 +152,24 @@ impl Pair {
         world.begin();
         let before = world.rtnetlink.links();
         let mut looks = Vec::new();
-        let mut look = |world: &mut World| {
-            looks.push((world.rtnetlink.links(), world.rtnetlink.entries()));
-        };
-        let run = |world: &mut World, calls: &[Call]| {
-            for (program, args) in calls {
+        let mut runs = self.runs.map(|(program, args)| {
+            let command = world.call(ALICE, program, args);
+            Puppet::start(command, ALICE, TAP)
+        });
+        for turn in &self.turns {
+            match *turn {
+                Turn::Of(run, step) => runs[run].go_on(step),
                 // However it ends.
-                let _ = world.calls(ALICE, program, args);
+                Turn::Whole((program, args)) => drop(world.calls(ALICE, program, args)),
             }
-        };
-
-        let mut first = world.start(&scenario, File::create("/dev/null").unwrap(), None);
-        let stands = self.first.1.reached(&mut first, TAP);
-        look(world);
-        run(world, self.before_second);
-        look(world);
-        let (program, args) = self.second.0;
-        let mut command = world.call(ALICE, program, args);
-        command.stderr(Stdio::null());
-        let second = Second::start(command, ALICE, self.second.1, TAP);
-        look(world);
-        run(world, self.while_both_stand);
-        look(world);
-        let mut second = Some(second);
-        let mut end = None;
-        if self.second_goes_on_first {
-            end = second.take().map(Second::end);
-            look(world);
+            looks.push((world.rtnetlink.links(), world.rtnetlink.entries()));
         }
-        while stands && first.next().is_some() {}
-        look(world);
-        let second = end.or_else(|| second.take().map(Second::end)).unwrap();
-        look(world);
+        runs[self.ends_first].go_on(Step::End);
+        looks.push((world.rtnetlink.links(), world.rtnetlink.entries()));
+        let ends = runs.map(Puppet::end);
+        looks.push((world.rtnetlink.links(), world.rtnetlink.entries()));
         Ran {
-            ends: [first.end(), second],
+            ends,
             before,
             announced: world.announced().clone(),
             looks,
@@ -189,8 +194,7 @@ impl Pair {
         let unknown = ran.ends.iter().filter(|end| !is_known(end));
         found.extend(unknown.map(|end| format!("I7: it ended with {end:?}")));
         let is_up = |(end, call): &(&End, Call)| **end == End::Exit(0) && *call == UP;
-        let calls = [self.first.0, self.second.0];
-        let said = ran.ends.iter().zip(calls).any(|pair| is_up(&pair));
+        let said = ran.ends.iter().zip(self.runs).any(|pair| is_up(&pair));
         if said && tap.is_none() && !self.deletes() {
             found.push("I7: success, and no tap, which nobody deleted".to_owned());
         }
@@ -268,30 +272,22 @@ struct Ran {
     looks: Vec<(Vec<Link>, Vec<Entry>)>,
 }
 
+fn words((program, args): Call) -> String {
+    format!("{program} {}", args.join(" "))
+}
+
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |(program, args): &Call| format!("{program} {}", args.join(" "));
-        let all = |calls: &[Call]| calls.iter().map(words).collect::<Vec<_>>().join(", ");
-        let (first, at) = &self.first;
-        let (second, then) = &self.second;
-        write!(
-            f,
-            "tap {:?}; {:?} stands after {} changes and {} calls; {:?} runs; {:?} stands after {} changes and {} calls; {:?} \
-             runs; the {} goes on first",
-            self.start,
-            words(first),
-            at.changes,
-            at.calls,
-            all(self.before_second),
-            words(second),
-            then.changes,
-            then.calls,
-            all(self.while_both_stand),
-            if self.second_goes_on_first {
-                "second"
-            } else {
-                "first"
-            }
-        )
+        let number = |run: usize| ["the first", "the second"][run];
+        write!(f, "tap {:?}", self.start)?;
+        let turns = self.turns.iter().map(|turn| match *turn {
+            Turn::Of(run, step) => format!("{} {step:?}", number(run)),
+            Turn::Whole(call) => words(call),
+        });
+        let turns: Vec<String> = turns.collect();
+        for same in turns.chunk_by(PartialEq::eq) {
+            write!(f, ", {} x {}", same[0], same.len())?;
+        }
+        write!(f, ", {} ends first", number(self.ends_first))
     }
 }

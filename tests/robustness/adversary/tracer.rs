@@ -38,16 +38,12 @@ impl Stop {
     /// The call changes something that others see, or learns of something that others change. Whoever acts between two such
     /// calls acts before the second one.
     pub fn is_shared(&self) -> bool {
-        const SHARED: &[libc::c_long] = &[
-            libc::SYS_sendto,
-            libc::SYS_sendmsg,
-            libc::SYS_ioctl,
-            libc::SYS_openat,
-            libc::SYS_close,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_open,
-        ];
-        self.before && self.is_one_of(SHARED)
+        self.before && (self.is_one_of(ACTS) || self.is_one_of(OPENS))
+    }
+
+    /// The call may change an interface.
+    pub fn is_act(&self) -> bool {
+        self.is_one_of(ACTS)
     }
 
     /// The call opens a file or a socket. No program learns anything of the host before that.
@@ -59,6 +55,14 @@ impl Stop {
         calls.iter().any(|&call| call.cast_unsigned() == self.call)
     }
 }
+
+/// A tap that is not persistent goes when it is closed.
+const ACTS: &[libc::c_long] = &[
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_ioctl,
+    libc::SYS_close,
+];
 
 const OPENS: &[libc::c_long] = &[
     libc::SYS_openat,
