@@ -49,8 +49,11 @@ pub fn changed(scenario: &Scenario, act: &Act, outcome: &Outcome) -> Vec<String>
 /// Its owner may delete a tap; and a run that had it open before root gave it away is a program of its owner's like any other
 /// that has it open.
 fn may_delete(scenario: &Scenario, acted: &Acted) -> bool {
+    let mut taps = acted.before.iter();
+    let before = taps.find(|link| link.name == scenario.tap_name());
+    // Whatever its name is now.
     let mut taps = acted.after.iter();
-    let tap = taps.find(|link| link.name == scenario.tap_name());
+    let tap = before.and_then(|before| taps.find(|link| link.index == before.index));
     let owner = tap.and_then(|tap| tap.tun).and_then(|tun| tun.owner);
     owner == Some(scenario.caller) || acted.is_open
 }

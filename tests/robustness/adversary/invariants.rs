@@ -1,4 +1,4 @@
-//! What has to be true after every run, whoever did what during it.
+//! What has to be true after every run, whatever was done during it.
 
 use super::acts::{Act, May, RENAMED};
 use super::bound::lacks;
@@ -221,14 +221,16 @@ impl View<'_> {
             links.find(|link| link.name == name).map(|link| link.index)
         };
         let moves = may(May::Move);
+        let made = self.was().is_none_or(|was| was.index != tap.index);
         let is_port_of = |name| tap.master.is_some() && tap.master == named(name);
         let other = may(May::Create) && (is_port_of("br1") || is_port_of("br0"))
-            || moves && is_port_of("br8");
+            || moves && is_port_of("br8")
+            // The one that was there was taken away, and one like any new one was made.
+            || made && may(May::Gone) && is_port_of("br0");
         // Another tap than the one that this run has made may have what another run was asked for.
         let differs = may(May::Create);
         let tun = tap.tun.unwrap();
         // Where nothing is said, the owner of one that is there stays, and one that had to be created is the caller's.
-        let made = self.was().is_none_or(|was| was.index != tap.index);
         let owner = if made && !self.scenario.owner_asked {
             Some(self.scenario.caller)
         } else {
@@ -247,11 +249,11 @@ impl View<'_> {
             ),
             (tap.mtu == 1500, format!("its MTU is {}", tap.mtu)),
             (
-                tap.mac[0] == 0xfe || may(May::Mac),
+                tap.mac[0] == 0xfe || may(May::Mac) || moves,
                 "its MAC does not begin with fe".to_owned(),
             ),
             (
-                tap.addr_gen_mode.is_none_or(|mode| mode == NO_ADDRESSES),
+                tap.addr_gen_mode.is_none_or(|mode| mode == NO_ADDRESSES) || moves,
                 "it makes addresses of its own".to_owned(),
             ),
             (

@@ -37,13 +37,13 @@ use single::{Baseline, TOO_LONG, Trial, baselines, deeds, rights};
 use std::sync::Mutex;
 
 /// Together they take some 80 s where two processors have nothing else to do.
-const ACTS: usize = 1200;
-const PAIRS: usize = 3000;
+const ACTS: usize = 1000;
+const PAIRS: usize = 2500;
 /// Each stands still for more than ten seconds, and all at once.
 const STANDS: usize = 12;
 /// Destroying a tap is mostly waiting for the kernel, and runs wait for each other: more networks than processors pay.
 const NETWORKS: usize = 6;
-const NETWORKS_OF_PAIRS: usize = 10;
+const NETWORKS_OF_PAIRS: usize = 24;
 /// Of the pairs, where everything is tried: they are too many for that.
 const MORE: usize = 20;
 

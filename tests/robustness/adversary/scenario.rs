@@ -234,7 +234,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "as wanted with queues, a user", tap: Some(UP_QUEUES), ..PLAIN },
     Scenario { name: "as wanted elsewhere, a user", tap: Some(UP_ELSEWHERE), bridge: "br1", ..PLAIN },
     Scenario { name: "up and not isolated, a user", args: &["--isolated", "tap7"], tap: Some(UP), isolated: true, ends: DIFFERS, ..PLAIN },
-    Scenario { name: "up and not as bound, a user", conf: FOUR, tap: Some(UP), ends: DIFFERS, ..PLAIN },
+    Scenario { name: "up and not as bound, a user", conf: FOUR, tap: Some(UP), isolated: true, ends: DIFFERS, ..PLAIN },
     Scenario { name: "fresh with four options, a user", conf: FOUR, isolated: true, ..PLAIN },
 
     Scenario { name: "helper, a user", args: &["--br=br0", "--fd=5"], handed: Handed::Socket, ..PLAIN },
@@ -259,7 +259,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "down, root", caller: 0, ..DOWN },
     Scenario { name: "removed, a user", holder: Holder::Nobody, ..DELETE },
     Scenario { name: "removed with queues, a user", tap: Some(UP_QUEUES), holder: Holder::Nobody, ..DELETE },
-    Scenario { name: "removed with queues while it is held, a user", tap: Some(UP_QUEUES), ..DELETE },
+    Scenario { name: "to be removed with queues while it is held, a user", tap: Some(UP_QUEUES), ends: DIFFERS, ..DELETE },
     Scenario { name: "to be removed while it is held, a user", ends: DIFFERS, ..DELETE },
     Scenario { name: "down and removed, idle, root", caller: 0, holder: Holder::Nobody, ..DELETE },
 

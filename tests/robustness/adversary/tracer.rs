@@ -35,8 +35,8 @@ pub const CONF: &str = "/etc/qemu-ifup.conf";
 pub const ACL: &str = "/etc/qemu/bridge.conf";
 
 impl Stop {
-    /// The call changes something that others see, or learns of something that others change. Whoever acts between two such
-    /// calls acts before the second one.
+    /// The call changes something that others see, or learns of something that others change. What is done between two
+    /// such calls is done before the second one.
     pub fn is_shared(&self) -> bool {
         self.before && (self.is_one_of(ACTS) || self.is_one_of(OPENS))
     }

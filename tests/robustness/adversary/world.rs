@@ -375,7 +375,7 @@ END"
         }
     }
 
-    /// Whoever holds the tap does something with the descriptor. A guest cannot.
+    /// The holder of the tap does something with the descriptor. A guest cannot.
     pub fn of_holder(&self, deed: fn(&mut File) -> io::Result<()>) -> io::Result<()> {
         match (self.holder(), self.holder) {
             (None, _) | (_, Holder::Qemu) => Err(io::ErrorKind::Unsupported.into()),
@@ -450,7 +450,7 @@ pub fn start(command: &mut Command, uid: u32, passed: Option<&OwnedFd>) -> Trace
 
 /// The program finds it as descriptor 5.
 fn pass_on(descriptor: RawFd) -> nix::Result<()> {
-    // SAFETY: whoever asked for this has it open, and keeps it so until the fork is done.
+    // SAFETY: the caller has it open, and keeps it so until the fork is done.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
     // SAFETY: in the child, which is to become the program and has no other use for that number. It is not the same number,
     // which would stay closed on execve(2): the lowest ones have been this process's sockets from early on.
