@@ -1,4 +1,4 @@
-//! What is done at a stop, and what may lawfully be different afterwards because of it.
+//! What users and holders do at a stop, and root with a tap; and what may lawfully be different afterwards because of it.
 
 use super::net;
 use super::scenario::{Holder, Scenario};
@@ -19,8 +19,10 @@ pub enum May {
     Gone,
     /// Down and in no bridge.
     Down,
-    /// Up in the other bridge.
+    /// Up in another bridge.
     Move,
+    /// Restricted by what root has written.
+    Restrict,
     /// Not persistent.
     Unpersist,
     /// What stood in the way of success is gone.
@@ -45,7 +47,7 @@ pub struct Act {
 }
 
 impl Act {
-    /// There is somebody to do it.
+    /// There is a holder, if it is the holder's.
     pub fn is_possible(&self, scenario: &Scenario) -> bool {
         scenario.holder != Holder::Nobody || !self.name.starts_with("the holder")
     }
@@ -86,14 +88,14 @@ pub const ACTS: &[Act] = &[
     Act { name: "Alice terminates the program", deed: |w, _, pid| w.alice.ask(move |_| Ok(kill(pid, Signal::SIGTERM)?)), may: &[May::Kill(Signal::SIGTERM)] },
     Act { name: "Alice kills the program", deed: |w, _, pid| w.alice.ask(move |_| Ok(kill(pid, Signal::SIGKILL)?)), may: &[May::Kill(Signal::SIGKILL)] },
     Act { name: "Alice stops the program and continues it", deed: |w, _, pid| w.alice.ask(move |_| Ok(kill(pid, Signal::SIGSTOP).and_then(|()| kill(pid, Signal::SIGCONT))?)), may: &[] },
-    Act { name: "Alice takes it down", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &[tap]), may: &[May::Down] },
-    Act { name: "Alice deletes it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &["--delete", tap]), may: &[May::Down, May::Gone, May::Cure] },
-    Act { name: "Alice moves it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Move, May::Create] },
-    Act { name: "Alice brings it up", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap]), may: &[May::Move, May::Create] },
+    Act { name: "Alice takes it down", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &[tap]), may: &[] },
+    Act { name: "Alice deletes it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifdown", &["--delete", tap]), may: &[May::Gone, May::Cure] },
+    Act { name: "Alice moves it", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Create] },
+    Act { name: "Alice brings it up", deed: |w, tap, _| w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap]), may: &[May::Create] },
     Act { name: "Alice makes it anew", deed: |w, tap, _| {
         w.calls(ALICE, "qemu-ifdown", &["--delete", tap])?;
         w.calls(ALICE, "qemu-ifup", &["--bridge", "br0", tap])
-    }, may: &[May::Move, May::Gone, May::Cure, May::Create] },
+    }, may: &[May::Gone, May::Cure, May::Create] },
     Act { name: "Mallory takes it down", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifdown", &[tap]), may: &[] },
     Act { name: "Mallory deletes it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifdown", &["--delete", tap]), may: &[] },
     Act { name: "Mallory moves it", deed: |w, tap, _| w.calls(MALLORY, "qemu-ifup", &["--bridge", "br1", tap]), may: &[May::Create] },

@@ -1,7 +1,10 @@
-//! What has to be true after every run, whoever did what during it.
+//! What has to be true after every run, whatever was done during it.
 
 use super::acts::{Act, May, RENAMED};
+use super::bound::lacks;
+use super::existing::{changed, denied};
 use super::net::{self, Link};
+use super::rights::Takes;
 use super::scenario::{Ends, Handed, NEW_BRIDGE, Scenario};
 use super::tracer::End;
 use super::world::Outcome;
@@ -12,7 +15,7 @@ const NO_ADDRESSES: u8 = 1;
 /// What is not as it has to be. `refused` is how it ends when nobody acts.
 pub fn violations(
     scenario: &Scenario,
-    act: &Act,
+    (act, takes): (&Act, Takes),
     refused: bool,
     bystanders: &[Link],
     outcome: &Outcome,
@@ -27,21 +30,28 @@ pub fn violations(
     found.extend(view.frames_past_the_bridge());
     found.extend(view.strangers());
     found.extend(view.announced_alone());
-    found.extend(view.announced_unlocked());
+    found.extend(view.announced_unbound());
+    found.extend(changed(scenario, act, outcome));
+    found.extend(denied(scenario, takes, outcome));
     found.extend(view.bystanders(bystanders));
     found.extend(view.ending(refused));
     match outcome.end {
         End::Exit(0) if scenario.is_up() => found.extend(view.is_up()),
         End::Exit(0) => found.extend(view.is_down()),
-        End::Exit(_) => found.extend(view.nothing_new()),
+        End::Exit(code) if code != TOO_LATE || !scenario.is_users() => {
+            found.extend(view.nothing_new());
+        }
         // What a kill leaves is whole, or not there; of a tap that was there it may be a part.
-        End::Signal(_) if scenario.tap.is_none() && view.tap.is_some() => {
+        End::Exit(_) | End::Signal(_) if scenario.tap.is_none() && view.tap.is_some() => {
             found.extend(view.is_up());
         }
-        End::Signal(_) => {}
+        End::Exit(_) | End::Signal(_) => {}
     }
     found
 }
+
+/// The exit code of a user's run that has had all the time that there is. It ends as if it was killed.
+const TOO_LATE: i32 = 9;
 
 /// The tap that a scenario is about, as it is in the end.
 fn tap_of<'a>(scenario: &Scenario, outcome: &'a Outcome) -> Option<&'a Link> {
@@ -128,12 +138,24 @@ impl View<'_> {
         is_announced.then(|| "I4: a tap was announced up and in no bridge".to_owned())
     }
 
-    /// Nor one that is to be locked to a MAC, up before it is.
-    fn announced_unlocked(&self) -> Option<String> {
-        let unlocked = |link: &Link| link.tun.is_some() && link.up && !link.locked;
-        let is_announced = self.outcome.announced.iter().any(unlocked);
-        let is_ours = self.scenario.wants_lock() && !self.act.may(May::Move);
-        (is_announced && is_ours).then(|| "I4: a tap was announced up and not locked".to_owned())
+    /// Nor one that is up as a port, and has not all that the configuration binds. What root itself brings up is root's affair.
+    fn announced_unbound(&self) -> Vec<String> {
+        let before = &self.outcome.before;
+        let was_so = |link: &Link| {
+            let mut before = before.iter();
+            before.any(|old| old.index == link.index && old.up)
+        };
+        let announced = self.outcome.announced.iter();
+        let lacking = announced
+            .filter(|link| link.name.starts_with("tap") && !was_so(link))
+            .flat_map(|link| lacks(self.scenario.conf, link));
+        let mut found: Vec<String> = lacking
+            .filter(|_| !self.act.may(May::Move))
+            .map(|option| format!("I4: a tap was up as a port without {option}, which is bound"))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// No interface is touched but the caller's tap, and none is there but that and a bridge that was asked for.
@@ -166,9 +188,14 @@ impl View<'_> {
                 Some("I3: what is refused when nobody acts was done".to_owned())
             }
             End::Exit(code @ 1..=9) => {
-                let expected =
-                    self.act.name != super::acts::NOTHING.name || self.scenario.ends != Ends::Done;
-                (!expected).then(|| format!("I7: exit code {code}, and nobody did anything"))
+                let is_expected = match self.scenario.ends {
+                    Ends::Done => false,
+                    Ends::With(expected) => code == expected,
+                    Ends::Refused | Ends::Either => true,
+                };
+                let is_disturbed = self.act.name != super::acts::NOTHING.name;
+                (!is_expected && !is_disturbed)
+                    .then(|| format!("I7: exit code {code}, and nobody did anything"))
             }
             End::Exit(0) => None,
             End::Exit(code) => Some(format!("I7: exit code {code}")),
@@ -194,11 +221,16 @@ impl View<'_> {
             links.find(|link| link.name == name).map(|link| link.index)
         };
         let moves = may(May::Move);
+        let made = self.was().is_none_or(|was| was.index != tap.index);
         let is_port_of = |name| tap.master.is_some() && tap.master == named(name);
-        let other = moves && (is_port_of("br1") || is_port_of("br0"));
+        let other = may(May::Create) && (is_port_of("br1") || is_port_of("br0"))
+            || moves && is_port_of("br8")
+            // The one that was there was taken away, and one like any new one was made.
+            || made && may(May::Gone) && is_port_of("br0");
+        // Another tap than the one that this run has made may have what another run was asked for.
+        let differs = may(May::Create);
         let tun = tap.tun.unwrap();
         // Where nothing is said, the owner of one that is there stays, and one that had to be created is the caller's.
-        let made = self.was().is_none_or(|was| was.index != tap.index);
         let owner = if made && !self.scenario.owner_asked {
             Some(self.scenario.caller)
         } else {
@@ -217,11 +249,11 @@ impl View<'_> {
             ),
             (tap.mtu == 1500, format!("its MTU is {}", tap.mtu)),
             (
-                tap.mac[0] == 0xfe || may(May::Mac),
+                tap.mac[0] == 0xfe || may(May::Mac) || moves,
                 "its MAC does not begin with fe".to_owned(),
             ),
             (
-                tap.addr_gen_mode.is_none_or(|mode| mode == NO_ADDRESSES),
+                tap.addr_gen_mode.is_none_or(|mode| mode == NO_ADDRESSES) || moves,
                 "it makes addresses of its own".to_owned(),
             ),
             (
@@ -232,7 +264,11 @@ impl View<'_> {
                 format!("it is persistent: {}", tun.persistent),
             ),
             (
-                tap.isolated == self.scenario.isolated || moves || may(May::Down),
+                tap.isolated == self.scenario.isolated
+                    || moves
+                    || differs
+                    || may(May::Down)
+                    || may(May::Restrict),
                 format!("it is isolated: {}", tap.isolated),
             ),
             (
@@ -263,7 +299,6 @@ impl View<'_> {
     }
 
     fn is_down(&self) -> Option<String> {
-        let is_raised = self.act.may(May::Move);
         match self.tap {
             None if self.scenario.deletes() || self.act.may(May::Gone) => None,
             None => Some("I7: success, and the tap is gone".to_owned()),
@@ -275,12 +310,13 @@ impl View<'_> {
             {
                 None
             }
-            Some(_) if is_raised => None,
-            Some(tap) if tap.up || tap.master.is_some() => {
-                Some("I7: success, and the tap is up or in a bridge".to_owned())
-            }
             Some(tap) if self.scenario.deletes() && tap.tun.unwrap().persistent => {
                 Some("I7: success, and the tap is still there".to_owned())
+            }
+            // A user's stays as it is, and goes when its last holder closes it.
+            Some(_) if self.scenario.is_users() => None,
+            Some(tap) if tap.up || tap.master.is_some() => {
+                Some("I7: success, and the tap is up or in a bridge".to_owned())
             }
             Some(_) => None,
         }
@@ -310,7 +346,7 @@ impl View<'_> {
         if !self.outcome.handed_over.is_empty() {
             found.push("I7: failure, and a tap was handed over".to_owned());
         }
-        let must_stay = self.scenario.ends == Ends::Refused && self.act.may.is_empty();
+        let must_stay = self.scenario.is_refused() && self.act.may.is_empty();
         if must_stay && self.tap != was {
             found.push(format!(
                 "I7: refused, and the tap was {was:?} and is {:?}",

@@ -137,6 +137,10 @@ pub struct Link {
     pub addr_gen_mode: Option<u8>,
     pub isolated: bool,
     pub locked: bool,
+    pub guard: bool,
+    /// These two are on in a new port.
+    pub learning: bool,
+    pub flood: bool,
 }
 
 /// What is to become of an interface, in one RTM_SETLINK.
@@ -151,6 +155,9 @@ pub struct Change {
 const RTM_NEWLINK: u16 = libc::RTM_NEWLINK;
 const AF_INET6: u16 = 10;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IFLA_BRPORT_GUARD: u16 = 5;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BRPORT_LOCKED: u16 = 39;
 /// Of a tap's IFLA_INFO_DATA (linux/if_link.h).
@@ -206,11 +213,33 @@ impl Rtnetlink {
 
     /// All interfaces.
     pub fn links(&mut self) -> Vec<Link> {
+        let answer = self.dump(libc::RTM_GETLINK, &[0; 16]);
+        answer.iter().filter_map(|body| Link::parse(body)).collect()
+    }
+
+    /// The interface of this name.
+    pub fn link(&mut self, name: &str) -> Option<Link> {
+        let mut body = header(0, None);
+        attribute(
+            &mut body,
+            libc::IFLA_IFNAME,
+            &[name.as_bytes(), b"\0"].concat(),
+        );
+        self.send(libc::RTM_GETLINK, libc::NLM_F_REQUEST, &body);
+        let mut buffer = [0; 8192];
+        let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+        let mut answer = messages(&buffer[..length]);
+        let link = answer.find(|(kind, _)| *kind == RTM_NEWLINK);
+        link.and_then(|(_, body)| Link::parse(body))
+    }
+
+    /// The bodies of all messages that answer a question.
+    pub(super) fn dump(&mut self, kind: u16, question: &[u8]) -> Vec<Vec<u8>> {
         // The kernel says so where something changed while it listed them (NLM_F_DUMP_INTR): then once more.
         loop {
             let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
-            self.send(libc::RTM_GETLINK, flags, &[0; 16]);
-            let mut links = Vec::new();
+            self.send(kind, flags, question);
+            let mut bodies = Vec::new();
             let mut interrupted = false;
             let mut buffer = vec![0; 1 << 16];
             'answer: loop {
@@ -218,14 +247,14 @@ impl Rtnetlink {
                 let answer = &buffer[..length];
                 interrupted |= u16_at(answer, 6) & 0x10 != 0;
                 for (kind, body) in messages(answer) {
-                    if kind != RTM_NEWLINK {
+                    if libc::c_int::from(kind) == libc::NLMSG_DONE {
                         break 'answer;
                     }
-                    links.extend(Link::parse(body));
+                    bodies.push(body.to_vec());
                 }
             }
             if !interrupted {
-                return links;
+                return bodies;
             }
         }
     }
@@ -310,11 +339,11 @@ fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_ne_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
@@ -332,7 +361,7 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The type and value of each attribute.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         if bytes.len() < 4 {
             return None;
@@ -400,6 +429,9 @@ impl Link {
                     let is_set = |wanted| of(wanted).is_some_and(|(_, value)| value[0] != 0);
                     self.isolated = is_set(IFLA_BRPORT_ISOLATED);
                     self.locked = is_set(IFLA_BRPORT_LOCKED);
+                    self.guard = is_set(IFLA_BRPORT_GUARD);
+                    self.learning = is_set(IFLA_BRPORT_LEARNING);
+                    self.flood = is_set(IFLA_BRPORT_UNICAST_FLOOD);
                 }
                 _ => {}
             }

@@ -88,7 +88,7 @@ impl Player {
     }
 }
 
-/// Somebody writes frames without a pause, until this is stopped.
+/// Frames are written without a pause, until this is stopped.
 pub struct Flood {
     stop: Arc<AtomicBool>,
     ended: Receiver<()>,

@@ -1,5 +1,6 @@
-//! What the programs are called for: every mode, by root and by a user to whom the capability is lent.
+//! What the programs are called for: every mode, by root and by a user.
 
+use super::bound::{FOUR, LOCK};
 use crate::common::users::{ALICE, BOB};
 
 /// A tap that is there before.
@@ -39,6 +40,8 @@ pub enum Handed {
 pub enum Ends {
     Done,
     Refused,
+    /// Refused with this exit code.
+    With(i32),
     /// Whichever; only "done" has to be true.
     Either,
 }
@@ -71,6 +74,15 @@ impl Scenario {
         }
     }
 
+    /// The run is a user's, who changes nothing that exists.
+    pub fn is_users(&self) -> bool {
+        self.caller != 0
+    }
+
+    pub fn is_refused(&self) -> bool {
+        matches!(self.ends, Ends::Refused | Ends::With(_))
+    }
+
     pub fn is_up(&self) -> bool {
         self.program == "qemu-ifup"
     }
@@ -98,10 +110,8 @@ pub const NEW_BRIDGE: &str = "br7";
 const FOR_ALICE: &str = "54321";
 const FOR_BOB: &str = "54322";
 
-const LOCK: &str = "* --lock-mac 52:54:00:12:34:56\n";
-
 /// Fresh, by Alice.
-const PLAIN: Scenario = Scenario {
+pub const PLAIN: Scenario = Scenario {
     name: "",
     program: "qemu-ifup",
     args: &["tap7"],
@@ -145,7 +155,8 @@ const DELETE: Scenario = Scenario {
     ..DOWN
 };
 
-const HERS: Tap = Tap {
+/// Down and idle.
+pub const HERS: Tap = Tap {
     owner: Some(ALICE),
     multi_queue: false,
     bridge: None,
@@ -184,41 +195,54 @@ const QEMUS_QUEUES: Tap = Tap {
     ..NOBODYS_QUEUES
 };
 
+/// It exists, and is not as the user wants it: a user changes nothing.
+const DIFFERS: Ends = Ends::With(5);
+/// Root has not given it to the user.
+const NOT_THEIRS: Ends = Ends::With(3);
+
 #[rustfmt::skip]
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "fresh, lent", ..PLAIN },
+    Scenario { name: "fresh, a user", ..PLAIN },
     Scenario { name: "fresh, root", ..ROOTS },
     Scenario { name: "fresh, root for Alice", ..ROOTS_FOR_ALICE },
-    Scenario { name: "fresh with queues, lent", args: &["tap7"], conf: "* --multi-queue\n", ..PLAIN },
+    Scenario { name: "fresh with queues, a user", args: &["tap7"], conf: "* --multi-queue\n", ..PLAIN },
     Scenario { name: "fresh with queues, root", args: &["--multi-queue", "tap7"], ..ROOTS },
     Scenario { name: "fresh with queues, root for Alice", args: &["--multi-queue", "--owner", FOR_ALICE, "tap7"], ..ROOTS_FOR_ALICE },
-    Scenario { name: "fresh and isolated, lent", args: &["--isolated", "tap7"], isolated: true, ..PLAIN },
-    Scenario { name: "fresh and locked, lent", conf: LOCK, ..PLAIN },
+    Scenario { name: "fresh and isolated, a user", args: &["--isolated", "tap7"], isolated: true, ..PLAIN },
+    Scenario { name: "fresh and locked, a user", conf: LOCK, ..PLAIN },
 
-    Scenario { name: "held, lent", tap: Some(HERS), holder: Holder::Alice, ..PLAIN },
+    Scenario { name: "held, a user", tap: Some(HERS), holder: Holder::Alice, ends: DIFFERS, ..PLAIN },
     Scenario { name: "held, root", tap: Some(HERS), holder: Holder::Alice, caller: 0, ..PLAIN },
-    Scenario { name: "held and isolated, lent", args: &["--isolated", "tap7"], tap: Some(HERS), holder: Holder::Alice, isolated: true, ..PLAIN },
-    Scenario { name: "held and locked, lent", conf: LOCK, tap: Some(HERS), holder: Holder::Alice, ..PLAIN },
-    Scenario { name: "held with queues, lent", tap: Some(HERS_QUEUES), holder: Holder::Alice, ..PLAIN },
-    Scenario { name: "held and passed on, lent", tap: Some(HERS), holder: Holder::Alice, handed: Handed::Tap, ..PLAIN },
+    Scenario { name: "held and isolated, a user", args: &["--isolated", "tap7"], tap: Some(HERS), holder: Holder::Alice, isolated: true, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "held and locked, a user", conf: LOCK, tap: Some(HERS), holder: Holder::Alice, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "held with queues, a user", tap: Some(HERS_QUEUES), holder: Holder::Alice, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "held and passed on, a user", tap: Some(HERS), holder: Holder::Alice, handed: Handed::Tap, ends: DIFFERS, ..PLAIN },
     Scenario { name: "QEMU's, root", tap: Some(QEMUS), holder: Holder::Qemu, handed: Handed::Tap, ..ROOTS },
     Scenario { name: "QEMU's with queues, root", tap: Some(QEMUS_QUEUES), holder: Holder::Qemu, handed: Handed::Tap, ..ROOTS },
     Scenario { name: "QEMU's with queues, root for Alice", tap: Some(QEMUS_QUEUES), holder: Holder::Qemu, handed: Handed::Tap, ..ROOTS_FOR_ALICE },
 
-    Scenario { name: "idle, lent", tap: Some(HERS), ..PLAIN },
+    Scenario { name: "idle, a user", tap: Some(HERS), ends: DIFFERS, ..PLAIN },
     Scenario { name: "idle and nobody's, root for Alice", tap: Some(NOBODYS), ..ROOTS_FOR_ALICE },
     Scenario { name: "idle and nobody's with queues, root for Alice", tap: Some(NOBODYS_QUEUES), ..ROOTS_FOR_ALICE },
 
-    Scenario { name: "moved, lent", tap: Some(UP_ELSEWHERE), holder: Holder::Alice, ..PLAIN },
+    Scenario { name: "to be moved, a user", args: &["--bridge", "br0", "tap7"], tap: Some(UP_ELSEWHERE), holder: Holder::Alice, ends: DIFFERS, ..PLAIN },
     Scenario { name: "moved, root", tap: Some(UP_ELSEWHERE), holder: Holder::Alice, caller: 0, ..PLAIN },
-    Scenario { name: "moved and isolated, lent", args: &["--isolated", "tap7"], tap: Some(UP_ELSEWHERE), holder: Holder::Alice, isolated: true, ..PLAIN },
+    Scenario { name: "to be moved and isolated, a user", args: &["--isolated", "--bridge", "br0", "tap7"], tap: Some(UP_ELSEWHERE), holder: Holder::Alice, isolated: true, ends: DIFFERS, ..PLAIN },
 
-    Scenario { name: "helper, lent", args: &["--br=br0", "--fd=5"], handed: Handed::Socket, ..PLAIN },
+    Scenario { name: "as wanted, a user", tap: Some(UP), holder: Holder::Alice, ..PLAIN },
+    Scenario { name: "as wanted and idle, a user", tap: Some(UP), ..PLAIN },
+    Scenario { name: "as wanted with queues, a user", tap: Some(UP_QUEUES), ..PLAIN },
+    Scenario { name: "as wanted elsewhere, a user", tap: Some(UP_ELSEWHERE), bridge: "br1", ..PLAIN },
+    Scenario { name: "up and not isolated, a user", args: &["--isolated", "tap7"], tap: Some(UP), isolated: true, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "up and not as bound, a user", conf: FOUR, tap: Some(UP), isolated: true, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "fresh with four options, a user", conf: FOUR, isolated: true, ..PLAIN },
+
+    Scenario { name: "helper, a user", args: &["--br=br0", "--fd=5"], handed: Handed::Socket, ..PLAIN },
     Scenario { name: "helper, root", args: &["--br=br0", "--fd=5"], handed: Handed::Socket, ..ROOTS },
 
     Scenario { name: "new bridge, root", args: &["--create-bridge", "--address", "198.51.100.1/24", "--bridge", NEW_BRIDGE, "tap7"], bridge: NEW_BRIDGE, ..ROOTS },
-    Scenario { name: "new bridge, lent", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, ..PLAIN },
-    Scenario { name: "new bridge, held, lent", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, tap: Some(HERS), holder: Holder::Alice, ..PLAIN },
+    Scenario { name: "new bridge, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, ..PLAIN },
+    Scenario { name: "new bridge, held, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, tap: Some(HERS), holder: Holder::Alice, ends: Ends::Refused, ..PLAIN },
 
     Scenario { name: "Alice's given to Bob, root", tap: Some(UP_QUEUES), ..ROOTS_FOR_BOB },
     Scenario { name: "Alice's given to Bob while she holds it, root", tap: Some(UP), holder: Holder::Alice, ends: Ends::Refused, ..ROOTS_FOR_BOB },
@@ -228,16 +252,21 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "forged, root for Alice", tap: Some(NOBODYS_QUEUES), handed: Handed::Forged, ends: Ends::Either, ..ROOTS_FOR_ALICE },
     Scenario { name: "forged with Mallory inside, root for Alice", tap: Some(NOBODYS_QUEUES), holder: Holder::Mallory, handed: Handed::Forged, ends: Ends::Refused, ..ROOTS_FOR_ALICE },
     Scenario { name: "forged, Alice's given to Bob while she holds it, root", tap: Some(UP), holder: Holder::Alice, handed: Handed::Forged, ends: Ends::Refused, ..ROOTS_FOR_BOB },
-    Scenario { name: "forged and fresh, lent", handed: Handed::Forged, ends: Ends::Either, ..PLAIN },
-    Scenario { name: "forged and hers, lent", tap: Some(HERS), handed: Handed::Forged, ends: Ends::Either, ..PLAIN },
+    Scenario { name: "forged and fresh, a user", handed: Handed::Forged, ends: Ends::Either, ..PLAIN },
+    Scenario { name: "forged and hers, a user", tap: Some(HERS), handed: Handed::Forged, ends: Ends::Either, ..PLAIN },
 
-    Scenario { name: "down, lent", ..DOWN },
+    Scenario { name: "down, a user", ..DOWN },
     Scenario { name: "down, root", caller: 0, ..DOWN },
-    Scenario { name: "down and removed, lent", ..DELETE },
+    Scenario { name: "removed, a user", holder: Holder::Nobody, ..DELETE },
+    Scenario { name: "removed with queues, a user", tap: Some(UP_QUEUES), holder: Holder::Nobody, ..DELETE },
+    Scenario { name: "to be removed with queues while it is held, a user", tap: Some(UP_QUEUES), ends: DIFFERS, ..DELETE },
+    Scenario { name: "to be removed while it is held, a user", ends: DIFFERS, ..DELETE },
     Scenario { name: "down and removed, idle, root", caller: 0, holder: Holder::Nobody, ..DELETE },
 
-    Scenario { name: "Bob's, lent", tap: Some(Tap { owner: Some(BOB), ..UP }), ends: Ends::Refused, ..PLAIN },
-    Scenario { name: "Bob's deleted, lent", tap: Some(Tap { owner: Some(BOB), ..UP }), holder: Holder::Nobody, ends: Ends::Refused, ..DELETE },
-    Scenario { name: "out of a bridge that is not allowed, lent", tap: Some(Tap { bridge: Some("br8"), ..UP }), holder: Holder::Alice, ends: Ends::Refused, ..PLAIN },
-    Scenario { name: "to a bridge that is not allowed, lent", args: &["--bridge", "br8", "tap7"], ends: Ends::Refused, bridge: "br8", ..PLAIN },
+    Scenario { name: "Bob's, a user", tap: Some(Tap { owner: Some(BOB), ..UP }), ends: NOT_THEIRS, ..PLAIN },
+    Scenario { name: "Bob's taken down, a user", tap: Some(Tap { owner: Some(BOB), ..UP }), holder: Holder::Nobody, ends: NOT_THEIRS, ..DOWN },
+    Scenario { name: "Bob's deleted, a user", tap: Some(Tap { owner: Some(BOB), ..UP }), holder: Holder::Nobody, ends: NOT_THEIRS, ..DELETE },
+    Scenario { name: "up in a bridge that is not allowed, a user", tap: Some(Tap { bridge: Some("br8"), ..UP }), bridge: "br8", ..PLAIN },
+    Scenario { name: "out of a bridge that is not allowed, a user", args: &["--bridge", "br0", "tap7"], tap: Some(Tap { bridge: Some("br8"), ..UP }), holder: Holder::Alice, ends: DIFFERS, ..PLAIN },
+    Scenario { name: "to a bridge that is not allowed, a user", args: &["--bridge", "br8", "tap7"], ends: NOT_THEIRS, bridge: "br8", ..PLAIN },
 ];

@@ -6,6 +6,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -24,7 +26,52 @@ pub struct Stop {
     /// Before the call is made; otherwise it has just been made.
     pub before: bool,
     pub call: u64,
+    /// The one of root's files that it opens.
+    pub file: Option<&'static str>,
 }
+
+/// Root's files, which say what a user may do.
+pub const CONF: &str = "/etc/qemu-ifup.conf";
+pub const ACL: &str = "/etc/qemu/bridge.conf";
+
+impl Stop {
+    /// The call changes something that others see, or learns of something that others change. What is done between two
+    /// such calls is done before the second one.
+    pub fn is_shared(&self) -> bool {
+        self.before && (self.is_one_of(ACTS) || self.is_one_of(OPENS))
+    }
+
+    /// The call may change an interface.
+    pub fn is_act(&self) -> bool {
+        self.is_one_of(ACTS)
+    }
+
+    /// The call opens a file or a socket. No program learns anything of the host before that.
+    pub fn is_look(&self) -> bool {
+        self.is_one_of(OPENS) || self.is_one_of(&[libc::SYS_socket])
+    }
+
+    fn is_one_of(&self, calls: &[libc::c_long]) -> bool {
+        calls.iter().any(|&call| call.cast_unsigned() == self.call)
+    }
+}
+
+/// A tap that is not persistent goes when it is closed.
+const ACTS: &[libc::c_long] = &[
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_ioctl,
+    libc::SYS_close,
+];
+
+const OPENS: &[libc::c_long] = &[
+    libc::SYS_openat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+];
+
+/// A system call that a process is in, and the one of root's files that it opens.
+type Call = (u64, Option<&'static str>);
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +84,7 @@ pub enum End {
 pub struct Traced {
     program: Pid,
     /// Which system call each is in.
-    processes: BTreeMap<Pid, Option<u64>>,
+    processes: BTreeMap<Pid, Option<Call>>,
     /// It has made the first call of its own; what comes before is the C library's.
     began: bool,
     stops: usize,
@@ -98,6 +145,16 @@ impl Traced {
         }
     }
 
+    /// It has a tap of this name open, as far as the kernel tells.
+    pub fn has_open(&self, tap: &str) -> bool {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fdinfo", self.program)) else {
+            return false;
+        };
+        let line = format!("iff:\t{tap}");
+        let mut files = descriptors.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
+        files.any(|text| text.lines().any(|of| of == line))
+    }
+
     pub fn pid(&self) -> Pid {
         self.program
     }
@@ -155,11 +212,12 @@ impl Traced {
             info => info.unwrap(),
         };
         let inside = self.processes.entry(process).or_insert(None);
-        let (before, call) = if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+        let (before, (call, file)) = if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
             // SAFETY: `op` says that this member of the union is the one that the kernel has written.
             let entry = unsafe { info.u.entry };
-            *inside = Some(entry.nr);
-            (true, entry.nr)
+            let call = (entry.nr, file_of(process, entry.nr, entry.args));
+            *inside = Some(call);
+            (true, call)
         } else {
             (false, inside.take()?)
         };
@@ -171,6 +229,7 @@ impl Traced {
                 number: self.stops,
                 before,
                 call,
+                file,
             }
         })
     }
@@ -186,6 +245,18 @@ impl Traced {
     pub fn end(&self) -> End {
         self.end.expect("it has not ended")
     }
+}
+
+/// The one of root's files that a call is about to open.
+fn file_of(process: Pid, call: u64, args: [u64; 6]) -> Option<&'static str> {
+    OPENS.iter().find(|open| open.cast_unsigned() == call)?;
+    let is_at = libc::SYS_openat.cast_unsigned() == call;
+    let mut path = [0; 64];
+    let memory = File::open(format!("/proc/{process}/mem")).ok()?;
+    let length = memory.read_at(&mut path, args[usize::from(is_at)]).ok()?;
+    let path = path[..length].split(|&byte| byte == 0).next()?;
+    let files = [CONF, ACL].into_iter();
+    files.into_iter().find(|file| file.as_bytes() == path)
 }
 
 fn resume(process: Pid, signal: Option<Signal>) {

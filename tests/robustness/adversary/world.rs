@@ -1,9 +1,9 @@
-//! A network with two bridges, a stranger's port, the programs installed for users, and those who act.
+//! A network with bridges, a stranger's port, the programs installed for users, and those who act.
 
 use super::net::{self, Change, Link, Rtnetlink};
 use super::player::{Flood, PORT, Player};
 use super::scenario::{Handed, Holder, Scenario};
-use super::tracer::{End, Stop, Traced};
+use super::tracer::{ACL, CONF, End, Stop, Traced};
 use crate::adversary::acts::RENAMED;
 use crate::common::fds::received;
 use crate::common::sandbox::Sandbox;
@@ -33,9 +33,25 @@ pub struct World {
     flood: Option<(Flood, Lasts)>,
     /// What is there in every scenario, and that no program may change.
     pub bystanders: Vec<Link>,
-    /// Of the configuration.
-    conf: Option<&'static str>,
+    /// Of root's files; None where it is not known.
+    pub conf: Option<String>,
+    acl: Option<String>,
+    /// What has been announced in this run so far.
+    announced: Vec<Link>,
     said: PathBuf,
+}
+
+/// The moment at which an act was done.
+#[derive(Debug)]
+pub struct Acted {
+    pub before: Vec<Link>,
+    pub after: Vec<Link>,
+    /// How much had been announced when it was over.
+    pub announced: usize,
+    /// Which of root's files the run had opened by then.
+    pub looked_at: Vec<&'static str>,
+    /// It had the tap open.
+    pub is_open: bool,
 }
 
 /// How long frames are written without a pause.
@@ -55,6 +71,7 @@ pub struct Outcome {
     pub before: Vec<Link>,
     pub after: Vec<Link>,
     pub announced: Vec<Link>,
+    pub acted: Option<Acted>,
     /// How many frames reached the host's own stack, by the interface that they came in by.
     pub frames: BTreeMap<u32, usize>,
     /// The taps that these have open.
@@ -63,7 +80,6 @@ pub struct Outcome {
     pub handed_over: Vec<OwnedFd>,
 }
 
-const CONF: &str = "/etc/qemu-ifup.conf";
 const ALLOWED: &str = "allow br0\nallow br1\nallow br7\n";
 /// The MAC of a tap that is up before.
 const MAC: [u8; 6] = [0xfe, 0, 0, 0, 0, 0x99];
@@ -76,11 +92,10 @@ impl World {
         for tap in ["tap0", "tap1", "tap7", RENAMED] {
             sandbox.tap_may_be_up_alone(tap);
         }
-        sandbox.etc("qemu/bridge.conf", ALLOWED);
         // Root's are without the capability, which would be nothing to them.
         sandbox.sh(&format!(
-            "for user in lent root; do mkdir \"$DIR/$user\"; cp {} {} \"$DIR/$user\"; done
-             for program in \"$DIR\"/lent/*; do setcap cap_net_admin+ep \"$program\"; done",
+            "for user in user root; do mkdir \"$DIR/$user\"; cp {} {} \"$DIR/$user\"; done
+             for program in \"$DIR\"/user/*; do setcap cap_net_admin+ep \"$program\"; done",
             bin("qemu-ifup").display(),
             bin("qemu-ifdown").display(),
         ));
@@ -101,6 +116,8 @@ impl World {
             flood: None,
             bystanders: Vec::new(),
             conf: None,
+            acl: None,
+            announced: Vec::new(),
             said,
         };
         world.build();
@@ -132,7 +149,7 @@ END"
     }
 
     /// Creates everything as it is to be before a run.
-    fn set_up(&mut self, scenario: &Scenario) {
+    pub fn set_up(&mut self, scenario: &Scenario) {
         self.sandbox.look();
         for player in [&self.alice, &self.mallory, &self.qemu] {
             player.ask(Vec::clear);
@@ -147,15 +164,28 @@ END"
         } else {
             self.build();
         }
-        if self.conf != Some(scenario.conf) {
-            let _ = fs::remove_file(CONF);
-            if !scenario.conf.is_empty() {
-                self.sandbox.etc("qemu-ifup.conf", scenario.conf);
-            }
-            self.conf = Some(scenario.conf);
-        }
+        self.write_conf(scenario.conf);
+        self.write_acl(ALLOWED);
         self.holder = scenario.holder;
         self.make_tap(scenario);
+    }
+
+    pub fn write_conf(&mut self, conf: &str) {
+        if self.conf.as_deref() != Some(conf) {
+            let _ = fs::remove_file(CONF);
+            if !conf.is_empty() {
+                self.sandbox.etc("qemu-ifup.conf", conf);
+            }
+            self.conf = Some(conf.to_owned());
+        }
+    }
+
+    pub fn write_acl(&mut self, acl: &str) {
+        if self.acl.as_deref() != Some(acl) {
+            let _ = fs::remove_file(ACL);
+            self.sandbox.etc("qemu/bridge.conf", acl);
+            self.acl = Some(acl.to_owned());
+        }
     }
 
     fn make_tap(&mut self, scenario: &Scenario) {
@@ -193,7 +223,7 @@ END"
         self.rtnetlink.change(index, up).unwrap();
     }
 
-    fn find(&mut self, name: &str) -> Option<Link> {
+    pub fn find(&mut self, name: &str) -> Option<Link> {
         let mut links = self.rtnetlink.links().into_iter();
         links.find(|link| link.name == name)
     }
@@ -207,16 +237,28 @@ END"
         }
     }
 
-    /// Runs the program. At each stop, `at` may do something.
+    /// All that the kernel has announced since the run began.
+    pub fn announced(&mut self) -> &mut Vec<Link> {
+        self.announced.extend(self.listener.announced());
+        &mut self.announced
+    }
+
+    /// What was announced before is no affair of the run's.
+    pub fn begin(&mut self) {
+        self.announced().clear();
+        self.frames();
+    }
+
+    /// Runs the program. `at` is told of each stop, and at the one of this number it may act, and says whether it has.
     pub fn run(
         &mut self,
         scenario: &Scenario,
-        mut at: impl FnMut(&mut Self, &mut Traced, Stop),
+        act_at: Option<usize>,
+        mut at: impl FnMut(&mut Self, &mut Traced, Stop) -> bool,
     ) -> Outcome {
         self.set_up(scenario);
         let before = self.rtnetlink.links();
-        self.listener.announced();
-        self.frames();
+        self.begin();
 
         let (ours, theirs) = UnixStream::pair().unwrap();
         let passed: Option<OwnedFd> = match scenario.handed {
@@ -231,14 +273,32 @@ END"
             }
             Handed::Socket => Some(theirs.into()),
         };
-        let mut traced = self.start(scenario, passed.as_ref());
+        let said = File::create(&self.said).unwrap();
+        let mut traced = self.start(scenario, said, passed.as_ref());
         drop(passed);
+        let (mut acted, mut looked_at) = (None, Vec::new());
         while let Some(stop) = traced.next() {
             // A call begins at the stop before it and has ended at the one after it.
             if !stop.before && matches!(self.flood, Some((_, Lasts::OneCall))) {
                 self.stop_flood();
             }
-            at(self, &mut traced, stop);
+            // What a file has once it is open is what the run knows, or may know.
+            looked_at.extend(stop.file.filter(|_| !stop.before));
+            if act_at != Some(stop.number) {
+                at(self, &mut traced, stop);
+                continue;
+            }
+            let before = self.rtnetlink.links();
+            let is_open = traced.has_open(scenario.tap_name());
+            if at(self, &mut traced, stop) {
+                acted = Some(Acted {
+                    before,
+                    after: self.rtnetlink.links(),
+                    announced: self.announced().len(),
+                    looked_at: looked_at.clone(),
+                    is_open,
+                });
+            }
         }
         self.stop_flood();
         Outcome {
@@ -246,7 +306,8 @@ END"
             said: fs::read_to_string(&self.said).unwrap(),
             before,
             after: self.rtnetlink.links(),
-            announced: self.listener.announced(),
+            announced: self.announced().clone(),
+            acted,
             frames: self.frames(),
             holds: [&self.alice, &self.mallory]
                 .map(|player| (player.uid, player.holds()))
@@ -259,27 +320,13 @@ END"
         }
     }
 
-    fn start(&self, scenario: &Scenario, passed: Option<&OwnedFd>) -> Traced {
-        let uid = scenario.caller;
-        let mut command = self.call(uid, scenario.program, scenario.args);
-        command.stderr(File::create(&self.said).unwrap());
-        let passed: Option<RawFd> = passed.map(AsRawFd::as_raw_fd);
-        Traced::start(&mut command, move || {
-            if let Some(passed) = passed {
-                pass_on(passed)?;
-            }
-            if uid != 0 {
-                let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-                setgroups(&[])?;
-                setresgid(group, group, group)?;
-                setresuid(user, user, user)?;
-            }
-            Ok(())
-        })
+    pub fn start(&self, scenario: &Scenario, said: File, passed: Option<&OwnedFd>) -> Traced {
+        let mut command = self.call(scenario.caller, scenario.program, scenario.args);
+        start(command.stderr(said), scenario.caller, passed)
     }
 
-    fn call(&self, uid: u32, program: &str, args: &[&str]) -> Command {
-        let user = if uid == 0 { "root" } else { "lent" };
+    pub fn call(&self, uid: u32, program: &str, args: &[&str]) -> Command {
+        let user = if uid == 0 { "root" } else { "user" };
         let mut command = command(self.sandbox.dir().join(user).join(program));
         command
             .args(args)
@@ -328,7 +375,7 @@ END"
         }
     }
 
-    /// Whoever holds the tap does something with the descriptor. A guest cannot.
+    /// The holder of the tap does something with the descriptor. A guest cannot.
     pub fn of_holder(&self, deed: fn(&mut File) -> io::Result<()>) -> io::Result<()> {
         match (self.holder(), self.holder) {
             (None, _) | (_, Holder::Qemu) => Err(io::ErrorKind::Unsupported.into()),
@@ -376,7 +423,7 @@ END"
         self.rtnetlink.delete(link.index)
     }
 
-    /// Numbers are used again, if somebody wants that.
+    /// The number is used again.
     pub fn root_replaces(&mut self, tap: &str) -> io::Result<()> {
         let link = self.find(tap).ok_or(io::ErrorKind::NotFound)?;
         self.rtnetlink.delete(link.index)?;
@@ -384,9 +431,26 @@ END"
     }
 }
 
+/// Starts a program as this user, traced by the calling thread.
+pub fn start(command: &mut Command, uid: u32, passed: Option<&OwnedFd>) -> Traced {
+    let passed: Option<RawFd> = passed.map(AsRawFd::as_raw_fd);
+    Traced::start(command, move || {
+        if let Some(passed) = passed {
+            pass_on(passed)?;
+        }
+        if uid != 0 {
+            let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+            setgroups(&[])?;
+            setresgid(group, group, group)?;
+            setresuid(user, user, user)?;
+        }
+        Ok(())
+    })
+}
+
 /// The program finds it as descriptor 5.
 fn pass_on(descriptor: RawFd) -> nix::Result<()> {
-    // SAFETY: whoever asked for this has it open, and keeps it so until the fork is done.
+    // SAFETY: the caller has it open, and keeps it so until the fork is done.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
     // SAFETY: in the child, which is to become the program and has no other use for that number. It is not the same number,
     // which would stay closed on execve(2): the lowest ones have been this process's sockets from early on.
