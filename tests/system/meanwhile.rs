@@ -8,11 +8,14 @@ use crate::common::{bin, command, run};
 use crate::expect::sandbox;
 use std::fs;
 
-/// The calls after which a run can be stopped: each request, and each ioctl on a tap.
-fn stops(s: &Sandbox, program: &str, args: &[&str]) -> Vec<Call> {
-    let all = calls(s, program, args).into_iter();
-    all.filter(|call| ["sendto", "ioctl"].contains(&call.name.as_str()))
-        .collect()
+/// The calls after which a run can be stopped, each request and each ioctl on a tap; and how many of them come before it has
+/// looked at the tap for the last time. What root does after that is root's own.
+fn stops(s: &Sandbox, program: &str, args: &[&str]) -> (Vec<Call>, usize) {
+    let mut all = calls(s, program, args);
+    all.retain(|call| ["sendto", "ioctl"].contains(&call.name.as_str()));
+    let looks = |call: &Call| call.line.contains("RTM_GETLINK") && call.line.contains("\"tap0\"");
+    let before = all.iter().rposition(looks).unwrap_or_default();
+    (all, before)
 }
 
 const OPTIONS: &str = "* --isolated --guard --no-flood\n";
@@ -42,9 +45,9 @@ fn a_new_tap_that_another_program_takes_out_of_its_bridge_and_puts_back_is_never
     s.bridge_up("br0");
     s.etc("qemu-ifup.conf", OPTIONS);
     let args = ["--owner", "54321", "tap0"];
-    let stops = stops(&s, "qemu-ifup", &args);
+    let (stops, looked) = stops(&s, "qemu-ifup", &args);
     let mut moved = 0;
-    for stop in &stops {
+    for (n, stop) in stops.iter().enumerate() {
         s.try_sh("ip link del tap0");
         let what = format!("after {} {}", stop.name, stop.nth);
         let run = interrupted(&s, stop, "", ("qemu-ifup", &args), || {
@@ -55,20 +58,12 @@ fn a_new_tap_that_another_program_takes_out_of_its_bridge_and_puts_back_is_never
             s.sh(OUT_AND_IN);
         });
         let is_there = s.link("tap0").is_some();
-        let is_persistent = || s.link("tap0").unwrap()["linkinfo"]["info_data"]["persist"] == true;
-        assert!(
-            run.code == 0 || !is_there || is_persistent(),
-            "{what}: {run:?}"
-        );
-        // The last calls only look: what root does after them is root's.
-        if run.code == 0 || is_there {
-            let is_last = stop.nth == stops.iter().filter(|other| other.name == stop.name).count();
-            if !is_last {
-                assert_bound(&s, &format!("{what}: {run:?}"));
-            }
+        if n < looked {
+            assert_bound(&s, &format!("{what}: {run:?}"));
         }
         assert_eq!(run.code == 0, is_there, "{what}: {run:?}");
     }
+    assert!(looked > 2, "it does not look at what it has done");
     assert!(
         moved > 2,
         "it was a port at {moved} of {} stops",
@@ -86,9 +81,9 @@ fn a_tap_that_was_there_and_loses_its_options_meanwhile_is_down_where_the_run_fa
     let create = "ip tuntap add tap0 mode tap user 54321";
     let args = ["--owner", "54321", "tap0"];
     s.sh(create);
-    let stops = stops(&s, "qemu-ifup", &args);
+    let (stops, looked) = stops(&s, "qemu-ifup", &args);
     let mut moved = 0;
-    for stop in &stops {
+    for (n, stop) in stops.iter().enumerate() {
         s.sh(&format!("ip link del tap0; {create}"));
         let what = format!("after {} {}", stop.name, stop.nth);
         let run = interrupted(&s, stop, "", ("qemu-ifup", &args), || {
@@ -99,12 +94,12 @@ fn a_tap_that_was_there_and_loses_its_options_meanwhile_is_down_where_the_run_fa
             s.sh(OUT_AND_IN);
         });
         let link = s.link("tap0").expect("it was there before");
-        let is_last = stop.nth == stops.iter().filter(|other| other.name == stop.name).count();
-        if !is_last {
+        if n < looked {
             assert_bound(&s, &format!("{what}: {run:?}"));
         }
         assert_eq!(run.code == 0, is_up(&link), "{what}: {run:?}");
     }
+    assert!(looked > 2, "it does not look at what it has done");
     assert!(
         moved > 2,
         "it was a port at {moved} of {} stops",
@@ -121,7 +116,7 @@ fn a_tap_that_vanishes_while_qemu_ifdown_runs_is_gone_and_that_is_what_was_wante
     for args in [&["tap0"][..], &["--delete", "tap0"]] {
         let create = "ip tuntap add tap0 mode tap; ip link set tap0 master br0 up";
         s.sh(create);
-        let stops = stops(&s, "qemu-ifdown", args);
+        let (stops, _) = stops(&s, "qemu-ifdown", args);
         assert!(stops.len() > 1, "{args:?}");
         for stop in &stops {
             s.try_sh("ip link del tap0 2>/dev/null");

@@ -59,15 +59,15 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
     s.etc(
         "qemu-ifup.conf",
         "*    --create-bridge --address 192.168.10.1/24 --isolated
-         vlan --pvid 10 --vlans 20\nmoved --bridge br1\nother --owner 54322\n",
+         vlan --pvid 10 --vlans 20\nmoved --bridge br1\nother --owner 54322\nown --owner 54321\n",
     );
     assert_succeeded(&alice(&s, &["tap0"]), "");
     assert_new_bridge(&s, "br0", &[IPV4]);
     assert_in_bridge(&s, "br0", "tap0");
     assert_eq!(port(&s, "tap0")["isolated"], true);
     assert_eq!(info(&s, "tap0")["user"], ALICE);
-    assert_succeeded(&alice(&s, &["other"]), "");
-    assert_eq!(info(&s, "other")["user"], 54322);
+    assert_succeeded(&alice(&s, &["own"]), "");
+    assert_eq!(info(&s, "own")["user"], ALICE);
 
     let before = s.settled();
     // The option is not refused; what fails is that the bridge does not filter.
@@ -84,6 +84,8 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
         "cannot attach to br1: no line of",
         "allow br1",
     );
+    // What it gives to others it does not give to her.
+    assert_error(&alice(&s, &["other"]), 3, "54322", "");
     // One that they cannot read must not be taken for none.
     fs::set_permissions("/etc/qemu-ifup.conf", fs::Permissions::from_mode(0o600)).unwrap();
     assert_error(

@@ -152,7 +152,8 @@ fn a_tap_that_is_not_as_its_user_wants_it_is_refused_with_what_is_not_and_the_wa
                 .lines()
                 .next()
                 .unwrap_or_default()
-                .to_lowercase();
+                .to_lowercase()
+                .replace('_', "-");
             let way = format!("qemu-ifdown --delete {} && qemu-ifup", name(n));
             if refused.code != 5 || !first.contains(word) || !refused.stderr.contains(&way) {
                 wrong.push(format!("{line} {args:?}; {change}: {word}? {refused:?}"));

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 /// Of each a terminal, a shell, a pattern, a program that reads JSON or a reader makes something else.
-const HOSTILE: [&str; 20] = [
+const HOSTILE: [&str; 19] = [
     "tap\u{8}\u{8}\u{8}eth0",
     "tap\u{1b}",
     "tap\u{1b}[2J",
@@ -29,8 +29,7 @@ const HOSTILE: [&str; 20] = [
     "tap&",
     "tap~",
     "tapü",
-    "tap\u{202e}0",
-    "vnet,0",
+    "vnet\u{202e}0",
 ];
 
 #[test]

@@ -1,6 +1,5 @@
 //! What is allowed, and what is not.
 
-use crate::common::json::is_up;
 use crate::common::users::{ALICE, BOB};
 use crate::common::{run, skip, test_name};
 use crate::unprivileged::{Host, STAFF, Way, assert_done, assert_says, both_ways, run_with_stdin};
@@ -9,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 #[test]
-fn a_user_creates_moves_and_deletes_a_tap_of_their_own() {
+fn a_user_creates_a_tap_and_deletes_it() {
     both_ways(|host| {
         let before = host.sandbox.snapshot();
 
@@ -18,25 +17,17 @@ fn a_user_creates_moves_and_deletes_a_tap_of_their_own() {
         assert!(shown.stdout.contains(&format!("user {ALICE}")), "{shown:?}");
         host.sandbox.assert_unchanged(&before);
 
-        assert_done(&host.ifup(&["tap0"]));
-        host.assert_up("tap0", "br0");
-        let up = host.sandbox.snapshot();
-        let again = host.ifup(&["tap0"]);
-        assert_says(&again, 0, "nothing to do", "again");
-        host.sandbox.assert_unchanged(&up);
-
-        let moved = host.ifup(&["--bridge", "br1", "tap0"]);
-        assert_says(&moved, 0, "moved from br0 to br1", "moved");
-        host.assert_up("tap0", "br1");
-
-        assert_done(&host.ifdown(&["tap0"]));
-        let down = host.sandbox.link("tap0").unwrap();
-        assert!(down.get("master").is_none() && !is_up(&down), "{down:#}");
-        assert_done(&host.ifup(&["tap0"]));
-        host.assert_up("tap0", "br0");
-
-        host.delete("tap0");
-        host.sandbox.assert_unchanged(&before);
+        for bridge in ["br0", "br1"] {
+            let args = ["-b", bridge, "tap0"];
+            assert_done(&host.ifup(&args));
+            host.assert_up("tap0", bridge);
+            let up = host.sandbox.snapshot();
+            assert_done(&host.ifup(&args));
+            assert_done(&host.ifdown(&["tap0"]));
+            host.sandbox.assert_unchanged(&up);
+            assert_done(&host.ifdown(&["--delete", "tap0"]));
+            host.sandbox.assert_unchanged(&before);
+        }
     });
 }
 
@@ -65,7 +56,7 @@ fn options_that_concern_nobody_else_are_anybodys() {
 }
 
 #[test]
-fn a_tap_that_root_created_for_a_user_or_their_group_is_theirs_to_use() {
+fn a_tap_that_root_has_put_nowhere_is_a_users_to_delete_and_not_to_attach() {
     both_ways(|host| {
         let before = host.sandbox.snapshot();
         for whose in [
@@ -76,11 +67,11 @@ fn a_tap_that_root_created_for_a_user_or_their_group_is_theirs_to_use() {
         ] {
             host.sandbox
                 .sh(&format!("ip tuntap add tap0 mode tap {whose}"));
-            assert_done(&host.ifup(&["tap0"]));
-            assert_eq!(host.sandbox.ports("br0"), ["tap0"], "{whose}");
+            host.assert_refused("qemu-ifup", &["tap0"], 5, "bridge");
+            let there = host.sandbox.snapshot();
             assert_done(&host.ifdown(&["tap0"]));
-            assert_eq!(host.sandbox.ports("br0"), [""; 0], "{whose}");
-            host.delete("tap0");
+            host.sandbox.assert_unchanged(&there);
+            assert_done(&host.ifdown(&["--delete", "tap0"]));
             host.sandbox.assert_unchanged(&before);
         }
     });
@@ -100,15 +91,13 @@ fn a_privilege_by_ambient_capability_is_bound_by_the_same_rules() {
 
 /// Interfaces that Alice may not touch, how they are created, and what the programs say.
 #[rustfmt::skip]
-const UNTOUCHABLE: [(&str, &str, i32, &str); 12] = [
+const UNTOUCHABLE: [(&str, &str, i32, &str); 10] = [
     ("bobs", "ip tuntap add bobs mode tap user 54322", 3, "another user's"),
     ("roots", "ip tuntap add roots mode tap user 0", 3, "another user's"),
     ("nobodys", "ip tuntap add nobodys mode tap", 3, "no owner"),
     ("theirs", "ip tuntap add theirs mode tap group 54331", 3, "a group that you are not in"),
     ("half", "ip tuntap add half mode tap user 54321 group 54331", 3, "a group that you are not in"),
     ("halfbobs", "ip tuntap add halfbobs mode tap user 54322 group 54330", 3, "another user's"),
-    ("in9", "ip tuntap add in9 mode tap user 54321; ip link set in9 master br9 up", 3, "/etc/qemu/bridge.conf:3"),
-    ("in8", "ip tuntap add in8 mode tap user 54321; ip link set in8 master br8 up", 3, "allows br8"),
     ("tun0", "ip tuntap add tun0 mode tun user 54321", 5, "a tun interface"),
     ("veth0", "ip link add veth0 type veth peer name veth1", 5, "of kind veth"),
     ("br0", ":", 5, "a bridge"),
@@ -124,7 +113,7 @@ fn an_interface_that_is_not_the_callers_own_tap_is_refused() {
                 host.assert_refused("qemu-ifup", &[options, &[name]].concat(), code, reason);
             }
             for options in [&[][..], &["--delete"], &["-n", "--delete"]] {
-                host.assert_refused("qemu-ifdown", &[options, &[name]].concat(), code, reason);
+                host.assert_refused("qemu-ifdown", &[options, &[name]].concat(), code, "");
             }
         }
     });
@@ -152,7 +141,7 @@ fn a_macvtap_is_no_tap() {
 }
 
 #[test]
-fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
+fn what_goes_beyond_the_rules_is_refused_for_a_new_tap() {
     let (bob, staff, own) = (BOB.to_string(), STAFF.to_string(), ALICE.to_string());
     #[rustfmt::skip]
     let cases: [(&[&str], i32, &str); 16] = [
@@ -175,19 +164,11 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap_and_for_an_own_one() {
         (&["--max-taps", "99"], 3, "it is the administrator's option"),
     ];
     both_ways(|host| {
-        host.sandbox
-            .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
-        assert_done(&host.ifup(&["mine"]));
         for (options, code, reason) in cases {
-            for tap in ["tap7", "mine"] {
-                host.assert_refused("qemu-ifup", &[options, &[tap]].concat(), code, reason);
-                let dry = [&["-n"], options, &[tap]].concat();
-                host.assert_refused("qemu-ifup", &dry, code, reason);
-            }
+            host.assert_refused("qemu-ifup", &[options, &["tap7"]].concat(), code, reason);
+            let dry = [&["-n"], options, &["tap7"]].concat();
+            host.assert_refused("qemu-ifup", &dry, code, reason);
         }
-        // What the kernel cannot do is refused as such.
-        host.sandbox.etc("qemu-ifup.conf", "* --multi-queue\n");
-        host.assert_refused("qemu-ifup", &["mine"], 5, "several queues");
     });
 }
 
@@ -197,8 +178,6 @@ fn each_of_the_administrators_options_is_refused_to_a_user() {
     both_ways(|host| {
         // Without it --address would mean nothing, whoever asks.
         host.sandbox.etc("qemu-ifup.conf", "* --create-bridge\n");
-        host.sandbox
-            .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
         for option in [
             "--create-bridge",
             "--address=10.0.0.1/8",
@@ -228,11 +207,9 @@ fn each_of_the_administrators_options_is_refused_to_a_user() {
         ] {
             let (name, _) = option.split_once('=').unwrap_or((option, ""));
             let reason = format!("cannot use {name}: it is the administrator's option");
-            for tap in ["tap7", "mine"] {
-                for dry in [&[][..], &["-n"]] {
-                    let args = [dry, &[option, tap]].concat();
-                    host.assert_refused("qemu-ifup", &args, 3, &reason);
-                }
+            for dry in [&[][..], &["-n"]] {
+                let args = [dry, &[option, "tap7"]].concat();
+                host.assert_refused("qemu-ifup", &args, 3, &reason);
             }
             let hint = host.ifup(&[option, "tap7"]).stderr;
             assert!(hint.contains("/etc/qemu-ifup.conf"), "{hint}");
@@ -287,10 +264,10 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
         refuse(&["eth1", "web", "web10", "xweb1"]);
         make(&["web1"]);
 
-        // What root has created for her is hers, by whatever name.
-        host.sandbox
-            .sh(&format!("ip tuntap add eth1 mode tap user {ALICE}"));
-        make(&["eth1"]);
+        // What root has prepared for her is hers, by whatever name.
+        let owner = ALICE.to_string();
+        assert_done(&host.roots("qemu-ifup", &["--owner", &owner, "eth1"]));
+        assert_done(&host.ifup(&["eth1"]));
     });
 }
 
@@ -298,15 +275,11 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
 fn a_users_tap_changes_no_bridges_mtu_unless_root_says_so() {
     both_ways(|host| {
         let mtu = |name: &str| host.sandbox.link(name).unwrap()["mtu"].clone();
-        host.sandbox
-            .sh(&format!("ip tuntap add mine mode tap user {ALICE}"));
         for of_bridge in [1500, 9000] {
             host.sandbox.sh(&format!("ip link set br0 mtu {of_bridge}"));
             for other in [1499, 1501, 9001] {
-                for tap in ["tap7", "mine"] {
-                    let args = ["--mtu", &other.to_string(), tap];
-                    host.assert_refused("qemu-ifup", &args, 3, "not the bridge's");
-                }
+                let args = ["--mtu", &other.to_string(), "tap7"];
+                host.assert_refused("qemu-ifup", &args, 3, "not the bridge's");
             }
             for options in [&[][..], &["--mtu", &of_bridge.to_string()]] {
                 assert_done(&host.ifup(&[options, &["tap7"]].concat()));
@@ -333,8 +306,11 @@ fn without_an_acl_file_nothing_is_allowed() {
             host.sandbox.sh(reset);
             let reason = "there is no /etc/qemu/bridge.conf";
             host.assert_refused("qemu-ifup", &["tap0"], 3, reason);
-            host.assert_refused("qemu-ifup", &["mine"], 3, reason);
-            host.assert_refused("qemu-ifdown", &["mine"], 3, reason);
+            // What changes nothing needs no rule.
+            let before = host.sandbox.snapshot();
+            assert_done(&host.ifup(&["mine"]));
+            assert_done(&host.ifdown(&["mine"]));
+            host.sandbox.assert_unchanged(&before);
         }
         let hint = host.ifup(&["tap0"]).stderr;
         assert!(hint.contains(": allow br0\n"), "{hint}");
@@ -359,17 +335,11 @@ fn without_the_privilege_the_message_names_the_ways_out_and_a_dry_run_still_work
                 "ip tuntap add mine mode tap user {ALICE}; ip link set mine master br0 up"
             ));
             let before = host.sandbox.snapshot();
-            for (program, args) in [
-                ("qemu-ifup", ["-q", "tap0"]),
-                ("qemu-ifup", ["-b=br1", "mine"]),
-                ("qemu-ifup", ["--br=br0", "--fd=0"]),
-                ("qemu-ifdown", ["-q", "mine"]),
-                ("qemu-ifdown", ["--delete", "mine"]),
-            ] {
-                let mut call = host.call_with(options, program, &args);
+            for args in [["-q", "tap0"], ["--br=br0", "--fd=0"]] {
+                let mut call = host.call_with(options, "qemu-ifup", &args);
                 let (_end, theirs) = UnixStream::pair().unwrap();
                 let refused = run_with_stdin(&mut call, OwnedFd::from(theirs));
-                assert_says(&refused, 3, "no CAP_NET_ADMIN", program);
+                assert_says(&refused, 3, "no CAP_NET_ADMIN", "without it");
                 // Where the caller keeps every privilege away, neither of the usual ways out is one.
                 let ways_out = match way {
                     Way::NotAtAll => ["sudo", "install.sh --setcap"],
@@ -382,12 +352,21 @@ fn without_the_privilege_the_message_names_the_ways_out_and_a_dry_run_still_work
                 assert_eq!(names_setcap, way == Way::NotAtAll, "{refused:?}");
                 host.sandbox.assert_unchanged(&before);
             }
-            for (program, tap) in [("qemu-ifup", "tap0"), ("qemu-ifdown", "mine")] {
-                let shown = run(&mut host.call_with(options, program, &["-n", tap]));
-                assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{shown:?}");
-                assert!(shown.stdout.contains(&format!("ip link set dev {tap}")));
+            let shown = run(&mut host.call_with(options, "qemu-ifup", &["-n", "tap0"]));
+            assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{shown:?}");
+            assert!(shown.stdout.contains("ip link set dev tap0"));
+            // What changes nothing needs none, and what is one's own is gone without any.
+            for (program, args) in [
+                ("qemu-ifup", &["mine"][..]),
+                ("qemu-ifup", &["-b=br0", "mine"]),
+                ("qemu-ifdown", &["mine"]),
+            ] {
+                assert_done(&run(&mut host.call_with(options, program, args)));
                 host.sandbox.assert_unchanged(&before);
             }
+            let delete = ["--delete", "mine"];
+            assert_done(&run(&mut host.call_with(options, "qemu-ifdown", &delete)));
+            assert_eq!(host.sandbox.link("mine"), None);
         };
         let name = test_name();
         let thread = thread::Builder::new().name(name).spawn(test).unwrap();
