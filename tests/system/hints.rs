@@ -185,32 +185,32 @@ fn sudo_is_a_part_of_a_command_for_whoever_is_not_root_in_their_shell() {
     }
 }
 
-/// To delete or to attach a tap, a user needs no sudo where the program lends its privilege and the tap is theirs.
+/// To delete a tap that is theirs, a user needs no sudo; to attach one that exists takes root.
 #[test]
 fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
     #[rustfmt::skip]
     let table = [
-        // (how it is called, whether the program lends, the tap's owner, whether the command has sudo)
-        ("", false, ALICE, false),
-        ("export SUDO_UID=54321;", false, ALICE, true),
-        ("alice", false, ALICE, true),
-        ("alice", true, ALICE, false),
-        ("alice", true, 5, true),
+        // (how it is called, whether the program has the capability, the tap's owner, whether the commands that delete and
+        // attach it have sudo)
+        ("", false, ALICE, [false, false]),
+        ("export SUDO_UID=54321;", false, ALICE, [true, true]),
+        ("alice", true, ALICE, [false, true]),
+        ("alice", true, 5, [true, true]),
     ];
-    for (who, lends, owner, has_sudo) in table {
-        on_its_own(&format!("{who} {lends} {owner}"), || {
-            let host = if lends {
+    for (who, is_capable, owner, [deletes_by_sudo, attaches_by_sudo]) in table {
+        on_its_own(&format!("{who} {is_capable} {owner}"), || {
+            let host = if is_capable {
                 host_for_alice("allow br0\n")
             } else {
                 host()
             };
             let Some(s) = host else { return };
             s.sh(&format!("ip tuntap add t0 mode tap user {owner}"));
-            let run_as_reader = |command: &str| {
+            let run_as_reader = |command: &str, has_sudo: bool| {
                 let reader = if has_sudo || who != "alice" { "" } else { who };
                 must(&s, &format!("{reader} {command}"));
             };
-            let found = |text: &str, start: &str| {
+            let found = |text: &str, start: &str, has_sudo: bool| {
                 let command = command_in(text, start).to_owned();
                 let with_sudo = text.matches(&format!("sudo {start}")).count();
                 let all = text.matches(start).count();
@@ -218,17 +218,19 @@ fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
                 command
             };
             let checked = must_say(&s, &format!("{who} qemu-ifup --check t0"));
-            found(&checked, "qemu-ifdown --delete t0");
-            run_as_reader(&found(&checked, "qemu-ifup --bridge br0 t0"));
+            found(&checked, "qemu-ifdown --delete t0", deletes_by_sudo);
+            let attach = found(&checked, "qemu-ifup --bridge br0 t0", attaches_by_sudo);
+            run_as_reader(&attach, attaches_by_sudo);
             assert!(s.link("t0").unwrap()["master"] == "br0");
             s.etc("qemu-ifup.conf", "* --multi-queue\n");
             let checked = must_say(&s, &format!("{who} qemu-ifup --check t0"));
-            let mut delete = found(&checked, "qemu-ifdown --delete t0");
+            let mut delete = found(&checked, "qemu-ifdown --delete t0", deletes_by_sudo);
             if owner == ALICE {
                 let failed = sh(&s, &format!("{who} qemu-ifup --dry-run t0")).stderr;
-                delete = found(&failed, &delete);
+                delete = found(&failed, "qemu-ifdown --delete t0", deletes_by_sudo);
             }
-            run_as_reader(&delete);
+            let delete = delete.split(" && ").next().unwrap();
+            run_as_reader(delete, deletes_by_sudo);
             assert!(s.link("t0").is_none());
         });
     }

@@ -34,11 +34,11 @@ pub fn host_with(program: &str) -> Option<Sandbox> {
     if needs(program) { host() } else { None }
 }
 
-/// The same where alice may attach taps of her own to the bridges that /etc/qemu/bridge.conf allows.
+/// The same where alice may create taps of her own on the bridges that /etc/qemu/bridge.conf allows.
 pub fn host_for_alice(rules: &str) -> Option<Sandbox> {
     let s = host_with("setcap")?;
     s.etc("qemu/bridge.conf", rules);
-    s.sh("setcap cap_net_admin+ep /etc/qemu-ifup; setcap cap_net_admin+ep /etc/qemu-ifdown");
+    s.sh("setcap cap_net_admin+ep /etc/qemu-ifup");
     Some(s)
 }
 

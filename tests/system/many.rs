@@ -4,10 +4,8 @@ use crate::common::fds::open_tap;
 use crate::common::json::is_up;
 use crate::common::sandbox::{Sandbox, lines};
 use crate::common::strace::{Call, calls, calls_in};
-use crate::common::users::{ALICE, BOB};
 use crate::common::{Run, bin, command, eventually, run};
 use crate::expect::{assert_attached, assert_silent_success, sandbox};
-use crate::host::host_for_alice;
 use std::process::Stdio;
 use std::time::Duration;
 use std::{fs, thread};
@@ -470,52 +468,4 @@ fn check_has_the_host_once_and_each_tap_in_one_array() {
     let lines = text.stdout.lines();
     let of_host = lines.filter(|line| line.contains("/dev/net/tun "));
     assert_eq!((of_host.count(), text.code), (1, 5));
-}
-
-#[test]
-fn rights_and_the_quota_hold_for_each_tap_of_a_user() {
-    let Some(s) = host_for_alice("allow br0\n") else {
-        return;
-    };
-    s.etc("qemu-ifup.conf", "* --max-taps 3\ntap8 --bridge br9\n");
-    s.sh(&format!("ip tuntap add bobs mode tap user {BOB}"));
-    let call = |program: &str, args: &[&str]| {
-        let path = format!("/etc/{program}");
-        s.as_user(ALICE, ALICE, &[&[path.as_str()], args].concat())
-    };
-    let names = [
-        "tap0", "bobs", "eth7", "tap1", "tap8", "tap2", "tap3", "tap4",
-    ];
-    let bobs = s.link("bobs");
-    let up = call("qemu-ifup", &names);
-    let expected = [
-        "qemu-ifup: bobs: cannot use it: it is another user's",
-        "qemu-ifup: eth7: cannot create it: a user's tap has a name such as tap0 or vnet0",
-        "qemu-ifup: tap8: /etc/qemu-ifup.conf:2: cannot attach to br9: no line of /etc/qemu/bridge.conf allows br9",
-        "qemu-ifup: tap3: cannot create it: uid 54321 has as many taps as a user may have: 3 of 3",
-        "qemu-ifup: tap4: cannot create it: uid 54321 has as many taps as a user may have: 3 of 3",
-    ];
-    let said = messages(&up);
-    let without_conf = |line: &str| line.replace("/etc/qemu-ifup.conf:2: ", "");
-    let said: Vec<String> = said.into_iter().map(without_conf).collect();
-    assert_eq!(said, expected.map(without_conf));
-    assert_eq!(up.code, 3);
-    let mut ports = s.ports("br0");
-    ports.sort();
-    assert_eq!(ports, ["tap0", "tap1", "tap2"]);
-    for tap in ["eth7", "tap3", "tap4", "tap8"] {
-        assert_eq!(s.link(tap), None, "{tap}");
-    }
-
-    let down = call(
-        "qemu-ifdown",
-        &["--delete", "tap0", "bobs", "br0", "tap1", "tap2"],
-    );
-    let expected = [
-        "qemu-ifdown: bobs: cannot use it: it is another user's",
-        "qemu-ifdown: br0: cannot use it: it is not a tap but a bridge",
-    ];
-    assert_eq!((messages(&down), down.code), (expected.to_vec(), 3));
-    assert_eq!(s.ports("br0"), Vec::<String>::new());
-    assert_eq!(s.link("bobs"), bobs);
 }

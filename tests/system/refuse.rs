@@ -2,7 +2,7 @@
 
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
-use crate::expect::{assert_notice, assert_refused, sandbox};
+use crate::expect::{assert_refused, sandbox};
 
 /// One interface of every sort that could be mistaken for a tap or a bridge. The plain macvtap driver is not
 /// in every kernel, and is left out there.
@@ -48,7 +48,6 @@ fn only_a_bridge_that_is_there_is_attached_to() {
     let Some(s) = sandbox() else { return };
     let mut cases = vec![
         ("br9", "no such bridge (there is br0)"),
-        ("br0alt", "no such bridge (there is br0)"),
         ("v0", "it is not a bridge but an interface of kind veth"),
         ("mv0", "it is not a bridge but an interface of kind macvlan"),
         ("tap1", "it is not a bridge but a tap"),
@@ -77,12 +76,16 @@ fn an_alternative_name_is_not_taken_for_the_name() {
     let Some(s) = sandbox() else { return };
     zoo(&s);
     let before = s.snapshot();
-    for name in ["tap0alt", "tap1alt"] {
-        let run = s.ifup(&[name]);
-        assert_ne!(run.code, 0, "{run:?}");
-        let gone = format!("qemu-ifdown: {name}: does not exist, nothing to do");
-        assert_notice(&s.ifdown(&["--delete", name]), &gone);
+    for (name, of) in [("tap0alt", "v0"), ("tap1alt", "tap1")] {
+        for run in [s.ifup(&[name]), s.ifdown(&["--delete", name])] {
+            assert_ne!(run.code, 0, "{run:?}");
+            let says = format!("alternative name of {of}");
+            assert!(run.stderr.contains(&says), "{run:?}");
+        }
     }
+    let run = s.ifup(&["--bridge", "br0alt", "tap0"]);
+    assert_eq!(run.code, 4, "{run:?}");
+    assert!(run.stderr.contains("alternative name of br0"), "{run:?}");
     s.assert_unchanged(&before);
 }
 

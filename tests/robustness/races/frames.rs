@@ -3,8 +3,8 @@
 use crate::alone;
 use crate::common::eventually;
 use crate::common::sandbox::Sandbox;
-use crate::common::users::{ALICE, open_tap_as};
-use crate::races::lent::Lent;
+use crate::common::users::open_tap_as;
+use crate::races::host::Host;
 use crate::races::{ROUNDS, assert_done, tell};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt,
@@ -176,35 +176,9 @@ fn no_frame_gets_past_the_bridge(
 }
 
 #[test]
-fn a_user_who_floods_his_tap_gets_no_frame_past_the_bridge_while_he_takes_it_down_and_up() {
-    let _alone = alone();
-    let Some(host) = Lent::new() else { return };
-    assert_done(&host.ifup(ALICE, &["tap0"]));
-    let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
-    no_frame_gets_past_the_bridge("flooded, down and up", tap, &host.sandbox, |_| {
-        assert_done(&host.ifdown(ALICE, &["tap0"]));
-        assert_done(&host.ifup(ALICE, &["tap0"]));
-        "br0"
-    });
-}
-
-#[test]
-fn a_user_who_floods_his_tap_gets_no_frame_past_the_bridge_while_he_moves_it() {
-    let _alone = alone();
-    let Some(host) = Lent::new() else { return };
-    assert_done(&host.ifup(ALICE, &["tap0"]));
-    let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
-    no_frame_gets_past_the_bridge("flooded, moved", tap, &host.sandbox, |round| {
-        let bridge = ["br1", "br0"][round % 2];
-        assert_done(&host.ifup(ALICE, &["--bridge", bridge, "tap0"]));
-        bridge
-    });
-}
-
-#[test]
 fn a_running_guest_gets_no_frame_past_the_bridge_while_root_moves_its_tap() {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     // As QEMU creates it: not persistent, and nobody's.
     let tap = open_tap_as(0, "tap0", 0).unwrap();
     assert_done(&host.ifup(0, &["tap0"]));

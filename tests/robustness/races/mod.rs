@@ -1,10 +1,10 @@
 //! Whoever holds a tap's descriptor, or is quick, gets nothing by it: loops in which somebody with a user's rights does
-//! all the time what they must not get through with while the programs do their work, and the installed programs are lent.
+//! all the time what they must not get through with while the programs do their work.
 //!
 //! Each loop has many rounds, and none may be lost. How often it was tried is printed, also when all is well.
 
 mod frames;
-mod lent;
+mod host;
 mod quota;
 mod strangers;
 

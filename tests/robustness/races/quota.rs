@@ -6,7 +6,7 @@ use crate::common::fds::{open_tun, received, set_interface};
 use crate::common::json::is_up;
 use crate::common::users::{ALICE, BOB, MALLORY, open_tap_as, this_thread_becomes};
 use crate::common::{eventually, run, run_with_input};
-use crate::races::lent::Lent;
+use crate::races::host::Host;
 use crate::races::{ROUNDS, assert_done, assert_refused, tell};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Calls at once, all that end well or are refused for their number. How many did.
-fn rush(host: &Lent, calls: Vec<Command>) -> usize {
+fn rush(host: &Host, calls: Vec<Command>) -> usize {
     let start = Barrier::new(calls.len());
     let one = |mut call: Command| {
         start.wait();
@@ -41,7 +41,7 @@ fn rush(host: &Lent, calls: Vec<Command>) -> usize {
 }
 
 /// The user's taps, each of which has to be whole.
-fn taps(host: &Lent) -> Vec<String> {
+fn taps(host: &Host) -> Vec<String> {
     let all = host.sandbox.ip(&["link", "show"]);
     let taps = all
         .as_array()
@@ -58,7 +58,7 @@ fn taps(host: &Lent) -> Vec<String> {
 
 /// All at once, more than one user may have: the kernel has no more of them than that, and each that was refused leaves
 /// nothing. Then one after the other up to that number, and not one more.
-fn never_more_than(most: usize, host: &Lent, args: &[&str]) {
+fn never_more_than(most: usize, host: &Host, args: &[&str]) {
     let name = |n| format!("tap{n}");
     let call = |n| host.call(ALICE, "qemu-ifup", &[args, &[&*name(n)]].concat());
     let start = Instant::now();
@@ -97,7 +97,7 @@ fn never_more_than(most: usize, host: &Lent, args: &[&str]) {
 #[test]
 fn a_user_has_64_taps_at_most_however_many_are_made_at_once() {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     never_more_than(64, &host, &[]);
     // A helper's count, too.
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -107,7 +107,7 @@ fn a_user_has_64_taps_at_most_however_many_are_made_at_once() {
     assert_refused(&run, 3, "may have: 64 of 64");
     assert_eq!(received(&ours).len(), 0);
     assert_eq!(taps(&host).len(), 64);
-    // The number is for those to whom the privilege is lent.
+    // The number is for users, and not for root.
     let owner = ALICE.to_string();
     assert_done(&host.ifup(0, &["--owner", &owner, "one-more"]));
     assert_eq!(taps(&host).len(), 65);
@@ -116,7 +116,7 @@ fn a_user_has_64_taps_at_most_however_many_are_made_at_once() {
 #[test]
 fn the_administrator_says_how_many_taps_a_user_has() {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.etc("qemu-ifup.conf", "* --max-taps 3\n");
     never_more_than(3, &host, &[]);
     host.sandbox
@@ -137,7 +137,7 @@ fn helpers_at_once_hand_over_no_more_taps_than_a_user_may_have() {
     const MOST: usize = 5;
 
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.etc("qemu-ifup.conf", "* --max-taps 5\n");
     for _ in 0..10 {
         let start = Barrier::new(2 * MOST);
@@ -177,16 +177,17 @@ fn helpers_at_once_hand_over_no_more_taps_than_a_user_may_have() {
 #[test]
 fn a_tap_counts_for_its_creator_whoever_owns_it() {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     let s = &host.sandbox;
-    let conf = format!("* --max-taps 3\ntap1 --owner {BOB}\ntap2 --group {BOB}\n");
-    s.etc("qemu-ifup.conf", &conf);
+    s.etc("qemu-ifup.conf", "* --max-taps 3\n");
     for tap in ["tap0", "tap1", "tap2"] {
         assert_done(&host.ifup(ALICE, &[tap]));
     }
     // Whoever has a tap open may give it away.
-    let tap = open_tap_as(ALICE, "tap0", 0).unwrap();
-    set_owner(&tap, MALLORY).unwrap();
+    for tap in ["tap0", "tap1"] {
+        let tap = open_tap_as(ALICE, tap, 0).unwrap();
+        set_owner(&tap, MALLORY).unwrap();
+    }
     let refused = host.ifup(ALICE, &["tap3"]);
     assert_refused(&refused, 3, "has as many taps as a user may have: 3 of 3");
     // They who got it have made none.
@@ -229,7 +230,7 @@ fn a_user_who_joins_their_taps_and_kills_the_run_has_no_more_of_them() {
     const MOST: usize = 5;
 
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     let s = &host.sandbox;
     s.etc("qemu-ifup.conf", &format!("* --max-taps {MOST}\n"));
     let stop = AtomicBool::new(false);

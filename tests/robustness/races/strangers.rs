@@ -6,7 +6,7 @@ use crate::common::interfaces::info;
 use crate::common::sandbox::{lines, unshare};
 use crate::common::users::{ALICE, MALLORY, open_tap_as, this_thread_becomes};
 use crate::common::{eventually, run};
-use crate::races::lent::Lent;
+use crate::races::host::Host;
 use crate::races::{ROUNDS, assert_done, assert_refused, tell};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -31,7 +31,7 @@ fn steal(tap: &str, stop: &AtomicBool, begun: &AtomicBool) -> Option<File> {
 
 fn no_stranger_gets_into_a_new_tap(what: &str, uid: u32, args: &[&str]) {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.etc("qemu-ifup.conf", "* --multi-queue\n");
     let start = Instant::now();
     let (mut got_in, mut refused) = (0, 0);
@@ -94,7 +94,7 @@ fn set_carrier(tap: &File, carrier: i32) {
 #[test]
 fn a_stranger_who_hides_in_a_tap_without_carrier_is_not_left_in_it() {
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     let s = &host.sandbox;
     for round in 0..ROUNDS {
         let (queues, flags) = [("multi_queue", libc::IFF_MULTI_QUEUE), ("", 0)][round % 2];
@@ -120,7 +120,7 @@ fn a_descriptor_of_another_networks_tap_of_the_same_name_is_not_taken_for_qemus(
     const RIGHT_FIRST: usize = 4;
 
     let _alone = alone();
-    let Some(host) = Lent::new() else { return };
+    let Some(host) = Host::new() else { return };
     let s = &host.sandbox;
     let log = s.devlog();
     let owner = ALICE.to_string();

@@ -81,11 +81,9 @@ fn each_error_has_its_exit_code_and_its_hint() {
 #[test]
 fn a_hint_does_not_name_the_other_program() {
     let Some(s) = host() else { return };
-    for (program, other) in [("qemu-ifup", "qemu-ifdown"), ("qemu-ifdown", "qemu-ifup")] {
-        let run = sh(&s, &format!("alice {program} tap0"));
-        assert_failed(&run, 3, "no CAP_NET_ADMIN", "sudo");
-        assert!(!run.stderr.contains(other), "{run:?}");
-    }
+    let run = sh(&s, "alice qemu-ifup tap0");
+    assert_failed(&run, 3, "no CAP_NET_ADMIN", "sudo");
+    assert!(!run.stderr.contains("qemu-ifdown"), "{run:?}");
 }
 
 #[test]

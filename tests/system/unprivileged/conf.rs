@@ -85,7 +85,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
         "allow br1",
     );
     // What it gives to others it does not give to her.
-    assert_error(&alice(&s, &["other"]), 3, "54322", "");
+    assert_error(&alice(&s, &["other"]), 3, "54322", "root");
     // One that they cannot read must not be taken for none.
     fs::set_permissions("/etc/qemu-ifup.conf", fs::Permissions::from_mode(0o600)).unwrap();
     assert_error(

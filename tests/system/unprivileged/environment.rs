@@ -142,7 +142,7 @@ fn a_message_to_a_file_that_may_not_grow_does_not_end_it_half_way() {
         }
         host.assert_up("tap0", "br1");
         assert_eq!(call("qemu-ifup", &["-b", "br0", "tap0"]), 5);
-        assert_eq!(call("qemu-ifup", &["-b", "br9", "tap0"]), 3);
+        assert_eq!(call("qemu-ifup", &["-b", "br9", "tap1"]), 3);
         assert_eq!(call("qemu-ifup", &["--help"]), 1, "it cannot be written");
         assert_eq!(call("qemu-ifdown", &["-v", "--delete", "tap0"]), 0);
         host.sandbox.assert_unchanged(&before);

@@ -1,4 +1,4 @@
-//! A host whose root lends the programs' capability to its users.
+//! A host whose users create taps by a qemu-ifup that has the file capability.
 
 use crate::common::sandbox::Sandbox;
 use crate::common::users::as_user;
@@ -7,13 +7,13 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Programs with the file capability, and two bridges that everybody may use.
-pub struct Lent {
+/// The programs, of which qemu-ifup has the file capability, and two bridges that every user may use.
+pub struct Host {
     pub sandbox: Sandbox,
     pub programs: PathBuf,
 }
 
-impl Lent {
+impl Host {
     /// None, and the test counts as skipped, where this cannot be.
     pub fn new() -> Option<Self> {
         if !needs("setcap") {
@@ -27,7 +27,7 @@ impl Lent {
         sandbox.sh(&format!(
             "mkdir \"$DIR/bin\"
              cp {} {} \"$DIR/bin\"
-             for program in \"$DIR\"/bin/*; do setcap cap_net_admin+ep \"$program\"; done",
+             setcap cap_net_admin+ep \"$DIR/bin/qemu-ifup\"",
             bin("qemu-ifup").display(),
             bin("qemu-ifdown").display(),
         ));
