@@ -20,3 +20,4 @@ mod libvirt;
 mod matrix;
 mod monitor;
 mod qemu;
+mod unprivileged;

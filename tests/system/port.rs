@@ -302,7 +302,7 @@ fn a_mac_that_something_else_on_the_bridge_has_is_refused_and_nothing_is_changed
         "ip link add d0 address 52:54:00:00:00:d0 type veth peer name d1
           ip link set d0 master br0 up
           ip link set d1 up
-          ip tuntap add tap2 mode tap user 54321
+          ip tuntap add tap2 mode tap user 0
           ip link set tap2 addrgenmode none master br0 up
           bridge fdb add 52:54:00:00:00:05 dev d0 master static",
     );

@@ -4,17 +4,59 @@ use crate::common::needs;
 use crate::install::sandbox;
 
 #[test]
-fn setcap_gives_both_programs_the_one_capability() {
+fn setcap_gives_qemu_ifup_alone_the_one_capability() {
     sandbox(
         r#"
-        "$INSTALL" --from "$BIN" --setcap
-        for name in qemu-ifup qemu-ifdown; do
-            [ "$(getcap "/usr/local/bin/$name")" = "/usr/local/bin/$name cap_net_admin=ep" ]
-        done
-        "$INSTALL" --from "$BIN" | grep -q "no longer have it"
+        "$INSTALL" --from "$BIN" --setcap >"$SCRATCH/said"
+        [ "$(getcap /usr/local/bin/qemu-ifup)" = "/usr/local/bin/qemu-ifup cap_net_admin=ep" ]
+        [ -z "$(getcap /usr/local/bin/qemu-ifdown)" ]
+        grep -q "/usr/local/bin/qemu-ifup " "$SCRATCH/said"
+        [ "$(grep -c "qemu-ifdown .*cap_net_admin" "$SCRATCH/said")" = 0 ]
+        "$INSTALL" --from "$BIN" | grep -q "no longer"
         [ -z "$(getcap /usr/local/bin/qemu-ifup /usr/local/bin/qemu-ifdown)" ]
         "$INSTALL" --from "$BIN" >"$SCRATCH/said"
         [ "$(grep -c "no longer" "$SCRATCH/said")" = 0 ]
+        "#,
+    );
+}
+
+/// An older version gave it to both.
+#[test]
+fn an_upgrade_takes_the_capability_from_qemu_ifdown() {
+    sandbox(
+        r#"
+        "$INSTALL" --from "$BIN" --setcap
+        setcap cap_net_admin+ep /usr/local/bin/qemu-ifdown
+        "$INSTALL" --from "$BIN" --setcap
+        [ "$(getcap /usr/local/bin/qemu-ifup)" = "/usr/local/bin/qemu-ifup cap_net_admin=ep" ]
+        [ -z "$(getcap /usr/local/bin/qemu-ifdown)" ]
+        "#,
+    );
+}
+
+/// It reads the same bridge.conf, and nothing of qemu-ifup.conf.
+#[test]
+fn a_bridge_helper_of_qemus_with_privilege_is_named() {
+    sandbox(
+        r#"
+        rm -rf /usr/lib/qemu/qemu-bridge-helper /usr/libexec/qemu-bridge-helper /usr/libexec/qemu
+        "$INSTALL" --from "$BIN" --setcap >"$SCRATCH/said"
+        [ "$(grep -c qemu-bridge-helper "$SCRATCH/said")" = 0 ]
+        for dir in /usr/lib/qemu /usr/libexec /usr/libexec/qemu; do
+            mkdir -p "$dir"
+            helper=$dir/qemu-bridge-helper
+            for give in "chmod 4755" "setcap cap_net_admin+ep"; do
+                rm -f "$helper"
+                echo "QEMU's own" >"$helper"
+                chmod 755 "$helper"
+                "$INSTALL" --from "$BIN" --setcap >"$SCRATCH/said" 2>&1
+                [ "$(grep -c "$helper" "$SCRATCH/said")" = 0 ]
+                $give "$helper"
+                "$INSTALL" --from "$BIN" --setcap >"$SCRATCH/said" 2>&1
+                grep "$helper" "$SCRATCH/said"
+            done
+            rm "$helper"
+        done
         "#,
     );
 }
@@ -28,8 +70,9 @@ fn setcap_with_a_group_lets_nobody_else_run_the_programs() {
         grep -q "only root and members of 'the guests' can run them" "$SCRATCH/said"
         for name in qemu-ifup qemu-ifdown; do
             [ "$(stat -L -c "%a %u %G" "/etc/$name")" = "750 0 the guests" ]
-            [ "$(getcap "/usr/local/bin/$name")" = "/usr/local/bin/$name cap_net_admin=ep" ]
         done
+        [ "$(getcap /usr/local/bin/qemu-ifup)" = "/usr/local/bin/qemu-ifup cap_net_admin=ep" ]
+        [ -z "$(getcap /usr/local/bin/qemu-ifdown)" ]
         "#,
     );
 }
