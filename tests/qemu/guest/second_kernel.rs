@@ -304,6 +304,47 @@ fn a_second_kernel_locks_a_port_in_each_of_its_vlans() {
     guest.ifup(&format!("{lock} --pvid 10 tap0"));
 }
 
+/// For an ordinary user exactly the VLANs of the configuration are as wanted, and the lock in each of them.
+#[test]
+fn a_users_port_that_has_other_vlans_than_it_is_to_have_is_refused() {
+    let Some(sandbox) = sandbox() else { return };
+    let mut guest = second_kernel(&sandbox, "vlan_filtering 1");
+    guest.sh(
+        "echo alice:x:54321:54321::/:/bin/sh >>/etc/passwd; echo alice:x:54321: >>/etc/group
+         mkdir -p /etc/qemu; echo allow br0 >/etc/qemu/bridge.conf
+         echo 'tap* --pvid 10 --vlans 20-22 --lock-mac 52:54:00:12:34:56' >/etc/qemu-ifup.conf
+         chmod 755 / /etc /sbin /dev; chmod 644 /etc/qemu-ifup.conf /etc/qemu/bridge.conf
+         chmod 666 /dev/net/tun; chown 0:0 $(command -v qemu-ifup); chmod 4755 $(command -v qemu-ifup)",
+    );
+    let ifup = "busybox su -s /bin/sh alice -c 'qemu-ifup tap0'";
+    for change in [
+        "bridge vlan del dev tap0 vid 21",
+        "bridge vlan add dev tap0 vid 99",
+        "bridge vlan add dev tap0 vid 20 pvid untagged",
+        "bridge vlan add dev tap0 vid 10",
+        "bridge fdb del 52:54:00:12:34:56 dev tap0 vlan 20 master static",
+    ] {
+        guest.sh(ifup);
+        assert_eq!(guest.vlans(), ["10pu", "20", "21", "22"]);
+        let show = "bridge fdb show dev tap0 | sort";
+        let (before, entries) = (guest.tap0(), guest.sh(show));
+        guest.sh(ifup);
+        assert_eq!((guest.tap0(), guest.sh(show)), (before, entries));
+        guest.sh(change);
+        let (before, entries) = (guest.tap0(), guest.sh(show));
+        let (code, said) = guest.try_sh(ifup);
+        assert_eq!(code, 5, "{change}: {said}");
+        let way = "qemu-ifdown --delete tap0 && qemu-ifup tap0";
+        assert!(said.contains(way), "{change}: {said}");
+        assert_eq!(
+            (guest.tap0(), guest.sh(show)),
+            (before, entries),
+            "{change}"
+        );
+        guest.delete();
+    }
+}
+
 /// What a strike at one system call needs, in the guest: $SETUP creates what is there before, $ARGS are qemu-ifup's.
 const FAULTS: &str = r#"
 state() {

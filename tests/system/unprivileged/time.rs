@@ -23,6 +23,9 @@ const OVER: Duration = Duration::from_millis(10_400);
 /// The exit code of a run whose time is over.
 const TIMED_OUT: i32 = 9;
 
+/// The words that start a program as root, and those that start one as Alice.
+type How<'a> = (&'a [&'a str], &'a [&'a str]);
+
 /// A run that its user has stopped.
 struct Standing {
     child: Child,
@@ -48,7 +51,7 @@ impl Standing {
     fn after(
         host: &Host,
         (syscall, nth): (&str, usize),
-        (outer, inner): (&[&str], &[&str]),
+        (outer, inner): How<'_>,
         tap: &str,
     ) -> Option<Self> {
         let log = host.sandbox.dir().join(format!("calls of {tap}"));
@@ -135,7 +138,7 @@ fn a_run_that_stands_still_for_ten_seconds_changes_nothing_more() {
     // With SIGALRM ignored and blocked by the parent, and as pid 1, for which the kernel ignores what has no handler.
     let deaf: &[&str] = &["env", "--ignore-signal=ALRM", "--block-signal=ALRM"];
     let first: &[&str] = &["unshare", "--pid", "--fork", "--kill-child"];
-    let cases: [((&[&str], &[&str]), &[&str]); 4] = [
+    let cases: [(How<'_>, &[&str]); 4] = [
         ((&[], &[]), &["sendto", "ioctl", "write"]),
         ((&[], deaf), &["sendto"]),
         ((first, &[]), &["ioctl"]),
