@@ -2,7 +2,7 @@
 
 use crate::docs::commands::{Host, Step};
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
         command: "./install.sh && sudo qemu-ifup --create-bridge --address 192.168.10.1/24 tap0 && ip address show br0 && bridge link",
         before: "",
@@ -28,6 +28,11 @@ const STEPS: [Step; 14] = [
             ip -j link show dev tap0 | grep -qF '\"master\":\"br0\"'",
     },
     Step {
+        command: "qemu-system-x86_64 ... -netdev tap,id=n1,ifname=tap0 -device virtio-net,netdev=n1",
+        before: "",
+        after: "test \"$(ip -o link show master br0 up | wc -l)\" = 1",
+    },
+    Step {
         command: "sudo qemu-ifup tap1 tap2 tap3",
         before: "",
         after: "test \"$(ip -o link show master br0 up | wc -l)\" = 3",
@@ -35,7 +40,8 @@ const STEPS: [Step; 14] = [
     Step {
         command: "./install.sh --setcap",
         before: "",
-        after: "getcap \"$(readlink -f /etc/qemu-ifup)\" | grep -q cap_net_admin",
+        after: "getcap \"$(readlink -f /etc/qemu-ifup)\" | grep -q cap_net_admin
+            test -z \"$(getcap \"$(readlink -f /etc/qemu-ifdown)\")\"",
     },
     Step {
         command: "sudo chmod 0666 /dev/net/tun",

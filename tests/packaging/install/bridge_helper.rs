@@ -38,7 +38,7 @@ fn a_real_qemu_runs_ours_and_after_uninstall_its_own_again() {
         before=$(state)
         "$INSTALL" --from "$BIN" --bridge-helper >"$SCRATCH/said"
         grep "^linking /.*/qemu-bridge-helper to /usr/local/bin/qemu-ifup$" "$SCRATCH/said"
-        grep "^note: as the bridge helper of users without root the programs need --setcap$" "$SCRATCH/said"
+        grep "^note: as the bridge helper of users without root qemu-ifup needs --setcap$" "$SCRATCH/said"
         refused qemu -nic bridge,br=br7,model=virtio-net-pci
         says "qemu-ifup: tap0: cannot attach to br7: no such bridge"
 

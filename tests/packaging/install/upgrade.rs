@@ -49,7 +49,7 @@ fn an_installation_of_version_0_1_is_moved_over() {
         said=$("$INSTALL" --from "$SCRATCH/v2")
         says "removing /usr/local/sbin/qemu-ifup"
         says "putting back /usr/local/sbin/qemu-ifdown"
-        says "had cap_net_admin and no longer have it"
+        says "qemu-ifup had cap_net_admin and no longer has it"
         same "$fresh" "$(state)"
         # What is not ours any more is forgotten: what comes there later is not our affair.
         echo "mine too" >/usr/local/sbin/qemu-ifup
