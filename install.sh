@@ -405,7 +405,7 @@ note_other_helpers() {
     [ -s /etc/qemu-ifup.conf ] || return 0
     for other in /usr/lib/qemu /usr/libexec /usr/libexec/qemu; do
         other=$other/qemu-bridge-helper
-        [ -f "$other" ] && ! is_ours "$other" || continue
+        if [ ! -f "$other" ] || is_ours "$other"; then continue; fi
         if [ -u "$other" ]; then
             ends="chmod u-s"
         elif [ -n "$(getcap "$other" 2>/dev/null)" ]; then
