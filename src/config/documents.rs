@@ -365,9 +365,12 @@ mod manual {
             text += &format!(".Ss {}\n.Bl -tag -width Ds\n", group.heading());
             for row in rows {
                 text += &tag(row);
-                text += &self::text(row.help);
-                if let Some(more) = more.remove(row.long) {
-                    text += &format!("{MORE}\n{more}");
+                match more.remove(row.long) {
+                    Some(more) => {
+                        text += &self::text(&format!("{}.", row.help));
+                        text += &format!("{MORE}\n{more}");
+                    }
+                    None => text += &self::text(row.help),
                 }
             }
             text += ".El\n";

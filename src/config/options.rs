@@ -101,7 +101,7 @@ where
     while let Some(arg) = parser.next()? {
         match table::find(&arg, Program::Ifup).map(|given| (given, given.row.id)) {
             Some((given, OptionId::Tap(option))) => {
-                options.parse_value(given, option, &mut parser)?
+                options.parse_value(given, option, &mut parser)?;
             }
             Some(_) | None => return Err(unknown_option(&arg, Program::Ifup)),
         }

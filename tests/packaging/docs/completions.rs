@@ -3,8 +3,39 @@
 use crate::common::sandbox::Sandbox;
 use crate::common::{bin, needs};
 use crate::docs::help;
-use crate::docs::options::{Described, options_in};
 use std::collections::BTreeSet;
+
+/// An option as it is written (`-b, --bridge NAME`), and what it is for.
+type Described = (String, String);
+
+/// Where the texts begin in the help.
+const TEXT_COLUMN: usize = 22;
+
+/// The options of a block in the help's layout.
+fn options_in(block: &str) -> Vec<Described> {
+    let mut options: Vec<Described> = Vec::new();
+    for line in block.lines() {
+        let is_option = line.starts_with("  -") || line.starts_with("      --");
+        // A long one has its text in the next line.
+        let has_text = line.get(TEXT_COLUMN - 1..TEXT_COLUMN) == Some(" ");
+        let column = if has_text || !is_option {
+            TEXT_COLUMN
+        } else {
+            line.len()
+        };
+        let (spec, text) = line.split_at_checked(column).unwrap_or_default();
+        if is_option {
+            options.push((spec.trim().to_owned(), text.to_owned()));
+        } else if let Some((_, so_far)) = options.last_mut()
+            && spec.trim().is_empty()
+            && !text.is_empty()
+        {
+            let space = if so_far.is_empty() { "" } else { " " };
+            *so_far += &format!("{space}{text}");
+        }
+    }
+    options
+}
 
 /// For each shell a script that completes each line of $DIR/lines and writes what is offered to $DIR/offered, a line for
 /// each candidate and a `.` at the end.

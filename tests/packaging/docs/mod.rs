@@ -7,7 +7,6 @@ mod follow;
 mod links;
 mod manual;
 mod networks;
-mod options;
 mod readme;
 mod samples;
 mod uplink;
