@@ -7,7 +7,7 @@ use std::fs::File;
 use std::process::Command;
 use std::{io, thread};
 
-/// A user who may run the programs with their capability, or to whom root gives taps. Where /etc/passwd has to know somebody, it is her.
+/// A user who may run the programs with their capability, or to whom root gives taps. If /etc/passwd has to know a user, it is her.
 pub const ALICE: u32 = 54321;
 /// Somebody else to whom root gives taps.
 pub const BOB: u32 = 54322;

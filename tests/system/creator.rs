@@ -78,11 +78,11 @@ fn root_repairs_a_users_tap_by_its_owners_number_also_while_a_guest_holds_it() {
         assert_in_bridge(&s, "br0", "tap0");
         assert_eq!(info(&s, "tap0")["user"], BOB);
         assert!(alias(&s).is_some(), "it is still Bob's own");
-        // Whoever is behind sudo is their creator, and needs no option.
+        // If its creator is the user behind sudo, no option is needed.
         s.sh("ip link set tap0 nomaster; ip link set tap0 down");
         let done = ifup_with(&[("SUDO_UID", &owner)], &["tap0"]);
         assert_eq!(done.code, 0, "{done:?}");
-        // Nor where the configuration says it.
+        // Nor is one if the configuration says it.
         s.sh("ip link set tap0 nomaster; ip link set tap0 down");
         s.etc("qemu-ifup.conf", &format!("tap0 --owner {owner}\n"));
         let done = s.ifup(&["tap0"]);
@@ -188,7 +188,7 @@ fn drop_all_ebpf() -> io::Result<File> {
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(i32::try_from(fd).unwrap()) })
 }
 
-/// Whoever had it open decides by them what the next owner gets.
+/// The former owner would decide by them what the next one gets.
 #[test]
 fn a_tap_that_changes_its_owner_has_none_of_the_filters_of_the_former_one() {
     let Some(s) = sandbox() else { return };

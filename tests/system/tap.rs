@@ -11,7 +11,7 @@ use crate::expect::{
 };
 use serde_json::{Value, json};
 
-/// Whoever is behind root owns the taps of these tests, so that there is nothing to say of that.
+/// The user behind root owns the taps of these tests, so that there is nothing to say of that.
 const OWNER: &[(&str, &str)] = &[("SUDO_UID", "54321")];
 
 #[test]

@@ -38,7 +38,7 @@ struct Standing {
     seen: Option<Value>,
 }
 
-/// The tap as far as somebody else's carrier does not change it.
+/// The tap, without what follows its carrier.
 fn look(host: &Host, tap: &str) -> Option<Value> {
     let mut link = host.sandbox.link(tap)?;
     steady(&mut link);
