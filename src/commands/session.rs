@@ -208,7 +208,7 @@ fn tap_spec(
         .next()
     {
         let error = usage(format!(
-            "--{} does not go with --lock-mac",
+            "--{} cannot be combined with --lock-mac",
             port_option(option, on)
         ));
         // Where the caller gives that one, it is about the other.

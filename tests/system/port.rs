@@ -154,7 +154,7 @@ fn the_later_line_wins_and_the_command_line_over_all() {
     );
     // Of the lines that apply, the last one with the option that conflicts is named.
     let run = s.ifup(&["tap0"]);
-    let error = "/etc/qemu-ifup.conf:2: --no-guard does not go with --lock-mac";
+    let error = "/etc/qemu-ifup.conf:2: --no-guard cannot be combined with --lock-mac";
     assert_error(&run, 8, error, "--help lists the options");
     for (args, on) in [
         ("web0", &["guard", "isolated", "locked", "mcast_flood"][..]),
@@ -263,11 +263,12 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
     let before = s.snapshot();
     let hint = "--help lists the options";
     for option in ["--flood", "--learning", "--no-guard"] {
-        let error = format!("qemu-ifup: tap0: {option} does not go with --lock-mac");
+        let error = format!("qemu-ifup: tap0: {option} cannot be combined with --lock-mac");
         let run = s.ifup(&["--lock-mac", MAC, option, "tap0"]);
         assert_error(&run, 2, &error, hint);
         // The line of the configuration that has the one which the command line does not.
-        let error = format!("tap0: /etc/qemu-ifup.conf:2: {option} does not go with --lock-mac");
+        let error =
+            format!("tap0: /etc/qemu-ifup.conf:2: {option} cannot be combined with --lock-mac");
         s.etc("qemu-ifup.conf", &format!("* --isolated\ntap0 {option}\n"));
         assert_error(&s.ifup(&["--lock-mac", MAC, "tap0"]), 8, &error, hint);
         s.etc(

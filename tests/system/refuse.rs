@@ -112,13 +112,13 @@ fn what_nobody_can_change_about_a_tap_is_refused() {
             "user 54321",
             true,
             &["--owner", "54322"],
-            "cannot set the owner to uid 54322: another program has it open",
+            "cannot set the owner to uid 54322: it is in use, another program has it open",
         ),
         (
             "",
             true,
             &["--group", "54322"],
-            "cannot set the group to gid 54322: another program has it open",
+            "cannot set the group to gid 54322: it is in use, another program has it open",
         ),
         (
             "user 54321",

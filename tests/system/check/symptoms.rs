@@ -134,7 +134,7 @@ fn complaint_network_script_failed_with_status_1024() {
     assert!(
         must(&s, "qemu-ifup --help")
             .stdout
-            .contains("256 times the code")
+            .contains("multiplied by 256")
     );
     let message = "qemu-ifup: tap0: cannot attach to br0: no such bridge";
     assert!(ended.stderr.contains(message), "{ended:?}");
