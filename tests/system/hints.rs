@@ -313,6 +313,12 @@ fn there_is_no_other_command_in_the_source() {
         "sudo ip address add",
         "cat /proc/self/uid_map",
         "--owner 0",
+        // In tests/system/creator.rs, and tests/system/unprivileged/existing.rs and limits.rs.
+        "qemu-ifdown --delete",
+        "sudo qemu-ifup --bridge",
+        "sudo qemu-ifdown --delete",
+        "sudo ip link property del dev",
+        "qemu-ifup {name}",
         "qemu-ifup --check",
         "qemu-ifup --version",
     ];

@@ -287,7 +287,7 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
     ] {
         let run = s.ifup(&["--lock-mac", wrong, "tap0"]);
         let error = format!(
-            "--lock-mac takes the MAC of a network card, such as 52:54:00:12:34:56, not '{wrong}'"
+            "--lock-mac must be the MAC of a network card, such as 52:54:00:12:34:56, not '{wrong}'"
         );
         assert_error(&run, 2, &error, "--help lists the options");
     }
