@@ -174,6 +174,31 @@ fn members_of_the_group_bring_taps_up_and_others_see_what_the_readme_says() {
             refused outsider bash -c "qemu -netdev $netdev"
             same "$said" "qemu-system-x86_64: -netdev $netdev: bridge helper failed"
         done
+        # qemu-ifdown is for everybody.
+        outsider /etc/qemu-ifdown --delete tap8
+        [ -z "$(ip link show master br0)" ]
+        "#,
+    );
+}
+
+#[test]
+fn the_note_on_a_bridge_helper_has_the_command_that_ends_its_privilege() {
+    sandbox(
+        r#"
+        rm -rf /usr/lib/qemu/qemu-bridge-helper /usr/libexec/qemu-bridge-helper /usr/libexec/qemu
+        helper=/usr/lib/qemu/qemu-bridge-helper
+        mkdir -p "${helper%/*}"
+        cp "$BIN/qemu-ifdown" "$helper" # any program
+        note() { "$INSTALL" --from "$BIN" --setcap "$@" | grep ^note: || :; }
+        warning="note: $helper has a privilege of its own and ignores /etc/qemu-ifup.conf, so that users get around its lines; this ends it:"
+        echo '* --isolated' >/etc/qemu-ifup.conf
+        chmod 4755 "$helper"
+        same "$warning chmod u-s $helper" "$(note)"
+        chmod 0755 "$helper"
+        setcap cap_net_admin+ep "$helper"
+        same "$warning setcap -r $helper" "$(note)"
+        # With ours in its place there is none.
+        same "" "$(note --bridge-helper)"
         "#,
     );
 }
