@@ -402,7 +402,8 @@ install() {
 
 # A helper of QEMU's with privileges of its own reads the same bridge.conf, and not the lines that bind users.
 note_other_helpers() {
-    [ -s /etc/qemu-ifup.conf ] || return 0
+    grep -Eqs '^[^#]*--(isolated|guard|root-block|no-|learning|flood|mcast-flood|neigh-suppress|lock-mac|pvid|vlans|owner|group|max-taps)' \
+        /etc/qemu-ifup.conf || return 0
     for other in /usr/lib/qemu /usr/libexec /usr/libexec/qemu; do
         other=$other/qemu-bridge-helper
         if [ ! -f "$other" ] || is_ours "$other"; then continue; fi
