@@ -2,9 +2,9 @@
 
 use nix::errno::Errno;
 
-use crate::kernel::Kernel;
 use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
 use crate::model::link::Link;

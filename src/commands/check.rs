@@ -1,8 +1,6 @@
 //! `qemu-ifup --check`
 
-use crate::kernel::execute::TapExecutor;
 use crate::apply::failure::StepError;
-use crate::kernel::{Kernel, Tap};
 use crate::apply::{Executor, apply};
 use crate::check::collect::collect;
 use crate::check::diagnose;
@@ -17,6 +15,8 @@ use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
 use crate::error::exit_code::ExitCode;
 use crate::error::{Difference, Error};
+use crate::kernel::execute::TapExecutor;
+use crate::kernel::{Kernel, Tap};
 use crate::model::addr::MacAddr;
 use crate::model::if_name::IfName;
 use crate::model::link::Link;

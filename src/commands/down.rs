@@ -1,9 +1,9 @@
 //! `qemu-ifdown IFNAME...`
 
-use crate::kernel::Tap;
 use crate::commands::session::Session;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::Tap;
 use crate::model::if_name::IfName;
 use crate::plan::Plan;
 use crate::policy::caller::Authority;

@@ -9,12 +9,12 @@ use std::mem::ManuallyDrop;
 
 use nix::errno::Errno;
 
-use crate::kernel::Kernel;
 use crate::commands::session::Session;
 use crate::config::args::{Action, Request};
 use crate::config::program::Program;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::Kernel;
 use crate::policy::caller::Caller;
 use crate::report::Reporter;
 use crate::sys::privilege::Credentials;

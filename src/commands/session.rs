@@ -1,14 +1,14 @@
 //! [`Session`]: what all actions share. It shows a plan or applies it.
 
 use crate::apply::apply;
-use crate::kernel::execute::TapExecutor;
-use crate::kernel::{Kernel, Tap};
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
 use crate::config::files::load_acl;
 use crate::config::options::{TapOptions, switch};
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::execute::TapExecutor;
+use crate::kernel::{Kernel, Tap};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};

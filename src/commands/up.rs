@@ -3,7 +3,6 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kernel::Tap;
 use crate::check::advice;
 use crate::check::collect::docker_drops;
 use crate::commands::session::{Session, in_conf};
@@ -13,6 +12,7 @@ use crate::config::files::load_conf;
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::kernel::Tap;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkRef};

@@ -1,7 +1,7 @@
 //! The look before the plan: nothing is changed.
 
-use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::error::Error;
+use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::if_name::IfName;
