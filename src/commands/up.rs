@@ -195,7 +195,7 @@ impl BringUp<'_> {
         bridge: &TargetBridge,
     ) -> Option<IpPrefix> {
         let wanted = self.spec.create_bridge.as_ref()?;
-        if wanted.is_empty() || bridge.new.is_some() {
+        if wanted.is_empty() || bridge.is_new {
             return None;
         }
         let mut look = || {

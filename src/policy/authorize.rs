@@ -32,7 +32,7 @@ pub struct AuthorizedUp {
     pub invoking_uid: Option<u32>,
     /// The run gives up its privilege before it waits.
     pub drops_privileges: bool,
-    /// For the MAC of a tap that is created.
+    /// For the tap or the bridge that is created.
     pub ids: NewIds,
     _sealed: Sealed,
 }
