@@ -15,9 +15,9 @@ use crate::error::exit_code::ExitCode;
 use crate::kernel::Tap;
 use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkRef};
+use crate::model::link::LinkRef;
 use crate::model::spec::TapSpec;
-use crate::model::state::CurrentState;
+use crate::model::state::{CurrentState, TapState};
 use crate::plan::Plan;
 use crate::plan::outcome::Notice;
 use crate::policy::bridge::TargetBridge;
@@ -218,6 +218,9 @@ impl BringUp<'_> {
 
 /// Whether another run may be at work on the tap: it is not persistent yet, and nothing passed it on.
 fn is_unfinished(state: &CurrentState) -> bool {
-    let info = state.tap.as_ref().and_then(Link::tap);
-    info.is_some_and(|info| !info.persistent) && !state.has_fd && !state.is_created
+    let is_unfinished = |tap: &TapState| {
+        let info = tap.link.tap();
+        info.is_some_and(|info| !info.persistent) && !tap.has_fd
+    };
+    state.tap.as_ref().is_some_and(is_unfinished) && !state.is_created
 }
