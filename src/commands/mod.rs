@@ -48,7 +48,7 @@ pub fn dispatch(
         reporter,
         dry_run: request.dry_run,
         last: None,
-        told_of: None,
+        warned_bridge: None,
         docker_drops: None,
         planned_bridges: Vec::new(),
     });

@@ -1,4 +1,7 @@
-//! The look before the plan: nothing is changed.
+//! What is looked at before the plan, and after it for warnings: nothing is changed.
+
+use std::thread;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::{Kernel, RENAMED, Tap};
@@ -8,10 +11,12 @@ use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::{CurrentState, NewIds, TapState};
+use crate::policy::authorize::AuthorizedUp;
 use crate::sys::ifreq::index_to_name;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link, vlan};
 use crate::sys::process::new_ids;
+use crate::sys::procfs;
 use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
@@ -125,6 +130,36 @@ impl Kernel {
             let name = index_to_name(&self.netlink, other.index).ok()?;
             (name != bridge).then_some((*address, name))
         })
+    }
+
+    /// An address that a new bridge would have got, and that the bridge, which exists already, lacks. An address whose network
+    /// another interface serves is skipped: in a line of the configuration for all taps, it is meant for that one.
+    pub fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
+        let wanted = auth.spec.create_bridge.as_ref()?;
+        if wanted.is_empty() || auth.bridge.is_new {
+            return None;
+        }
+        let LinkRef { index, name } = auth.bridge.link;
+        let mut look = || {
+            let all = get_addresses(&mut self.netlink).ok()?;
+            let has = |address| {
+                all.iter()
+                    .any(|own| own.index == index && own.prefix == address)
+            };
+            let in_use = |address| self.network_in_use(name, &[address], &all);
+            let mut wanted = wanted.iter().copied();
+            wanted.find(|&address| !has(address) && in_use(address).is_none())
+        };
+        look()?;
+        // A bridge exists a moment before its addresses, which another qemu-ifup may be about to add.
+        thread::sleep(Duration::from_millis(100));
+        look()
+    }
+
+    /// Whether Docker drops what bridges forward: it runs, and bridged frames go through iptables.
+    pub fn docker_drops(&mut self) -> bool {
+        matches!(self.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+            && procfs::bridge_nf_calls("iptables")
     }
 
     /// All bridges; none where the kernel does not say.
