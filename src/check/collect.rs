@@ -6,18 +6,11 @@ use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::model::bridge::{FdbEntry, PortOption};
-use crate::model::if_name::IfName;
 use crate::model::link::Link;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link};
 use crate::sys::procfs;
 use crate::sys::tun::{self, TunError};
-
-/// Whether Docker drops what bridges forward: frames on them go through iptables, and it is there.
-pub fn docker_drops(kernel: &mut Kernel) -> bool {
-    matches!(kernel.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
-        && procfs::bridge_nf_calls("iptables")
-}
 
 /// Looks at everything that a guest's network depends on.
 pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {

@@ -1,7 +1,6 @@
 //! `--check`: what is wrong with this host, the bridge or the tap, and the command that fixes it. [`collect`] asks the system;
 //! the rest is pure: a snapshot comes in, findings go out.
 
-pub mod advice;
 mod bridge;
 pub mod collect;
 pub mod finding;

@@ -19,7 +19,6 @@ use crate::kernel::execute::TapExecutor;
 use crate::kernel::{Kernel, Tap};
 use crate::model::addr::MacAddr;
 use crate::model::if_name::IfName;
-use crate::model::link::Link;
 use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::plan::step::Step;
@@ -139,10 +138,12 @@ fn try_up(
 ) -> Result<(), Error> {
     let mut tap = Tap::new(spec.tap);
     let mut state = kernel.observe(&mut tap, Some(&spec))?;
-    let is_open = state.tap.as_ref().is_some_and(Link::is_open);
+    let is_open = state.tap.as_ref().is_some_and(|tap| tap.link.is_open());
     // One that a program has open is what that program wanted, whatever the configuration has for others.
     let is_judged_as_it_is = is_open && asked.multi_queue != Some(true) && asked.access.is_none();
-    state.has_fd |= is_judged_as_it_is;
+    if let Some(tap) = &mut state.tap {
+        tap.has_fd |= is_judged_as_it_is;
+    }
     let auth = match policy.authorize_up(spec, asked, state) {
         // A guest that runs may have opened several queues.
         Err(

@@ -79,7 +79,7 @@ fn session<'a, W>(
         reporter,
         dry_run: request.dry_run,
         last: None,
-        told_of: None,
+        warned_bridge: None,
         docker_drops: None,
         planned_bridges: Vec::new(),
     }))

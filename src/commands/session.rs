@@ -14,6 +14,7 @@ use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Qdisc};
 use crate::model::spec::{TapSpec, VlanSpec};
 use crate::plan::Plan;
+use crate::plan::outcome::Notice;
 use crate::plan::step::Step;
 use crate::policy::caller::{Authority, Caller, is_sub_uid, resolve_ids};
 use crate::policy::rules::Rules;
@@ -34,9 +35,9 @@ pub(super) struct Session<'a> {
     pub(super) dry_run: bool,
     /// The last tap that was brought up. It is closed when the next one is, or the program ends.
     pub(super) last: Option<Tap>,
-    /// The bridge of which has been said why its guests have no network.
-    pub(super) told_of: Option<IfIndex>,
-    /// Docker drops what bridges forward, as far as that was looked at.
+    /// The bridge about which there was a notice or warning last: there is no second one.
+    pub(super) warned_bridge: Option<IfIndex>,
+    /// Docker drops what bridges forward; None if that was not looked at yet.
     pub(super) docker_drops: Option<bool>,
     /// The bridges that the printed plans create.
     pub(super) planned_bridges: Vec<IfName>,
@@ -89,7 +90,7 @@ impl Session<'_> {
         }))
     }
 
-    /// Applies a plan, or prints it, and tells of it.
+    /// Applies a plan, or prints it, and reports the result.
     pub(super) fn carry_out(
         &mut self,
         plan: &Plan,
@@ -120,15 +121,22 @@ impl Session<'_> {
             apply(&mut executor, plan, |step| reporter.step(plan.tap(), step))?;
             self.reporter.done(plan.outcome());
         }
-        if let Some(notice) = plan.notice()
-            && !(self.dry_run && notice.is_of_act())
-        {
-            self.reporter.notice(&notice);
-            if notice.is_security() && !self.dry_run {
-                self.reporter.security(&notice);
-            }
+        if let Some(notice) = plan.notice() {
+            self.notice(notice);
         }
         Ok(())
+    }
+
+    /// Prints a notice, unless it is false in a dry run, and returns whether it did.
+    pub(super) fn notice(&self, notice: Notice) -> bool {
+        if self.dry_run && notice.is_of_act() {
+            return false;
+        }
+        self.reporter.notice(&notice);
+        if notice.is_security() && !self.dry_run {
+            self.reporter.security(&notice);
+        }
+        true
     }
 }
 

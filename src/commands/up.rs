@@ -3,8 +3,6 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::check::advice;
-use crate::check::collect::docker_drops;
 use crate::commands::session::{Session, in_conf};
 use crate::config::conf::MatchedConf;
 use crate::config::error::UsageError;
@@ -13,17 +11,13 @@ use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::error::exit_code::ExitCode;
 use crate::kernel::Tap;
-use crate::model::addr::IpPrefix;
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
-use crate::model::state::CurrentState;
+use crate::model::state::{CurrentState, TapState};
 use crate::plan::Plan;
-use crate::plan::outcome::Notice;
-use crate::policy::bridge::TargetBridge;
+use crate::plan::outcome::bridge_notices;
 use crate::policy::caller::Authority;
 use crate::policy::rules::{Policy, Rules};
-use crate::sys::netlink::addr::get_addresses;
 use crate::sys::qemu_fd::HelperSocket;
 
 /// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
@@ -158,62 +152,30 @@ impl BringUp<'_> {
             }
         };
         session.last = Some(tap);
-        let bridge = auth.bridge.link;
-        if session.told_of == Some(bridge.index) {
-            return Ok(());
-        }
-        if let Some(address) = self.missing_address(session, &auth.bridge) {
-            session.told_of = Some(bridge.index);
-            session.reporter.notice(&Notice::NoAddress {
-                bridge: bridge.name,
-                address,
-            });
-        }
-        if session.dry_run {
+        let bridge = auth.bridge.link.index;
+        if session.warned_bridge == Some(bridge) {
             return Ok(());
         }
         let kernel = &mut session.kernel;
-        let drops = *session
-            .docker_drops
-            .get_or_insert_with(|| docker_drops(kernel));
-        if let Some(warning) = advice::warning(&auth, drops) {
-            session.told_of = Some(bridge.index);
-            session.reporter.notice(&warning);
+        let missing = kernel.missing_address(&auth);
+        let drops = !session.dry_run
+            && *session
+                .docker_drops
+                .get_or_insert_with(|| kernel.docker_drops());
+        for notice in bridge_notices(&auth, missing, drops) {
+            if session.notice(notice) {
+                session.warned_bridge = Some(bridge);
+            }
         }
         Ok(())
-    }
-
-    /// An address that was asked for, and that a bridge does not have which was there already. One whose network another
-    /// interface is in is meant for that one, by a line of the configuration for all taps.
-    fn missing_address(
-        &self,
-        session: &mut Session<'_>,
-        bridge: &TargetBridge,
-    ) -> Option<IpPrefix> {
-        let wanted = self.spec.create_bridge.as_ref()?;
-        if wanted.is_empty() || bridge.new.is_some() {
-            return None;
-        }
-        let mut look = || {
-            let LinkRef { index, name } = bridge.link;
-            let all = get_addresses(session.kernel.netlink()).ok()?;
-            let has = |address| {
-                all.iter()
-                    .any(|own| own.index == index && own.prefix == address)
-            };
-            let in_use = |address| session.kernel.network_in_use(name, &[address], &all);
-            let mut wanted = wanted.iter().copied();
-            wanted.find(|&address| !has(address) && in_use(address).is_none())
-        };
-        look()?;
-        // A new bridge is there a moment before its addresses, which another qemu-ifup may be about to give it.
-        thread::sleep(Duration::from_millis(100));
-        look()
     }
 }
 
 /// Whether another run may be at work on the tap: it is not persistent yet, and nothing passed it on.
 fn is_unfinished(state: &CurrentState) -> bool {
-    let info = state.tap.as_ref().and_then(Link::tap);
-    info.is_some_and(|info| !info.persistent) && !state.has_fd && !state.is_created
+    let is_unfinished = |tap: &TapState| {
+        let info = tap.link.tap();
+        info.is_some_and(|info| !info.persistent) && !tap.has_fd
+    };
+    state.tap.as_ref().is_some_and(is_unfinished) && !state.is_created
 }

@@ -1,17 +1,22 @@
-//! The look before the plan: nothing is changed.
+//! What is looked at before the plan, and after it for warnings: nothing is changed.
+
+use std::thread;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::model::addr::{IpPrefix, MacAddr};
-use crate::model::bridge::{FdbEntry, PortOption};
+use crate::model::bridge::{BridgePortInfo, FdbEntry, PortOption};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
-use crate::model::state::{CurrentState, NewIds};
+use crate::model::state::{CurrentState, NewIds, TapState};
+use crate::policy::authorize::AuthorizedUp;
 use crate::sys::ifreq::index_to_name;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link, vlan};
 use crate::sys::process::new_ids;
+use crate::sys::procfs;
 use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
@@ -31,10 +36,9 @@ impl Kernel {
         tap.index = link.as_ref().map(|link| link.index);
         tap.link.clone_from(&link);
         let Some(spec) = spec else {
+            let tap = link.map(|link| self.tap_state(link, None, None, false));
             return Ok(CurrentState {
-                master: self.master(link.as_ref(), None)?,
-                fdb: self.static_fdb(link.as_ref(), false)?,
-                tap: link,
+                tap: tap.transpose()?,
                 ..CurrentState::default()
             });
         };
@@ -58,28 +62,16 @@ impl Kernel {
         } else {
             has_ipv6(bridge.as_ref())
         };
-        let master = self.master(link.as_ref(), bridge.as_ref())?;
-        // What a port loses when it leaves its bridge is put back if the move fails.
-        let left = master.filter(|master| Some(*master) != bridge.as_ref().map(Link::link_ref));
-        let is_asked = spec.lock_mac.is_some() || left.is_some();
+        let is_missing = link.is_none();
+        let has_fd = tap.inherited.is_some();
+        let link = link.map(|link| self.tap_state(link, Some(spec), bridge.as_ref(), has_fd));
         Ok(CurrentState {
-            default_pvid: match left {
-                Some(left) => self.default_pvid(left)?,
-                None => None,
-            },
-            vlans: match &link {
-                Some(link) if master.is_some() && (spec.vlans.is_some() || is_asked) => {
-                    vlan::get_port_vlans(&mut self.netlink, link.index)
-                        .map_err(|error| Error::failed("read its VLANs", error))?
-                }
-                Some(_) | None => Vec::new(),
-            },
-            fdb: self.static_fdb(link.as_ref(), is_asked)?,
+            tap: link.transpose()?,
             mac_in_use: match (spec.lock_mac.flatten(), &bridge) {
                 (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
                 (Some(_) | None, _) => None,
             },
-            ids: if creates_bridge || link.is_none() || tap.created.is_some() {
+            ids: if creates_bridge || is_missing || tap.created.is_some() {
                 self.new_ids(creates_bridge)?
             } else {
                 NewIds::default()
@@ -98,11 +90,8 @@ impl Kernel {
                 }
                 Some(_) | None => None,
             },
-            tap: link,
-            master,
             bridge,
             ipv6,
-            has_fd: tap.inherited.is_some(),
             is_created: tap.created.is_some(),
         })
     }
@@ -143,6 +132,36 @@ impl Kernel {
         })
     }
 
+    /// An address that a new bridge would have got, and that the bridge, which exists already, lacks. An address whose network
+    /// another interface serves is skipped: in a line of the configuration for all taps, it is meant for that one.
+    pub fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
+        let wanted = auth.spec.create_bridge.as_ref()?;
+        if wanted.is_empty() || auth.bridge.is_new {
+            return None;
+        }
+        let LinkRef { index, name } = auth.bridge.link;
+        let mut look = || {
+            let all = get_addresses(&mut self.netlink).ok()?;
+            let has = |address| {
+                all.iter()
+                    .any(|own| own.index == index && own.prefix == address)
+            };
+            let in_use = |address| self.network_in_use(name, &[address], &all);
+            let mut wanted = wanted.iter().copied();
+            wanted.find(|&address| !has(address) && in_use(address).is_none())
+        };
+        look()?;
+        // A bridge exists a moment before its addresses, which another qemu-ifup may be about to add.
+        thread::sleep(Duration::from_millis(100));
+        look()
+    }
+
+    /// Whether Docker drops what bridges forward: it runs, and bridged frames go through iptables.
+    pub fn docker_drops(&mut self) -> bool {
+        matches!(self.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
+            && procfs::bridge_nf_calls("iptables")
+    }
+
     /// All bridges; none where the kernel does not say.
     pub fn bridges(&mut self) -> Vec<IfName> {
         let all = link::get_all(&mut self.netlink).unwrap_or_default();
@@ -150,13 +169,41 @@ impl Kernel {
         bridges.map(|link| link.name).collect()
     }
 
-    /// What the tap is a port of.
-    fn master(
+    /// The state of the tap as the plan needs it: for this spec and bridge, or without a spec to take it down.
+    fn tap_state(
         &mut self,
-        tap: Option<&Link>,
+        link: Link,
+        spec: Option<&TapSpec>,
         bridge: Option<&Link>,
-    ) -> Result<Option<LinkRef>, Error> {
-        let Some(index) = tap.and_then(|tap| tap.master) else {
+        has_fd: bool,
+    ) -> Result<TapState, Error> {
+        let master = self.master(&link, bridge)?;
+        // If a move fails, the port gets back what it lost when it left its bridge.
+        let left =
+            master.filter(|&left| spec.is_some() && Some(left) != bridge.map(Link::link_ref));
+        let reads_fdb = left.is_some() || spec.is_some_and(|spec| spec.lock_mac.is_some());
+        let reads_vlans = reads_fdb || spec.is_some_and(|spec| spec.vlans.is_some());
+        Ok(TapState {
+            default_pvid: match left {
+                Some(left) => self.default_pvid(left)?,
+                None => None,
+            },
+            vlans: if master.is_some() && reads_vlans {
+                vlan::get_port_vlans(&mut self.netlink, link.index)
+                    .map_err(|error| Error::failed("read its VLANs", error))?
+            } else {
+                Vec::new()
+            },
+            fdb: self.static_fdb(&link, reads_fdb)?,
+            link,
+            master,
+            has_fd,
+        })
+    }
+
+    /// The bridge of the tap, or what else it is a port of.
+    fn master(&mut self, tap: &Link, bridge: Option<&Link>) -> Result<Option<LinkRef>, Error> {
+        let Some(index) = tap.master else {
             return Ok(None);
         };
         if let Some(bridge) = bridge.filter(|bridge| bridge.index == index) {
@@ -174,14 +221,14 @@ impl Kernel {
         Ok(found?.bridge().and_then(|info| info.default_pvid))
     }
 
-    /// The static entries of the forwarding database for a port, where they are asked for, or it is locked to them.
-    fn static_fdb(&mut self, tap: Option<&Link>, is_asked: bool) -> Result<Vec<FdbEntry>, Error> {
-        let port = tap.and_then(|tap| Some((tap.index, tap.port?)));
-        match port.filter(|(_, port)| is_asked || port.options.is_on(PortOption::Locked)) {
-            Some((index, _)) => fdb::get_static(&mut self.netlink, index)
-                .map_err(|error| Error::failed("read its fdb entries", error)),
-            None => Ok(Vec::new()),
+    /// The static entries of a port in the forwarding database, if they are asked for or it is locked to them.
+    fn static_fdb(&mut self, tap: &Link, is_asked: bool) -> Result<Vec<FdbEntry>, Error> {
+        let is_locked = |port: BridgePortInfo| port.options.is_on(PortOption::Locked);
+        if !tap.port.is_some_and(|port| is_asked || is_locked(port)) {
+            return Ok(Vec::new());
         }
+        fdb::get_static(&mut self.netlink, tap.index)
+            .map_err(|error| Error::failed("read its fdb entries", error))
     }
 
     /// What has this address on the bridge for good, but for the tap itself.

@@ -20,31 +20,39 @@ pub struct NewIds {
     pub index: IfIndex,
 }
 
+/// The interface that was named as the tap, as it was observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapState {
+    /// The interface, which may be no tap.
+    pub link: Link,
+    /// Its bridge, or what else it is a port of.
+    pub master: Option<LinkRef>,
+    /// The untagged VLAN that a port gets when it joins that bridge, if any; read only if the tap is to leave it.
+    pub default_pvid: Option<u16>,
+    /// Its VLANs as a port, in order; read only if VLANs or a MAC are asked for, or it is to leave its bridge.
+    pub vlans: Vec<PortVlan>,
+    /// Its static entries in the forwarding database; read only if a MAC is asked for, it is to leave its bridge, or its port
+    /// is locked.
+    pub fdb: Vec<FdbEntry>,
+    /// QEMU passed its descriptor on.
+    pub has_fd: bool,
+}
+
 /// All that a plan rests on, observed once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CurrentState {
     /// The tap, if it exists.
-    pub tap: Option<Link>,
-    /// What the tap is a port of.
-    pub master: Option<LinkRef>,
-    /// The untagged VLAN that a port of that gets when it joins, if any; looked for where the tap is to leave it.
-    pub default_pvid: Option<u16>,
+    pub tap: Option<TapState>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub bridge: Option<Link>,
     /// The other bridges, where the one that was named does not exist.
     pub bridges: Vec<IfName>,
     /// An address that a new bridge is to have, and the interface that has one of this network already.
     pub network_in_use: Option<(IpPrefix, IfName)>,
-    /// The VLANs of the tap as a port, where they are asked for, or it is to leave its bridge; in order.
-    pub vlans: Vec<PortVlan>,
-    /// The static entries that the forwarding database has for it, in the same cases, and where it is locked.
-    pub fdb: Vec<FdbEntry>,
     /// What has the address already that the port is to be locked to: another port of the bridge, or the bridge itself.
     pub mac_in_use: Option<IfName>,
     /// The kernel has IPv6.
     pub ipv6: bool,
-    /// QEMU passed the descriptor of the tap on.
-    pub has_fd: bool,
     /// This run created the tap, to hand it over to QEMU.
     pub is_created: bool,
     /// For what is to be created.

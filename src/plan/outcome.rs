@@ -1,23 +1,14 @@
-//! What is said of a plan that was carried out.
+//! Everything that is said after success: notices for stderr, and the outcome for the log.
 
 use std::fmt::{self, Display};
 
 use crate::escape::ShellQuoted;
 use crate::model::addr::IpPrefix;
+use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::spec::TapAccess;
-
-impl Notice {
-    /// Whether it is for whoever watches over users.
-    pub fn is_security(self) -> bool {
-        self == Self::OpenToAll
-    }
-
-    /// Whether it tells of what was done, which is not so in a dry run.
-    pub fn is_of_act(self) -> bool {
-        matches!(self, Self::Moved { .. } | Self::NotWaited)
-    }
-}
+use crate::policy::authorize::AuthorizedUp;
+use crate::policy::tap::ExistingTap;
 
 /// Something worth saying that is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +55,77 @@ pub enum Notice {
     },
     /// A program has it open, and keeps a descriptor of nothing.
     DeletedInUse,
+    /// The guest has no network: the bridge is down.
+    BridgeDown(IfName),
+    /// The guest has no network yet: the bridge has STP, and nothing waits.
+    Stp {
+        /// The bridge.
+        bridge: IfName,
+        /// The time until its ports forward.
+        seconds: u32,
+    },
+    /// The guest has no network: Docker drops what this bridge forwards.
+    DockerDrops(IfName),
+}
+
+impl Notice {
+    /// Whether it goes to the security log (LOG_AUTH), too.
+    pub fn is_security(self) -> bool {
+        self == Self::OpenToAll
+    }
+
+    /// Whether it is false in a dry run, which did nothing.
+    pub fn is_of_act(self) -> bool {
+        match self {
+            Self::Moved { .. }
+            | Self::NotWaited
+            | Self::BridgeDown(_)
+            | Self::Stp { .. }
+            | Self::DockerDrops(_) => true,
+            Self::AlreadyUp(_)
+            | Self::OpenToAll
+            | Self::Of { .. }
+            | Self::Stays(_)
+            | Self::NoAddress { .. }
+            | Self::Gone
+            | Self::AlreadyDown
+            | Self::NotPersistent { .. }
+            | Self::DeletedInUse => false,
+        }
+    }
+}
+
+/// What to say of the bridge once a tap is up on it: that it lacks an address, and why the guest will have no network.
+/// `docker_drops`: Docker drops what bridges forward.
+pub fn bridge_notices(
+    auth: &AuthorizedUp,
+    missing_address: Option<IpPrefix>,
+    docker_drops: bool,
+) -> impl Iterator<Item = Notice> {
+    let bridge = &auth.bridge;
+    let name = bridge.link.name;
+    let forwards = |tap: &ExistingTap| {
+        let port = tap.link.port;
+        tap.link.is_open()
+            && tap.link.master == Some(bridge.link.index)
+            && port.is_some_and(|port| port.state == PortState::Forwarding)
+    };
+    let waits = auth.spec.wait.is_some() || auth.tap().is_some_and(forwards);
+    let no_network = if !bridge.up {
+        Some(Notice::BridgeDown(name))
+    } else if bridge.info.stp_enabled && !waits {
+        Some(Notice::Stp {
+            bridge: name,
+            seconds: bridge.info.forwarding_delay_secs(),
+        })
+    } else {
+        docker_drops.then_some(Notice::DockerDrops(name))
+    };
+    let no_address = missing_address.map(|address| Notice::NoAddress {
+        bridge: name,
+        address,
+    });
+    no_address.into_iter().chain(no_network)
 }
 
 impl Display for Notice {
@@ -112,6 +174,24 @@ impl Display for Notice {
             Self::DeletedInUse => f.write_str(
                 "a program has it open, which has no network from now on, also if the tap is created again",
             ),
+            Self::BridgeDown(bridge) => write!(
+                f,
+                "warning: {bridge} is down, no frame passes: sudo ip link set dev {} up",
+                ShellQuoted(bridge.as_bytes())
+            ),
+            Self::Stp { bridge, seconds } => write!(
+                f,
+                "warning: {bridge} has STP, so the guest has no network for {seconds} s; QEMU can wait for it (--wait {}), or: qemu-ifup --check --bridge {}",
+                seconds + 5,
+                ShellQuoted(bridge.as_bytes())
+            ),
+            Self::DockerDrops(bridge) => {
+                let quoted = ShellQuoted(bridge.as_bytes());
+                write!(
+                    f,
+                    "warning: frames on {bridge} go through iptables, where Docker drops them unless a rule lets them pass: sudo iptables -I FORWARD -i {quoted} -o {quoted} -j ACCEPT (until the next boot)"
+                )
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::model::bridge::PortOptions;
 use crate::model::change::LinkUpdate;
 use crate::model::link::Qdisc;
+use crate::model::state::TapState;
 use crate::model::vlan::PortVlan;
 use crate::plan::PlannedStep;
 use crate::plan::step::{Port, Step};
@@ -12,13 +13,13 @@ impl ExistingTap {
     /// The tap after a step, in what a [`LinkUpdate`] can change. Its options, VLANs and fdb entries stay those before the
     /// plan: they go when it leaves its bridge.
     fn after(mut self, step: &Step) -> Self {
-        let link = &mut self.link;
+        let TapState { link, master, .. } = &mut self.state;
         if let Step::SetLink(update) = step {
             link.address = update.address.or(link.address);
             link.mtu = update.mtu.unwrap_or(link.mtu);
             link.up &= !update.takes_down();
             link.addr_gen_mode = update.addr_gen_mode.or(link.addr_gen_mode);
-            self.master = update.master.unwrap_or(self.master);
+            *master = update.master.unwrap_or(*master);
         }
         link.up |= matches!(step, Step::Up(_));
         self

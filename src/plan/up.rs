@@ -3,7 +3,7 @@
 //! In all of them the tap joins while it is down, is restricted as a port, and only then goes up.
 
 use crate::model::addr::MacAddr;
-use crate::model::change::LinkUpdate;
+use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::link::{AddrGenMode, MAX_MTU, MIN_IPV6_MTU, Qdisc};
 use crate::model::spec::TapAccess;
 use crate::plan::Plan;
@@ -240,7 +240,14 @@ fn has_other_access(auth: &AuthorizedUp, tap: &ExistingTap) -> bool {
 }
 
 fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
-    auth.bridge.new.clone().map(Step::CreateBridge)
+    let addresses = auth.spec.create_bridge.as_ref();
+    let addresses = addresses.filter(|_| auth.bridge.is_new)?;
+    Some(Step::CreateBridge(NewBridge {
+        link: auth.bridge.link,
+        mac: MacAddr::locally_administered(auth.ids.bridge),
+        addresses: addresses.clone(),
+        vlan_filtering: auth.bridge.info.vlan_filtering,
+    }))
 }
 
 /// Who should be able to open the tap, if that is not so.

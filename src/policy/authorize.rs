@@ -32,7 +32,7 @@ pub struct AuthorizedUp {
     pub invoking_uid: Option<u32>,
     /// The run gives up its privilege before it waits.
     pub drops_privileges: bool,
-    /// For the MAC of a tap that is created.
+    /// For the tap or the bridge that is created.
     pub ids: NewIds,
     _sealed: Sealed,
 }
@@ -128,13 +128,12 @@ impl Policy<'_> {
         &self,
         spec: TapSpec,
         asked: &TapOptions,
-        state: CurrentState,
+        mut state: CurrentState,
     ) -> Result<AuthorizedUp, Error> {
         self.check_bound(&spec, asked)?;
-        let (ipv6, ids) = (state.ipv6, state.ids);
-        let is_missing = state.tap.is_none() || state.is_created;
-        let (act, bridge) = match self.unrestricted() {
-            _ if is_missing => {
+        let existing = state.tap.take().filter(|_| !state.is_created);
+        let (act, bridge) = match (existing, self.unrestricted()) {
+            (None, _) => {
                 self.check_creation(spec.bridge, asked)?;
                 self.check_owner(&spec)?;
                 let bridge = resolve_bridge(&spec, &state)?;
@@ -147,18 +146,17 @@ impl Policy<'_> {
                 let for_qemu = state.is_created;
                 (Act::Create { for_qemu }, bridge)
             }
-            Some(unrestricted) => {
+            (Some(tap), Some(unrestricted)) => {
                 let bridge = resolve_bridge(&spec, &state)?;
-                let tap = ExistingTap::new(spec.tap, state)?;
+                let tap = ExistingTap::new(spec.tap, tap)?;
                 check_changeable(&spec, &tap)?;
                 self.check_creator(&spec, &tap)?;
                 (Act::Change(tap, unrestricted), bridge)
             }
-            None => {
-                let bridge = state.bridge.clone();
-                let tap = ExistingTap::new(spec.tap, state)?;
+            (Some(tap), None) => {
+                let tap = ExistingTap::new(spec.tap, tap)?;
                 self.check_theirs(&spec, &tap)?;
-                match as_wanted(&spec, &tap, bridge.as_ref()) {
+                match as_wanted(&spec, &tap, state.bridge.as_ref()) {
                     Ok(bridge) => (Act::Leave(tap), bridge),
                     Err(difference) => return Err(self.cannot_change(&spec, &tap, difference)),
                 }
@@ -174,10 +172,10 @@ impl Policy<'_> {
             spec,
             act,
             bridge,
-            ipv6,
+            ipv6: state.ipv6,
             access,
             invoking_uid: self.caller.invoking_uid().ok(),
-            ids,
+            ids: state.ids,
             _sealed: Sealed,
         })
     }
@@ -195,7 +193,7 @@ impl Policy<'_> {
         match self.unrestricted() {
             Some(unrestricted) => Ok(AuthorizedDown {
                 name,
-                tap: ExistingTap::if_any(name, state)?,
+                tap: existing(name, state)?,
                 delete,
                 _unrestricted: unrestricted,
             }),
@@ -213,7 +211,7 @@ impl Policy<'_> {
         delete: bool,
         state: CurrentState,
     ) -> Result<AuthorizedRelease, Error> {
-        let tap = ExistingTap::if_any(name, state)?;
+        let tap = existing(name, state)?;
         if let Some(tap) = &tap {
             self.check_owned(&tap.info)?;
         }
@@ -224,4 +222,9 @@ impl Policy<'_> {
             _sealed: Sealed,
         })
     }
+}
+
+fn existing(name: IfName, state: CurrentState) -> Result<Option<ExistingTap>, Error> {
+    let tap = state.tap.map(|tap| ExistingTap::new(name, tap));
+    tap.transpose()
 }

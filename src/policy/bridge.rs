@@ -1,9 +1,7 @@
 //! The bridge to attach to.
 
 use crate::error::Error;
-use crate::model::addr::MacAddr;
 use crate::model::bridge::BridgeInfo;
-use crate::model::change::NewBridge;
 use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
 use crate::model::state::CurrentState;
@@ -22,8 +20,8 @@ pub struct TargetBridge {
     pub up: bool,
     /// What is particular to bridges.
     pub info: BridgeInfo,
-    /// How to create it, if it does not exist.
-    pub new: Option<NewBridge>,
+    /// It does not exist yet.
+    pub is_new: bool,
 }
 
 impl TargetBridge {
@@ -34,19 +32,19 @@ impl TargetBridge {
             mtu: link.mtu,
             up: link.up,
             info: *link.bridge()?,
-            new: None,
+            is_new: false,
         })
     }
 }
 
-/// The bridge, if it is one and has what is wanted of it, or how to create it.
+/// The bridge: one that exists and has what is wanted of it, or one that may be created.
 pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<TargetBridge, Error> {
     let bridge = match (&state.bridge, &spec.create_bridge) {
         (Some(link), _) => TargetBridge::existing(link).ok_or_else(|| Error::NotABridge {
             name: link.name,
             kind: link.kind.clone(),
         })?,
-        (None, Some(addresses)) => {
+        (None, Some(_)) => {
             if let Some((address, interface)) = state.network_in_use {
                 return Err(Error::NetworkInUse {
                     bridge: spec.bridge,
@@ -54,28 +52,21 @@ pub(super) fn resolve_bridge(spec: &TapSpec, state: &CurrentState) -> Result<Tar
                     interface,
                 });
             }
-            let link = LinkRef {
-                index: state.ids.index,
-                name: spec.bridge,
-            };
-            let new = NewBridge {
-                link,
-                mac: MacAddr::locally_administered(state.ids.bridge),
-                addresses: addresses.clone(),
-                vlan_filtering: spec.vlans.is_some(),
-            };
             TargetBridge {
-                link,
+                link: LinkRef {
+                    index: state.ids.index,
+                    name: spec.bridge,
+                },
                 mtu: NEW_BRIDGE_MTU,
                 up: true,
                 // As the kernel creates it.
                 info: BridgeInfo {
-                    vlan_filtering: new.vlan_filtering,
+                    vlan_filtering: spec.vlans.is_some(),
                     default_pvid: Some(1),
                     snoops_multicast: true,
                     ..BridgeInfo::default()
                 },
-                new: Some(new),
+                is_new: true,
             }
         }
         (None, None) => {

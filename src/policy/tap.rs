@@ -1,63 +1,44 @@
 //! The tap that exists: whether it is one, whose it is, and what it can become.
 
-use nix::errno::Errno;
+use std::ops::Deref;
 
 use crate::error::{Difference, Error};
 use crate::model::addr::MacAddr;
-use crate::model::bridge::{FdbEntry, PortOption, has_exactly, locked_entries};
+use crate::model::bridge::{PortOption, has_exactly, locked_entries};
 use crate::model::if_name::IfName;
-use crate::model::link::{Link, LinkKind, LinkRef, TapInfo};
+use crate::model::link::{Link, LinkKind, TapInfo};
 use crate::model::spec::{Creator, TapAccess, TapSpec, VlanSpec};
-use crate::model::state::CurrentState;
-use crate::model::vlan::PortVlan;
+use crate::model::state::TapState;
 use crate::policy::bridge::TargetBridge;
 use crate::policy::rules::{Policy, only_root};
 
-/// A tap that exists.
+/// An interface that exists and is a tap: no other is ever touched, not even for root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingTap {
-    /// The interface.
-    pub link: Link,
-    /// What is particular to taps.
+    /// The state of the tap.
+    pub state: TapState,
+    /// The part of it that only taps have.
     pub info: TapInfo,
-    /// What it is a port of.
-    pub master: Option<LinkRef>,
-    /// The untagged VLAN that a port of that gets when it joins, if any, and if it matters.
-    pub default_pvid: Option<u16>,
-    /// QEMU passed its descriptor on.
-    pub has_fd: bool,
-    /// Its VLANs as a port, if they matter; in order.
-    pub vlans: Vec<PortVlan>,
-    /// The static entries that the forwarding database has for it, if they matter.
-    pub fdb: Vec<FdbEntry>,
+}
+
+impl Deref for ExistingTap {
+    type Target = TapState;
+
+    fn deref(&self) -> &TapState {
+        &self.state
+    }
 }
 
 impl ExistingTap {
-    /// The tap in this state. No interface but a tap is ever touched, whoever asks.
-    pub(super) fn new(name: IfName, state: CurrentState) -> Result<Self, Error> {
-        Self::if_any(name, state)?.ok_or_else(|| Error::failed("look it up", Errno::ENODEV))
-    }
-
-    /// The same, if there is one.
-    pub(super) fn if_any(name: IfName, state: CurrentState) -> Result<Option<Self>, Error> {
-        let Some(link) = state.tap else {
-            return Ok(None);
-        };
-        let LinkKind::Tap(info) = link.kind else {
-            return Err(Error::NotATap {
-                name,
-                kind: link.kind,
-            });
-        };
-        Ok(Some(Self {
-            link,
-            info,
-            master: state.master,
-            default_pvid: state.default_pvid,
-            has_fd: state.has_fd,
-            vlans: state.vlans,
-            fdb: state.fdb,
-        }))
+    /// # Errors
+    /// The interface is not a tap.
+    pub(super) fn new(name: IfName, state: TapState) -> Result<Self, Error> {
+        match state.link.kind {
+            LinkKind::Tap(info) => Ok(Self { state, info }),
+            kind @ (LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset) => {
+                Err(Error::NotATap { name, kind })
+            }
+        }
     }
 }
 

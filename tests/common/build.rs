@@ -6,7 +6,7 @@ use qemu_ifup::model::bridge::{BridgeInfo, PortOptions};
 use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 use qemu_ifup::model::spec::TapSpec;
-use qemu_ifup::model::state::{CurrentState, NewIds};
+use qemu_ifup::model::state::{CurrentState, NewIds, TapState};
 use qemu_ifup::policy::caller::Caller;
 use qemu_ifup::sys::privilege::Credentials;
 
@@ -96,19 +96,26 @@ pub fn tap(info: TapInfo) -> Link {
     }
 }
 
-/// What the kernel says when br0 is there, and this tap.
-pub fn state(tap: Option<Link>) -> CurrentState {
-    CurrentState {
-        tap,
+/// This interface, which is a port of nothing.
+pub fn tap_state(link: Link) -> TapState {
+    TapState {
+        link,
         master: None,
         default_pvid: None,
+        vlans: Vec::new(),
+        fdb: Vec::new(),
+        has_fd: false,
+    }
+}
+
+/// What the kernel says if br0 exists, and this tap.
+pub fn state_of(tap: impl Into<Option<TapState>>) -> CurrentState {
+    CurrentState {
+        tap: tap.into(),
         bridge: Some(bridge()),
         bridges: Vec::new(),
         network_in_use: None,
-        has_fd: false,
         is_created: false,
-        vlans: Vec::new(),
-        fdb: Vec::new(),
         mac_in_use: None,
         ipv6: true,
         ids: NewIds {
@@ -117,4 +124,9 @@ pub fn state(tap: Option<Link>) -> CurrentState {
             index: 70_000,
         },
     }
+}
+
+/// The same for a tap that is a port of nothing.
+pub fn state(tap: Option<Link>) -> CurrentState {
+    state_of(tap.map(tap_state))
 }

@@ -1,6 +1,6 @@
 //! Who may do what: every combination.
 
-use crate::build::{link, name, spec, state};
+use crate::build::{link, name, spec, state_of, tap_state};
 use nix::unistd::{Gid, Uid};
 use qemu_ifup::config::acl::{ACL_FILE, Acl};
 use qemu_ifup::config::options::TapOptions;
@@ -8,7 +8,7 @@ use qemu_ifup::error::Error;
 use qemu_ifup::model::bridge::BridgeInfo;
 use qemu_ifup::model::link::{Link, LinkKind, LinkRef, TapInfo};
 use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
-use qemu_ifup::model::state::{CurrentState, NewIds};
+use qemu_ifup::model::state::{CurrentState, NewIds, TapState};
 use qemu_ifup::policy::caller::Caller;
 use qemu_ifup::policy::rules::{Policy, Rules};
 use qemu_ifup::sys::file::Contents;
@@ -131,13 +131,15 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
             // Without a tap there is nothing that could be a port.
             let master = master.filter(|_| tap.is_some());
             let facts = |bridge| CurrentState {
-                master: master.map(|master| LinkRef {
-                    index: 7,
-                    name: name(master),
-                }),
                 bridge,
                 ids: NewIds::default(),
-                ..state(tap.clone())
+                ..state_of(tap.clone().map(|tap| TapState {
+                    master: master.map(|master| LinkRef {
+                        index: 7,
+                        name: name(master),
+                    }),
+                    ..tap_state(tap)
+                }))
             };
             let mut check = |rules: &[&'static str], verdict: Option<Error>, what: &str| {
                 let mut reasons = vec![*tap_fact];

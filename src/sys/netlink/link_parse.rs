@@ -76,15 +76,10 @@ pub(super) const AF_INET6: u16 = 10;
 /// Bytes of `struct ifinfomsg` (linux/rtnetlink.h), which stands before the attributes.
 pub const IFINFOMSG_LEN: usize = 16;
 
-/// Parses the header of an RTM_NEWLINK.
-pub(super) fn parse_link_header(body: &[u8]) -> Result<LinkHeader, SysError> {
-    LinkHeader::parse(body)
-        .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))
-}
-
 /// Parses the body of an RTM_NEWLINK.
 pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
-    let header = parse_link_header(body)?;
+    let header = LinkHeader::parse(body)
+        .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))?;
     let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
     let name = find_attr(all, libc::IFLA_IFNAME)?;
     let name = name.ok_or(SysError::Protocol("an interface without a name"))?;

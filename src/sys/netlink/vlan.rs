@@ -1,23 +1,21 @@
 //! VLANs of bridge ports, in messages of family AF_BRIDGE.
 
-use netlink_packet_core::DefaultNla;
+use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::BridgeVlanInfoFlags;
 use nix::errno::Errno;
 
 use crate::model::link::IfIndex;
 use crate::model::vlan::{PortVlan, difference};
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{attributes, find_attr, get_u16, put_bytes, put_nested, put_u32};
+use crate::sys::netlink::attr::{attributes, find_attr, get_u16, put_bytes, put_nested};
 use crate::sys::netlink::link::link_message;
-use crate::sys::netlink::link_parse::{IFINFOMSG_LEN, parse_link_header};
 use crate::sys::netlink::socket::NetlinkSocket;
 
 /// A VLAN inside `IFLA_AF_SPEC` of a bridge port (linux/if_bridge.h).
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 
-/// Inside the reply to RTM_GETVLAN (linux/if_bridge.h): a VLAN, with the last ID where it is a range.
+/// Inside the reply to RTM_GETVLAN (linux/if_bridge.h): a VLAN, with the last ID if it is a range.
 const BRIDGE_VLANDB_ENTRY: u16 = 1;
 const BRIDGE_VLANDB_ENTRY_INFO: u16 = 1;
 const BRIDGE_VLANDB_ENTRY_RANGE: u16 = 2;
@@ -26,33 +24,28 @@ const BRIDGE_VLANDB_ENTRY_RANGE: u16 = 2;
 const RTM_NEWVLAN: u16 = 112;
 const RTM_GETVLAN: u16 = 114;
 
-/// Bytes of `struct br_vlan_msg` (linux/if_bridge.h): family, three of padding, and the ifindex.
+/// `struct br_vlan_msg` (linux/if_bridge.h) for one port: family, three bytes of padding, ifindex.
+struct BrVlanMsg(IfIndex);
+
 const BR_VLAN_MSG_LEN: usize = 8;
+
+impl Emitable for BrVlanMsg {
+    fn buffer_len(&self) -> usize {
+        BR_VLAN_MSG_LEN
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        let [a, b, c, d] = self.0.to_ne_bytes();
+        buffer.copy_from_slice(&[AddressFamily::Bridge.into(), 0, 0, 0, a, b, c, d]);
+    }
+}
 
 /// The VLANs of a port, in order.
 pub fn get_port_vlans(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<PortVlan>, SysError> {
-    let mut vlans = match get_by_port(netlink, index) {
-        // Kernels before 5.6, and those without VLAN filtering.
-        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
-            get_from_all(netlink, index)
-        }
-        result => result,
-    }?;
-    vlans.sort_unstable();
-    Ok(vlans)
-}
-
-fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
-    // An address has a header of the same length and order: family, three bytes, ifindex.
-    let port = AddressHeader {
-        family: AddressFamily::Bridge,
-        index,
-        ..AddressHeader::default()
-    };
-    let found = netlink.dump(RTM_GETVLAN, &port, RTM_NEWVLAN, |body| {
+    let found = netlink.dump(RTM_GETVLAN, &BrVlanMsg(index), RTM_NEWVLAN, |body| {
         let mut vlans = Vec::new();
         for entry in attributes(body.get(BR_VLAN_MSG_LEN..).unwrap_or_default()) {
             let entry = entry?;
@@ -65,37 +58,16 @@ fn get_by_port(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVl
             }
         }
         Ok(vlans)
-    })?;
-    Ok(found.concat())
-}
-
-fn get_from_all(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<PortVlan>, SysError> {
-    // As ranges, since others may be in thousands of VLANs.
-    let filter = libc::RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned();
-    let mut all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
-    all.header.interface_family = AddressFamily::Bridge;
-    let found = netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
-        let mut vlans = Vec::new();
-        if parse_link_header(body)?.index == index {
-            let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
-            let spec = find_attr(all, libc::IFLA_AF_SPEC)?.unwrap_or_default();
-            let mut first = None;
-            for attribute in attributes(spec) {
-                let attribute = attribute?;
-                if attribute.kind() == IFLA_BRIDGE_VLAN_INFO {
-                    let (flags, vid) = parse_vlan_info(attribute.value())?;
-                    if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
-                        first = Some(vid);
-                    } else {
-                        let vids = first.take().unwrap_or(vid)..=vid;
-                        vlans.extend(vids.map(|vid| port_vlan(flags, vid)));
-                    }
-                }
-            }
+    });
+    let mut vlans = match found {
+        // The kernel has no VLAN filtering, or the interface is no longer a port.
+        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
+            Vec::new()
         }
-        Ok(vlans)
-    })?;
-    Ok(found.concat())
+        found => found?.concat(),
+    };
+    vlans.sort_unstable();
+    Ok(vlans)
 }
 
 fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
@@ -109,16 +81,16 @@ fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
 /// Changes the VLANs of a port, and reads back whether it then has exactly those of `to`.
 ///
 /// # Errors
-/// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
+/// The kernel's refusal; [`SysError::NotApplied`] if it did something else.
 pub fn set_port_vlans(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[PortVlan],
     to: &[PortVlan],
 ) -> Result<(), SysError> {
-    // A port has one PVID at most, so the old ones go first.
-    for (kind, these, others) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
-        let changed: Vec<_> = difference(these, others).iter().map(vlan_info).collect();
+    // The old VLANs are deleted first, since a port has at most one PVID.
+    for (kind, changing, kept) in [(libc::RTM_DELLINK, from, to), (libc::RTM_SETLINK, to, from)] {
+        let changed: Vec<_> = difference(changing, kept).iter().map(vlan_info).collect();
         if !changed.is_empty() {
             let spec = put_nested(libc::IFLA_AF_SPEC, &changed);
             let mut message = link_message(index, vec![spec]);

@@ -7,13 +7,13 @@ mod rollback;
 mod states;
 mod up;
 
-use crate::build::{name, root, state, tap};
+use crate::build::{name, root, state_of, tap, tap_state};
 use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::error::Error;
 use qemu_ifup::model::addr::MacAddr;
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkRef, TapInfo};
 use qemu_ifup::model::spec::TapSpec;
-use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::state::{CurrentState, TapState};
 use qemu_ifup::plan::Plan;
 use qemu_ifup::policy::rules::Policy;
 
@@ -76,10 +76,13 @@ const SET_ACCESS: &str = "# tap0 is given to uid 1000 through QEMU's own descrip
 
 fn down(link: Option<Link>, delete: bool) -> Plan {
     let master = link.as_ref().and_then(|link| link.master).and_then(br);
-    let state = CurrentState {
+    let tap = link.map(|link| TapState {
         master,
+        ..tap_state(link)
+    });
+    let state = CurrentState {
         bridge: None,
-        ..state(link)
+        ..state_of(tap)
     };
     let auth = Policy::new(&root(), None, false)
         .authorize_down(name("tap0"), delete, state)

@@ -1,6 +1,6 @@
 //! Options of the bridge port.
 
-use crate::build::{bridge, name, spec, state, tap};
+use crate::build::{bridge, name, spec, state, state_of, tap, tap_state};
 use crate::plan::{PERSIST, br, commands, finished, owned, undos, up};
 use qemu_ifup::error::Error;
 use qemu_ifup::error::exit_code::ExitCode;
@@ -10,7 +10,7 @@ use qemu_ifup::model::bridge::{
 };
 use qemu_ifup::model::link::{Link, LinkKind};
 use qemu_ifup::model::spec::{TapSpec, VlanSpec};
-use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::state::{CurrentState, TapState};
 use qemu_ifup::model::vlan::PortVlan;
 use qemu_ifup::plan::Plan;
 use qemu_ifup::plan::step::Step;
@@ -51,10 +51,12 @@ fn a_port_is_limited_before_it_goes_up() {
         }),
         ..finished(owned())
     };
-    let having = |link, vlans: &[PortVlan]| CurrentState {
-        master: br(2),
-        vlans: vlans.to_vec(),
-        ..state(Some(link))
+    let having = |link, vlans: &[PortVlan]| {
+        state_of(TapState {
+            master: br(2),
+            vlans: vlans.to_vec(),
+            ..tap_state(link)
+        })
     };
     let all: Vec<PortVlan> = [PortVlan::untagged(19)]
         .into_iter()
@@ -128,17 +130,19 @@ ip link set dev tap0 type bridge_slave fdb_flush";
         vid,
         sticky: true,
     };
-    let there = |fdb: &[FdbEntry]| CurrentState {
-        master: br(2),
-        vlans: vec![PortVlan::untagged(10)],
-        fdb: fdb.to_vec(),
-        ..state(Some(Link {
-            port: Some(BridgePortInfo {
-                options: options.or(PortOptions::of_new_port()),
-                ..BridgePortInfo::default()
-            }),
-            ..finished(owned())
-        }))
+    let there = |fdb: &[FdbEntry]| {
+        state_of(TapState {
+            master: br(2),
+            vlans: vec![PortVlan::untagged(10)],
+            fdb: fdb.to_vec(),
+            ..tap_state(Link {
+                port: Some(BridgePortInfo {
+                    options: options.or(PortOptions::of_new_port()),
+                    ..BridgePortInfo::default()
+                }),
+                ..finished(owned())
+            })
+        })
     };
     let plan = up(locked(None), there(&[entry(10), entry(0)])).unwrap();
     assert_eq!(commands(&plan), Vec::<String>::new());
@@ -168,7 +172,7 @@ bridge vlan add dev tap0 vid 10 pvid untagged";
     assert_eq!(commands(&plan), [&unlocked.replace("guard off ", ""), del]);
     // One that is not locked has these by itself, and the entry is somebody else's.
     let mut guarded = there(&[entry(10)]);
-    let port = guarded.tap.as_mut().unwrap().port.as_mut().unwrap();
+    let port = guarded.tap.as_mut().unwrap().link.port.as_mut().unwrap();
     port.options = port.options.with(PortOption::Locked, false);
     let plan = up(unlock(none), guarded).unwrap();
     assert_eq!(commands(&plan), Vec::<String>::new());
@@ -189,23 +193,25 @@ bridge vlan add dev tap0 vid 10 pvid untagged";
 
 #[test]
 fn a_port_that_is_back_in_its_bridge_has_what_it_had_before_it_goes_up() {
-    let there = |vlans: &[PortVlan], default_pvid| CurrentState {
-        master: br(3),
-        default_pvid,
-        vlans: vlans.to_vec(),
-        fdb: vec![FdbEntry {
-            mac: UnicastMac::parse("52:54:00:00:00:01").unwrap().into(),
-            vid: 10,
-            sticky: false,
-        }],
-        ..state(Some(Link {
-            master: Some(3),
-            port: Some(BridgePortInfo {
-                options: PortOptions::of_new_port().with(PortOption::Isolated, true),
-                ..BridgePortInfo::default()
-            }),
-            ..finished(owned())
-        }))
+    let there = |vlans: &[PortVlan], default_pvid| {
+        state_of(TapState {
+            master: br(3),
+            default_pvid,
+            vlans: vlans.to_vec(),
+            fdb: vec![FdbEntry {
+                mac: UnicastMac::parse("52:54:00:00:00:01").unwrap().into(),
+                vid: 10,
+                sticky: false,
+            }],
+            ..tap_state(Link {
+                master: Some(3),
+                port: Some(BridgePortInfo {
+                    options: PortOptions::of_new_port().with(PortOption::Isolated, true),
+                    ..BridgePortInfo::default()
+                }),
+                ..finished(owned())
+            })
+        })
     };
     let back = |vlans: &str| {
         format!(
@@ -265,10 +271,10 @@ fn only_a_tap_that_a_program_has_open_is_waited_for_and_before_it_is_kept() {
         wait: Some(7),
         ..spec()
     };
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(owned())))
-    };
+        ..tap_state(tap(owned()))
+    });
     let plan = up(patient.clone(), held).unwrap();
     let last = plan.steps().last().map(|planned| &planned.step);
     let waits = |step: &Step| matches!(step, Step::WaitForwarding { seconds: 7, .. });

@@ -1,13 +1,13 @@
 //! A step fails, and all that was tried is undone.
 
-use crate::build::{spec, state, tap};
+use crate::build::{spec, state, state_of, tap, tap_state};
 use crate::plan::{down, finished, owned, up};
 use nix::errno::Errno;
 use qemu_ifup::apply::failure::StepError;
 use qemu_ifup::apply::{Executor, apply};
 use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::model::link::TapInfo;
-use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::state::TapState;
 use qemu_ifup::plan::step::Step;
 
 /// A system that fails the steps it is told to, and remembers what it was asked.
@@ -31,10 +31,10 @@ impl Executor for Model {
 
 #[test]
 fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(TapInfo::default())))
-    };
+        ..tap_state(tap(TapInfo::default()))
+    });
     for plan in [
         up(spec(), state(None)).unwrap(),
         up(spec(), held).unwrap(),
@@ -67,10 +67,10 @@ fn whichever_step_fails_all_that_was_tried_is_undone_in_reverse() {
 
 #[test]
 fn what_could_not_be_undone_is_said() {
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(TapInfo::default())))
-    };
+        ..tap_state(tap(TapInfo::default()))
+    });
     let plan = up(spec(), held).unwrap();
     let mut model = Model {
         failing: vec![1, 2],
@@ -89,10 +89,10 @@ fn what_could_not_be_undone_is_said() {
 
 #[test]
 fn of_a_tap_that_is_gone_nothing_is_left_to_undo() {
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(TapInfo::default())))
-    };
+        ..tap_state(tap(TapInfo::default()))
+    });
     let plan = up(spec(), held).unwrap();
     let failing = (1..100).collect();
     let mut model = Model {

@@ -1,6 +1,6 @@
 //! In no plan, for whatever state, and wherever it fails, is a tap up without being a port.
 
-use crate::build::{bridge, name, root, spec, state, tap};
+use crate::build::{bridge, name, root, spec, state_of, tap, tap_state};
 use crate::plan::{br, owned};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
@@ -13,7 +13,7 @@ use qemu_ifup::model::addr::{MacAddr, UnicastMac};
 use qemu_ifup::model::bridge::{BridgePortInfo, FdbEntry, PortOption, PortOptions};
 use qemu_ifup::model::link::{AddrGenMode, Link, TapInfo};
 use qemu_ifup::model::spec::{TapAccess, TapSpec, VlanSpec};
-use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::state::{CurrentState, TapState};
 use qemu_ifup::model::vlan::PortVlan;
 use qemu_ifup::plan::Plan;
 use qemu_ifup::plan::step::Step;
@@ -217,13 +217,20 @@ proptest! {
         let was_port = system.master;
         let was_up = system.up;
         let made = Link { master: None, port: None, up: false, ..tap(owned()) };
+        let entry = FdbEntry { mac: MacAddr([0x52, 0x54, 0, 0, 0, mac]), vid: 1, sticky: true };
+        let tap = match way {
+            0 => Some(tap_state(made)),
+            _ => link.clone().map(|link| TapState {
+                master: was_port.and_then(br),
+                has_fd,
+                vlans: vec![PortVlan::untagged(1)],
+                fdb: if system.has_entry { vec![entry] } else { Vec::new() },
+                ..tap_state(link)
+            }),
+        };
         let state = CurrentState {
-            master: was_port.and_then(br),
             bridge: Some(bridge()).filter(|_| !(no_bridge && spec.create_bridge.is_some() && was_port != Some(2))),
-            has_fd,
-            vlans: vec![PortVlan::untagged(1)],
-            fdb: if system.has_entry { vec![FdbEntry { mac: MacAddr([0x52, 0x54, 0, 0, 0, mac]), vid: 1, sticky: true }] } else { Vec::new() },
-            ..state(if way == 0 { Some(made) } else { link.clone() })
+            ..state_of(tap)
         };
         let caller = root();
         let policy = Policy::new(&caller, None, false);
@@ -231,7 +238,7 @@ proptest! {
             0 => {
                 (system.up, system.master, system.alone_before) = (false, None, false);
                 (system.options, system.has_entry) = (PortOptions::default(), false);
-                let state = CurrentState { master: None, is_created: true, fdb: Vec::new(), ..state };
+                let state = CurrentState { is_created: true, ..state };
                 policy.authorize_up(spec, &TapOptions::default(), state).map(|auth| Plan::up(&auth))
             }
             1 => policy.authorize_down(name("tap0"), has_fd, state).map(|auth| Plan::down(&auth)),
@@ -301,11 +308,13 @@ proptest! {
         let exists = link.is_some();
         let is_created = is_created && exists;
         let facts = || CurrentState {
-            master: link.as_ref().and(master).and_then(br),
-            has_fd: has_fd && exists,
             is_created,
-            vlans: vec![PortVlan::untagged(10), PortVlan::tagged(20)],
-            ..state(link.clone())
+            ..state_of(link.clone().map(|link| TapState {
+                master: master.and_then(br),
+                has_fd,
+                vlans: vec![PortVlan::untagged(10), PortVlan::tagged(20)],
+                ..tap_state(link)
+            }))
         };
         prop_assert!(policy.authorize_down(name("tap0"), delete, facts()).is_err());
         if let Ok(auth) = policy.authorize_release(name("tap0"), delete, facts()) {

@@ -1,6 +1,6 @@
 //! A tap goes up.
 
-use crate::build::{bridge, filtering, name, root, spec, state, tap};
+use crate::build::{bridge, filtering, name, root, spec, state, state_of, tap, tap_state};
 use crate::plan::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up, up_as_asked};
 use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::error::Error;
@@ -8,7 +8,7 @@ use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::model::addr::{IpPrefix, MacAddr};
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
 use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
-use qemu_ifup::model::state::CurrentState;
+use qemu_ifup::model::state::{CurrentState, TapState};
 use qemu_ifup::plan::outcome::Notice;
 use qemu_ifup::plan::step::Step;
 use qemu_ifup::policy::rules::Policy;
@@ -76,10 +76,10 @@ fn a_bridge_can_be_wider_than_any_tap() {
 
 #[test]
 fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame() {
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(TapInfo::default())))
-    };
+        ..tap_state(tap(TapInfo::default()))
+    });
     let plan = up(spec(), held).unwrap();
     assert_eq!(
         commands(&plan),
@@ -104,10 +104,10 @@ fn the_tap_that_qemu_holds_is_given_to_the_invoking_user_before_it_sees_a_frame(
         persistent: true,
         ..TapInfo::default()
     };
-    let held = CurrentState {
+    let held = state_of(TapState {
         has_fd: true,
-        ..state(Some(tap(persistent)))
-    };
+        ..tap_state(tap(persistent))
+    });
     let plan = up(spec(), held).unwrap();
     assert_eq!(
         commands(&plan)[1..],
@@ -188,10 +188,10 @@ fn only_what_differs_is_changed() {
         ),
     ];
     for (what, link, master, wanted) in cases {
-        let state = CurrentState {
+        let state = state_of(TapState {
             master,
-            ..state(Some(link))
-        };
+            ..tap_state(link)
+        });
         let plan = up(spec(), state).unwrap();
         let wanted: Vec<String> = wanted.iter().map(|w| format!("{set} {w}")).collect();
         assert_eq!(commands(&plan), wanted, "{what}");
@@ -200,10 +200,10 @@ fn only_what_differs_is_changed() {
 
 #[test]
 fn a_move_and_an_idle_second_run_are_told() {
-    let idle = CurrentState {
+    let idle = state_of(TapState {
         master: br(2),
-        ..state(Some(finished(owned())))
-    };
+        ..tap_state(finished(owned()))
+    });
     let notice = up(spec(), idle).unwrap().notice().unwrap().to_string();
     assert_eq!(notice, "already up on br0, nothing to do");
 
@@ -211,10 +211,10 @@ fn a_move_and_an_idle_second_run_are_told() {
         master: Some(3),
         ..finished(owned())
     };
-    let elsewhere = CurrentState {
+    let elsewhere = state_of(TapState {
         master: br(3),
-        ..state(Some(elsewhere))
-    };
+        ..tap_state(elsewhere)
+    });
     let plan = up(spec(), elsewhere).unwrap();
     let notice = plan.notice().unwrap().to_string();
     assert_eq!(notice, "moved from br1 to br0");
@@ -238,11 +238,11 @@ fn a_tap_that_lets_everybody_in_is_given_to_the_invoking_user_if_that_can_be_don
             carrier,
             ..finished(nobodys)
         };
-        let state = CurrentState {
+        let state = state_of(TapState {
             master: br(2),
             has_fd,
-            ..state(Some(link))
-        };
+            ..tap_state(link)
+        });
         commands(&up(spec(), state).unwrap()).len()
     };
     assert_eq!(given(false, false), 1, "idle");
@@ -279,10 +279,10 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
         (owner(1001), held(owned())),
         (group(37), held(of_a_group)),
     ] {
-        let state = CurrentState {
+        let state = state_of(TapState {
             master: br(2),
-            ..state(Some(link))
-        };
+            ..tap_state(link)
+        });
         let asked = TapOptions {
             access: Some(TapAccess::Owner(NameOrId::Id(1000))),
             ..TapOptions::default()
@@ -311,10 +311,10 @@ fn an_owner_that_only_the_configuration_names_is_an_error_if_another_program_has
             carrier: true,
             ..finished(info)
         };
-        CurrentState {
+        state_of(TapState {
             master: br(2),
-            ..state(Some(link))
-        }
+            ..tap_state(link)
+        })
     };
     let bound = || TapSpec {
         access: Some(TapAccess::Owner(1001)),
@@ -412,11 +412,11 @@ fn a_bridge_is_created_only_where_there_is_none_and_is_deleted_if_the_tap_fails(
         ..finished(owned())
     };
     let there = CurrentState {
-        tap: Some(Link {
+        tap: Some(tap_state(Link {
             master: None,
             up: false,
             ..there
-        }),
+        })),
         ..none()
     };
     // As late as it can for a tap that is created, since a kill after that leaves it behind; and before anything is done to a
