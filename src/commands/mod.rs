@@ -20,10 +20,10 @@ use crate::report::Reporter;
 use crate::sys::privilege::Credentials;
 use crate::sys::qemu_fd::HelperSocket;
 
-/// Does what the request asks for, to each tap by itself: the exit code is that of the first that failed, which is reported.
+/// Carries the request out, for one tap after the other. Errors for a tap are reported, and the exit code is that of the first.
 ///
 /// # Errors
-/// Why nothing was done to any.
+/// Nothing was done to any tap.
 #[inline]
 pub fn dispatch(
     program: Program,
@@ -31,7 +31,7 @@ pub fn dispatch(
     credentials: Credentials,
     reporter: &mut Reporter,
 ) -> Result<ExitCode, Error> {
-    // Before anything is opened: a number that was closed would become that of something of ours.
+    // Before anything is opened: a number that is closed could become a descriptor of this program.
     let helper = match request.action {
         Action::HandOver { fd, .. } => Some(
             HelperSocket::from_fd(fd).map_err(|reason| Error::InvalidHelperFd { fd, reason })?,
@@ -41,7 +41,7 @@ pub fn dispatch(
     let kernel = Kernel::open()?;
     let caller = Caller::identify(credentials)?;
     reporter.set_caller(&caller);
-    // What it has open goes with the program, all at once.
+    // The kernel closes everything together when the program ends.
     let mut session = ManuallyDrop::new(Session {
         kernel,
         caller,
