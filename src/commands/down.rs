@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::policy::caller::Authority;
 use crate::policy::rules::Policy;
 
-/// How many taps are deleted together at most: nobody else can change an interface meanwhile, which is some 20 ms.
+/// How many taps are deleted together at most: meanwhile, for about 20 ms, no other process can change an interface.
 const MAX_TOGETHER: usize = 64;
 
 /// Takes taps off their bridges and down.
@@ -24,14 +24,14 @@ pub(super) fn down(
     }
     let mut planned = Vec::with_capacity(taps.len());
     let mut threads = Vec::new();
-    // What is over comes first, and then lots of the full size: the kernel waits for one lot after the other, so the later
-    // ones should not end while it still waits for one before.
-    let lots = taps.rchunks(MAX_TOGETHER).rev();
+    // The batch that is not full comes first: the kernel waits for one batch after the other, so a later batch should not end
+    // while the kernel still waits for an earlier one.
+    let batches = taps.rchunks(MAX_TOGETHER).rev();
     let mut groups = Vec::new();
     if delete && taps.len() > 1 && !session.dry_run {
-        groups = session.kernel.unused_groups(lots.len());
+        groups = session.kernel.unused_groups(batches.len());
     }
-    for names in lots {
+    for names in batches {
         let first = planned.len();
         let mut plan = |name| {
             let mut tap = Tap::new(name);
@@ -42,27 +42,27 @@ pub(super) fn down(
         };
         planned.extend(names.iter().map(|&name| (name, plan(name))));
         if let Some(group) = groups.pop() {
-            let these = planned.iter().skip(first).flat_map(|(_, planned)| planned);
-            let these = these.filter(|(plan, _)| plan.deletes());
-            let these: Vec<_> = these.map(|(_, tap)| tap).collect();
+            let batch = planned.iter().skip(first).flat_map(|(_, planned)| planned);
+            let to_delete = batch.filter(|(plan, _)| plan.deletes());
+            let to_delete: Vec<_> = to_delete.map(|(_, tap)| tap).collect();
             let in_thread = taps.len() > MAX_TOGETHER;
-            threads.extend(session.kernel.delete_together(&these, group, in_thread));
+            threads.extend(session.kernel.delete_together(&to_delete, group, in_thread));
         }
     }
     let code = session.each(planned, |session, _, planned| {
         let (plan, mut tap) = planned?;
         if plan.deletes() && taps.len() > 1 {
-            session.kernel.look_if_deleted(&mut tap);
+            session.kernel.mark_if_gone(&mut tap);
         }
         session.carry_out(&plan, &mut tap, None)
     });
     for thread in threads {
-        let _ = thread.join(); // whatever became of it
+        let _ = thread.join(); // each tap was checked already
     }
     Ok(code)
 }
 
-/// What an unprivileged user may do: delete a tap of theirs. It needs no privilege.
+/// Deletes a tap of an unprivileged user, or leaves it as it is. This needs no privilege.
 fn release(session: &mut Session<'_>, name: IfName, delete: bool) -> Result<(), Error> {
     let mut tap = Tap::new(name);
     let state = session.kernel.observe(&mut tap, None)?;

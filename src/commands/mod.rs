@@ -63,7 +63,7 @@ pub fn ifdown(
     down::down(&mut session, &request.taps, request.work.delete)
 }
 
-/// What it has open is closed with the program, all together.
+/// The session of a request.
 fn session<'a, W>(
     request: &Request<W>,
     credentials: Credentials,
@@ -73,6 +73,7 @@ fn session<'a, W>(
     let kernel = Kernel::open()?;
     let caller = Caller::identify(credentials)?;
     reporter.set_caller(&caller);
+    // The kernel closes everything together when the program ends.
     Ok(ManuallyDrop::new(Session {
         kernel,
         caller,

@@ -1,4 +1,4 @@
-//! [`Session`]: what all actions share. It shows a plan or applies it.
+//! [`Session`], which all actions share. It prints a plan or applies it.
 
 use crate::apply::apply;
 use crate::config::conf::MatchedConf;
@@ -25,7 +25,7 @@ use crate::sys::netlink::bridge::{IPV6_OFF, NO_VLAN_FILTERING, SAME_ADDRESS};
 use crate::sys::qemu_fd::HelperSocket;
 use crate::sys::tun::NOT_MAPPED;
 
-/// What all actions share.
+/// The state of a run, which all actions share.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) kernel: Kernel,
@@ -44,8 +44,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Does something to each tap by itself, and reports why where that fails; the others go on. The exit code is that of the
-    /// first that failed.
+    /// Runs `act` for each tap, and reports each error. The exit code is that of the first tap that failed.
     pub(super) fn each<T>(
         &mut self,
         taps: impl IntoIterator<Item = (IfName, T)>,
@@ -64,12 +63,12 @@ impl Session<'_> {
         code
     }
 
-    /// Whether the caller changes no tap that exists.
+    /// Whether the caller may not change a tap that exists.
     pub(super) fn is_restricted(&self) -> bool {
         self.caller.unrestricted(self.dry_run).is_none()
     }
 
-    /// What is wanted of this tap.
+    /// The settings that are wanted for this tap.
     pub(super) fn spec(
         &self,
         tap: IfName,
@@ -79,7 +78,7 @@ impl Session<'_> {
         tap_spec(self.is_restricted(), tap, asked, conf)
     }
 
-    /// Loads root's files on what an unprivileged user may create; root needs none.
+    /// Loads the ACL; root needs none.
     pub(super) fn load_rules(&self) -> Result<Option<Rules>, Error> {
         if self.caller.authority() != Authority::Delegated {
             return Ok(None);
@@ -100,7 +99,7 @@ impl Session<'_> {
         if self.dry_run {
             let mut commands = String::new();
             for step in plan.steps().iter().map(|planned| &planned.step) {
-                // For the taps that follow, it would be there.
+                // For the next taps, it would exist.
                 if let Step::CreateBridge(new) = step {
                     if self.planned_bridges.contains(&new.link.name) {
                         continue;
@@ -189,8 +188,8 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
         || has_addresses && matches!(error, Error::Usage(_) | Error::NetworkInUse { .. })
 }
 
-/// What is wanted of the tap, by the options and those of the configuration: names are resolved here, and defaults filled
-/// in. If the caller is restricted, lines of the configuration on the owner bind them.
+/// The settings that are wanted for the tap, by the command line and the configuration: names are resolved here, and defaults
+/// filled in. A restricted caller is bound by an owner in the configuration.
 fn tap_spec(
     is_restricted: bool,
     tap: IfName,
@@ -208,7 +207,7 @@ fn tap_spec(
         return Err(usage(format!("{tap} cannot be the tap and its bridge")));
     }
     let lock = options.lock();
-    // A locked port that learns is none: it learns what link-local frames claim.
+    // A port that still learns is not locked: link-local frames would teach it.
     if let Some((option, on)) = options
         .port
         .differing_from(lock.or(options.port))

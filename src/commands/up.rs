@@ -20,10 +20,11 @@ use crate::policy::caller::Authority;
 use crate::policy::rules::{Policy, Rules};
 use crate::sys::qemu_fd::HelperSocket;
 
-/// How often a bridge may be created by others just as we are about to, and not exist when we look, before it is an error.
+/// How many times another process may create the bridge just before we do, and delete it before we look, until that is an
+/// error.
 const MAX_CREATE_RACES: usize = 3;
 
-/// The time in which another run of the same user may finish a tap that both are to bring up, and the time between two looks.
+/// How long to wait for another run that brings the same tap up for the same user, and the time between two looks.
 const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 const FINISH_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -66,7 +67,7 @@ pub(super) fn hand_over(
     let spec_of = |session: &Session<'_>, name| {
         let conf = conf.for_tap(name);
         let mut spec = session.spec(name, options, &conf)?;
-        // That is what QEMU takes from a helper.
+        // QEMU accepts only a single-queue tap from a helper.
         spec.multi_queue = false;
         Ok::<_, Error>((spec, conf))
     };
@@ -85,7 +86,7 @@ pub(super) fn hand_over(
         Some(named) => named,
         None => {
             let (mut spec, conf) = spec_of(session, tap.name())?;
-            // QEMU has named the bridge, not the tap: a line for all taps is about others, too.
+            // QEMU has named the bridge, but not the tap. A line for all taps does not bind it to another bridge.
             spec.bound_bridge = None;
             (spec, conf)
         }
@@ -99,10 +100,10 @@ pub(super) fn hand_over(
     .run(session, tap, rules)
 }
 
-/// What brings a tap up, and hands it over if that is wanted.
+/// Brings a tap up, and hands it over if there is a helper's socket.
 struct BringUp<'a> {
     spec: &'a TapSpec,
-    /// The caller's own options, of which the spec is made with those of the configuration.
+    /// The caller's own options. The spec has those of the configuration, too.
     asked: &'a TapOptions,
     conf: &'a MatchedConf,
     helper: Option<&'a HelperSocket>,
@@ -111,15 +112,15 @@ struct BringUp<'a> {
 impl BringUp<'_> {
     fn run(&self, session: &mut Session<'_>, tap: Tap, rules: Option<Rules>) -> Result<(), Error> {
         let result = self.try_run(session, tap, rules);
-        // It may be why that failed, and a port with an MTU of its own changes the bridge's.
+        // The bridge may be the reason of a failure, and a port with its own MTU changes that of the bridge.
         if result.is_err() || self.spec.mtu.is_some() {
             session.kernel.forget_bridge();
         }
         result.map_err(|error| in_conf(error, self.asked, self.conf))
     }
 
-    /// Authorizes the tap in the state that it has, and carries the plan out. Another run may be at work on the same tap or
-    /// bridge: then the next look finds its work.
+    /// Observes the tap, authorizes the plan, and carries it out. If another run changes the same tap or bridge, it is observed
+    /// again.
     fn try_run(
         &self,
         session: &mut Session<'_>,
@@ -143,7 +144,7 @@ impl BringUp<'_> {
                 auth => auth?,
             };
             match session.carry_out(&Plan::up(&auth), &mut tap, self.helper) {
-                // Then it exists now, and the tap only needs to be attached to it.
+                // The bridge exists now, and the tap only needs to be attached to it.
                 Err(Error::BridgeExists(_)) if races < MAX_CREATE_RACES => races += 1,
                 Err(Error::TapExists(_)) if session.is_restricted() && Instant::now() < end => {
                     thread::sleep(FINISH_INTERVAL);
@@ -171,7 +172,7 @@ impl BringUp<'_> {
     }
 }
 
-/// Whether another run may be at work on the tap: it is not persistent yet, and nothing passed it on.
+/// Whether another run may still be bringing the tap up: the tap is not persistent yet, and was not passed on to this run.
 fn is_unfinished(state: &CurrentState) -> bool {
     let is_unfinished = |tap: &TapState| {
         let info = tap.link.tap();

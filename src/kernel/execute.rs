@@ -23,7 +23,7 @@ use crate::sys::qemu_fd::HelperSocket;
 use crate::sys::tun::{TunError, TunFd, reset_filters, set_access};
 use crate::sys::{privilege, process};
 
-/// The time in which a program that has the tap open may close it, before that is an error: QEMU's as it ends.
+/// How long to wait until another program closes the tap, before that is an error: QEMU does so as it ends.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The time between two tries.
@@ -36,7 +36,7 @@ pub struct TapExecutor<'a> {
     pub kernel: &'a mut Kernel,
     /// The tap.
     pub tap: &'a mut Tap,
-    /// Where QEMU waits for its descriptor, if it does.
+    /// The socket on which QEMU waits for its descriptor, if it does.
     pub helper: Option<&'a HelperSocket>,
 }
 
@@ -91,8 +91,8 @@ impl Executor for TapExecutor<'_> {
 }
 
 impl TapExecutor<'_> {
-    /// Changes the tap. If it is to go down or to leave its bridge, it may have done so although no reply came, and to put it
-    /// back would not bring back all that it had there; or it may have disappeared by itself.
+    /// Changes the tap. If it is to be brought down or detached and no reply came, the kernel may have done so. That is not
+    /// rolled back, since the port would not get all of its settings back. The tap may also have disappeared.
     fn set_link(&mut self, update: &LinkUpdate) -> Result<(), StepError> {
         let index = self.tap.index()?;
         let netlink = &mut self.kernel.netlink;
@@ -109,8 +109,8 @@ impl TapExecutor<'_> {
         Ok(set?)
     }
 
-    /// Deletes a bridge that we created, unless it has a port. It also is gone where it was never created, or another one has
-    /// got its ifindex.
+    /// Deletes a bridge that this program created, unless it has a port. If it was never created, or its ifindex is that of
+    /// another interface now, there is nothing to delete.
     fn delete_new_bridge(&mut self, new: &NewBridge) -> Result<(), StepError> {
         let netlink = &mut self.kernel.netlink;
         let index = new.link.index;
@@ -126,8 +126,8 @@ impl TapExecutor<'_> {
         Ok(())
     }
 
-    /// Counts the other taps: those of the user, which were created for them, whoever owns them by now, or given to them by
-    /// root; and those that were created for any user.
+    /// Counts the other taps: those that were created for the user, whoever owns them now, and those that root has given to the
+    /// user; and those that were created for any user.
     fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
         let (mut taps, mut all) = (0, 0);
         let own = TapAccess::Owner(quota.user.0);
@@ -151,8 +151,8 @@ impl TapExecutor<'_> {
         Ok(())
     }
 
-    /// Sets the owner of a tap that was there, and looks whether that happened: what a caller passed on as its descriptor may
-    /// be one of a tap of the same name elsewhere.
+    /// Sets the owner of a tap that existed, and verifies it: the descriptor that a caller passed on may be that of a tap of
+    /// the same name in another network namespace.
     fn set_access(&mut self, access: TapAccess<u32>, has_fd: bool) -> Result<(), StepError> {
         let index = self.tap.index()?;
         let opened = if has_fd { None } else { Some(self.attach()?) };
@@ -166,8 +166,8 @@ impl TapExecutor<'_> {
             reset_filters(fd)?;
         }
         if verified.is_err() && link.tap().and_then(TapInfo::access) == Some(access) {
-            // Somebody has opened a queue of it before. It was theirs, and is so again; or it was nobody's, and would give
-            // them the guest's frames from now on.
+            // Another program has opened a queue before. If the tap had an owner, it gets that owner back. Otherwise it is
+            // deleted, since that program would receive the guest's frames.
             match self.tap.access() {
                 Some(before) => set_access(fd, before)?,
                 None => {
@@ -179,7 +179,7 @@ impl TapExecutor<'_> {
         verified
     }
 
-    /// Opens the tap, just as it is.
+    /// Opens the tap without changing it.
     fn attach(&mut self) -> Result<TunFd, StepError> {
         let link = self.tap.link.as_ref().ok_or(Errno::ENODEV)?;
         let info = link.tap().ok_or(Errno::ENODEV)?;
@@ -191,7 +191,7 @@ impl TapExecutor<'_> {
         Ok(opened)
     }
 
-    /// Brings the tap up as a port, and looks whether it is such a port: another program may have moved or changed it.
+    /// Brings the tap up as a port, and verifies its settings, since another program may have moved or changed it.
     fn up(&mut self, port: &Port) -> Result<(), StepError> {
         let index = self.tap.index()?;
         let netlink = &mut self.kernel.netlink;
@@ -219,7 +219,7 @@ impl TapExecutor<'_> {
         }
     }
 
-    /// Deletes the tap as its owner, by the kernel's own rule: whoever may attach to it may let it disappear with the descriptor.
+    /// Deletes the tap as its owner. By the kernel's rule, a user who may open a tap may make it disappear with the descriptor.
     /// QEMU may be about to close it.
     fn release(&mut self) -> Result<(), StepError> {
         let index = self.tap.index()?;
@@ -230,7 +230,7 @@ impl TapExecutor<'_> {
                 return Ok(());
             };
             let info = link.tap().ok_or(Errno::ENODEV)?;
-            // To attach would add a queue, which takes frames from the guest.
+            // Opening it would add a queue, which takes frames from the guest.
             let attached = if info.queues.is_some_and(|queues| queues > 0) {
                 Err(TunError::from(Errno::EBUSY))
             } else {
@@ -250,7 +250,7 @@ impl TapExecutor<'_> {
         }
     }
 
-    /// Waits until the tap forwards. Notifications are subscribed to before the first look, so that none is missed.
+    /// Waits until the tap forwards. It subscribes to notifications before the first look, so that none is missed.
     fn wait_forwarding(&mut self, bridge: IfName, seconds: u32) -> Result<(), StepError> {
         let index = self.tap.index()?;
         let end = Instant::now() + Duration::from_secs(seconds.into());
@@ -272,7 +272,7 @@ impl TapExecutor<'_> {
         }
     }
 
-    /// Deletes the tap, also where it was created and not looked at yet.
+    /// Deletes the tap, even if it was created and its ifindex is not known yet.
     fn delete_tap(&mut self) -> Result<(), StepError> {
         let index = match (self.tap.index, &self.tap.created) {
             (Some(index), _) => index,
@@ -284,10 +284,10 @@ impl TapExecutor<'_> {
                 }
                 index
             }
-            // It was never created, or is deleted already.
+            // It was never created, or was deleted already.
             (None, None) => return Ok(()),
         };
-        // Before it is closed: until then, nothing else can have its ifindex.
+        // Before it is closed: until then, no other interface can have its ifindex.
         let deleted = self.delete(index);
         let was_created = self.tap.created.take().is_some();
         if was_created {
@@ -299,7 +299,7 @@ impl TapExecutor<'_> {
         deleted.map_err(StepError::from)
     }
 
-    /// Deletes an interface. It may be gone although no reply came, or because another program was quicker.
+    /// Deletes an interface. It may be deleted although no reply came, or by another program.
     fn delete(&mut self, index: IfIndex) -> Result<(), SysError> {
         let deleted = link::delete(&mut self.kernel.netlink, index);
         if deleted.is_err() && self.kernel.is_gone(index) {

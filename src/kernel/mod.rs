@@ -27,21 +27,21 @@ use crate::sys::tun::{TunFd, reset_filters, set_access};
 #[derive(Debug)]
 pub struct Kernel {
     pub(super) netlink: NetlinkSocket<Socket>,
-    /// The bridge that was looked at last, for the taps that follow.
+    /// The bridge that was observed last, kept for the next taps.
     pub(super) bridge: Option<Link>,
 }
 
-/// One tap: its ifindex, and the descriptors that this program has of it.
+/// One tap: its ifindex, and the descriptors through which this program has it open.
 #[derive(Debug)]
 pub struct Tap {
     pub(super) name: IfName,
-    /// It as it was observed.
+    /// The interface as it was observed.
     pub(super) link: Option<Link>,
-    /// A tap is found by name once; every change is addressed to this.
+    /// A tap is looked up by name once; every change is addressed to this ifindex.
     pub(super) index: Option<IfIndex>,
     pub(super) created: Option<TunFd>,
     pub(super) inherited: Option<InheritedFd>,
-    /// It was deleted already: since somebody else was in it, or together with others. There is nothing to roll back.
+    /// It was deleted already, because another program had it open or together with others. There is nothing to roll back.
     pub(super) deleted: bool,
 }
 
@@ -63,7 +63,7 @@ impl Tap {
         self.name
     }
 
-    /// A descriptor through which its owner can be set.
+    /// The descriptor through which its owner can be set.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         let created = self.created.as_ref().map(TunFd::as_fd);
         created.or_else(|| self.inherited.as_ref().map(InheritedFd::as_fd))
@@ -82,7 +82,7 @@ impl Tap {
     }
 }
 
-/// The driver tells only the name of what a descriptor has open, so names are compared after a look-up.
+/// The driver reports only the name of the tap that a descriptor has open, so names are compared after a look-up.
 pub(super) const RENAMED: SysError = SysError::Invalid("it was renamed at the same moment");
 
 impl Kernel {
@@ -96,13 +96,13 @@ impl Kernel {
         })
     }
 
-    /// The bridge is looked at again for the next tap.
+    /// The bridge is observed again for the next tap.
     pub fn forget_bridge(&mut self) {
         self.bridge = None;
     }
 
-    /// Creates a tap for QEMU. Nobody else can open it, since it has one queue; it gets its owner with the plan. Until it is
-    /// handed over, it lives as long as the value that is returned.
+    /// Creates a tap for QEMU. No other program can open it, since it is a single-queue tap. The plan sets its owner. Until
+    /// it is handed over, it lives as long as the value that is returned.
     pub fn create_for_qemu(&self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
         let create = || {
             let created = TunFd::create_for_qemu(auth.name, vnet_hdr).map_err(from_tun)?;
@@ -133,8 +133,8 @@ impl Kernel {
         })
     }
 
-    /// Sets who may open the tap that this run has created, and looks whether that is so: until then, a tap with several queues
-    /// is open to everybody who can open /dev/net/tun.
+    /// Sets the owner of the tap that this run has created, and verifies it: until then, every user who can open /dev/net/tun
+    /// can open a multi-queue tap.
     pub(super) fn give_created(
         &mut self,
         tap: &mut Tap,
@@ -148,14 +148,14 @@ impl Kernel {
         }
         tap.index = Some(link.index);
         verify_access(&link, access)?;
-        // Whoever was in it may have left something behind.
+        // A program that had it open until now may have left filters.
         if link.queues().is_some() {
             reset_filters(created.as_fd())?;
         }
         Ok(())
     }
 
-    /// Groups that no interface is in; none where that cannot be told.
+    /// Groups that no interface is in; empty if the kernel does not list them.
     pub fn unused_groups(&mut self, count: usize) -> Vec<u32> {
         let Ok(mut used) = link::groups(&mut self.netlink) else {
             return Vec::new();
@@ -168,9 +168,9 @@ impl Kernel {
         (0..count).map(|_| draw()).collect()
     }
 
-    /// Deletes taps all at once in a group that nobody else uses, as far as that can be done: what is left is deleted one by
-    /// one by its plan. In a thread, it returns when they are gone; for what the kernel then still does, mostly to wait for
-    /// its readers (RCU), the thread waits.
+    /// Deletes taps together, by a group that no other interface is in. This is best effort; taps that remain are deleted by
+    /// their own plans. In a thread, it returns when the taps are gone, while the thread waits until the kernel has finished:
+    /// mostly the kernel waits for its readers (RCU).
     pub fn delete_together(
         &mut self,
         taps: &[&Tap],
@@ -181,27 +181,27 @@ impl Kernel {
         if indexes.is_empty() {
             return None;
         }
-        // Whatever becomes of it: it is looked at which of them are gone.
+        // The result does not matter: each tap is checked afterwards.
         if !in_thread {
             let _ = link::delete_as_group(&mut self.netlink, &indexes, group);
             return None;
         }
-        let lot = indexes.clone();
+        let batch = indexes.clone();
         let delete = move || {
             if let Ok(mut netlink) = NetlinkSocket::open() {
-                let _ = link::delete_as_group(&mut netlink, &lot, group);
+                let _ = link::delete_as_group(&mut netlink, &batch, group);
             }
         };
         let thread = thread::Builder::new().spawn(delete).ok()?;
-        // Whoever else waits to change an interface gets their turn before the next lot.
+        // Other processes that wait to change an interface get their turn before the next batch.
         while !thread.is_finished() && !indexes.iter().all(|&index| self.is_gone(index)) {
             thread::sleep(Duration::from_millis(1));
         }
         Some(thread)
     }
 
-    /// Looks whether the tap was deleted together with others.
-    pub fn look_if_deleted(&mut self, tap: &mut Tap) {
+    /// Marks the tap as deleted if it was deleted together with others.
+    pub fn mark_if_gone(&mut self, tap: &mut Tap) {
         tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
     }
 
@@ -213,7 +213,7 @@ impl Kernel {
     /// Looks an interface up by name.
     ///
     /// # Errors
-    /// The kernel's refusal; or it is an alternative name: to act on that would be to act on another interface.
+    /// The kernel's refusal; or it is an alternative name: a change would then be made to an interface of another name.
     pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         let found = link::optional(link::get_by_any_name(&mut self.netlink, name));
         match found.map_err(|error| Error::failed(format!("look up {name}"), error))? {
@@ -226,13 +226,13 @@ impl Kernel {
         }
     }
 
-    /// The socket, for what only `--check` asks.
+    /// The socket, for requests that only `--check` makes.
     pub fn netlink(&mut self) -> &mut NetlinkSocket<Socket> {
         &mut self.netlink
     }
 }
 
-/// Draws a group that none of `used` is; 0 is that of all interfaces that nobody put into another.
+/// Draws a group that is not in `used`; 0 is the default group of all interfaces.
 pub fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
     loop {
         let group = draw();
@@ -242,8 +242,7 @@ pub fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
     }
 }
 
-/// Whether a tap is open to these and nobody else, by the kernel's own word, while one queue of it is open in a program that
-/// we know of: this one, or QEMU.
+/// Verifies that only these users can open the tap, and that only one queue of it is open: that of this program, or of QEMU.
 pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), StepError> {
     match &link.kind {
         LinkKind::Tap(info) if !info.is_for(access) => Err(StepError::Contested(

@@ -20,14 +20,14 @@ use crate::sys::procfs;
 use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
-    /// Looks at the tap, what it is a port of, and the bridge of the spec, if there is one: the state that a plan rests on.
+    /// Observes the tap, its bridge, and the bridge of the spec, if there is one: all that a plan rests on.
     pub fn observe(
         &mut self,
         tap: &mut Tap,
         spec: Option<&TapSpec>,
     ) -> Result<CurrentState, Error> {
         let link = self.find_link(tap.name)?;
-        // What was created is known by its descriptor; had it been renamed, the name would be another interface's.
+        // If the tap that was created has been renamed, this name is that of another interface.
         if let Some(created) = &tap.created
             && created.name() != Ok(tap.name)
         {
@@ -56,7 +56,7 @@ impl Kernel {
             tap.inherited = self.find_inherited(link)?;
         }
         let creates_bridge = bridge.is_none() && spec.create_bridge.is_some();
-        // A new bridge has IPv6 where the loopback interface has it.
+        // A new bridge has IPv6 if the loopback interface has it.
         let ipv6 = if creates_bridge {
             has_ipv6(self.find_link(IfName::LOOPBACK)?.as_ref())
         } else {
@@ -96,7 +96,7 @@ impl Kernel {
         })
     }
 
-    /// The interface that was named as the bridge.
+    /// Looks up the interface that was named as the bridge.
     pub fn find_bridge(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         self.find_link(name).map_err(|mut error| {
             if let Error::AlternativeName { as_bridge, .. } = &mut error {
@@ -106,7 +106,7 @@ impl Kernel {
         })
     }
 
-    /// QEMU's descriptor of this tap, which may have been renamed since it was looked up.
+    /// Looks for QEMU's descriptor of this tap, which may have been renamed since it was looked up.
     fn find_inherited(&mut self, tap: &Link) -> Result<Option<InheritedFd>, Error> {
         let found = InheritedFd::find(|name| {
             let is_it = |found: Link| found.index == tap.index;
@@ -116,7 +116,7 @@ impl Kernel {
         found.map_err(|error| Error::failed("look for QEMU's descriptor", error))
     }
 
-    /// The first of these addresses of a bridge whose network another interface is in already, by `all` that there are.
+    /// The first of these addresses of a bridge whose network another interface is in already; `all` are those of the host.
     pub fn network_in_use(
         &self,
         bridge: IfName,
@@ -126,7 +126,7 @@ impl Kernel {
         all.iter().find_map(|other| {
             let mut of_this = addresses.iter();
             let address = of_this.find(|address| address.conflicts_with(&other.prefix))?;
-            // It may be gone, or be the bridge, which somebody else has just created.
+            // It may be deleted, or be the bridge, which another process has just created.
             let name = index_to_name(&self.netlink, other.index).ok()?;
             (name != bridge).then_some((*address, name))
         })
@@ -162,7 +162,7 @@ impl Kernel {
             && procfs::bridge_nf_calls("iptables")
     }
 
-    /// All bridges; none where the kernel does not say.
+    /// All bridges; empty if the kernel does not list them.
     pub fn bridges(&mut self) -> Vec<IfName> {
         let all = link::get_all(&mut self.netlink).unwrap_or_default();
         let bridges = all.iter().filter(|link| link.bridge().is_some());
@@ -184,10 +184,7 @@ impl Kernel {
         let reads_fdb = left.is_some() || spec.is_some_and(|spec| spec.lock_mac.is_some());
         let reads_vlans = reads_fdb || spec.is_some_and(|spec| spec.vlans.is_some());
         Ok(TapState {
-            default_pvid: match left {
-                Some(left) => self.default_pvid(left)?,
-                None => None,
-            },
+            default_pvid: left.map_or(Ok(None), |left| self.default_pvid(left))?,
             vlans: if master.is_some() && reads_vlans {
                 vlan::get_port_vlans(&mut self.netlink, link.index)
                     .map_err(|error| Error::failed("read its VLANs", error))?
@@ -231,14 +228,14 @@ impl Kernel {
             .map_err(|error| Error::failed("read its fdb entries", error))
     }
 
-    /// What has this address on the bridge for good, but for the tap itself.
+    /// The interface other than the tap that has this address on the bridge permanently.
     fn mac_in_use(
         &mut self,
         bridge: &Link,
         tap: IfName,
         mac: MacAddr,
     ) -> Result<Option<IfName>, Error> {
-        // Its entry may be that of the port whose address it has.
+        // The bridge may have the address of a port, and the entry is then that of the port.
         if bridge.address == Some(mac) {
             return Ok(Some(bridge.name));
         }
@@ -253,7 +250,7 @@ impl Kernel {
         Ok(None)
     }
 
-    /// Random identifiers, with an ifindex that nobody has where one is needed.
+    /// Random identifiers, with an unused ifindex if one is needed.
     fn new_ids(&mut self, needs_index: bool) -> Result<NewIds, Error> {
         let mut ids = new_ids();
         let failed = |error| Error::failed("find an ifindex for the bridge", error);

@@ -12,8 +12,8 @@ pub struct MacAddr(pub [u8; 6]);
 impl MacAddr {
     /// The same address with 0xfe as its first byte.
     ///
-    /// A bridge that was given no address takes the lowest of its ports; an address that starts with 0xfe (locally
-    /// administered, and higher than any real card's) never is the lowest one beside a real uplink.
+    /// A bridge whose address nobody set takes the lowest address of its ports. An address that starts with 0xfe (locally
+    /// administered, and higher than that of any physical card) is never the lowest one beside a physical card.
     #[must_use]
     pub fn with_fe_prefix(self) -> Self {
         let [_, rest @ ..] = self.0;
@@ -38,7 +38,7 @@ impl MacAddr {
     }
 }
 
-/// The Ethernet address of one network card: neither a group's nor all zeros.
+/// The Ethernet address of one network card: neither multicast nor all zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnicastMac(MacAddr);
 
@@ -53,8 +53,8 @@ impl UnicastMac {
             *byte = u8::from_str_radix(word, 16).ok().filter(|_| is_hex)?;
         }
         let [first, ..] = bytes;
-        let is_one_cards = first & 1 == 0 && bytes != [0; 6];
-        (words.next().is_none() && is_one_cards).then_some(Self(MacAddr(bytes)))
+        let is_unicast = first & 1 == 0 && bytes != [0; 6];
+        (words.next().is_none() && is_unicast).then_some(Self(MacAddr(bytes)))
     }
 }
 
@@ -81,14 +81,14 @@ pub struct IpPrefix {
 }
 
 impl IpPrefix {
-    /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused, and one that is the
-    /// network's and no host's.
+    /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused, and so are the addresses of
+    /// the network itself and of its broadcast.
     pub fn parse(text: &str) -> Option<Self> {
         let (ip, prefix) = text.split_once('/')?;
         let ip: IpAddr = ip.parse().ok()?;
         let longest = if ip.is_ipv4() { 32 } else { 128 };
         let prefix = u8::try_from(parse_decimal(prefix)?).ok()?;
-        let is_hosts = match ip {
+        let is_host_address = match ip {
             IpAddr::V4(ip) => {
                 let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
                 prefix > 30 || ![0, host].contains(&(ip.to_bits() & host))
@@ -98,12 +98,13 @@ impl IpPrefix {
                 prefix > 126 || ip.to_bits() & host != 0
             }
         };
-        let usable = prefix <= longest && is_hosts && !ip.is_unspecified() && !ip.is_multicast();
+        let usable =
+            prefix <= longest && is_host_address && !ip.is_unspecified() && !ip.is_multicast();
         usable.then_some(Self { ip, prefix })
     }
 
-    /// Whether two interfaces cannot have one each: it is the same address, or one of the same network. Link-local ones are
-    /// each interface's own.
+    /// Whether two interfaces cannot have one of these each: they are the same address, or in the same network. Each interface
+    /// has a link-local network of its own.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         let differing = match (self.ip, other.ip) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),

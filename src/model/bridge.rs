@@ -8,43 +8,41 @@ use crate::model::vlan::PortVlan;
 /// The ports that a bridge has room for (`BR_PORT_BITS` in the kernel's net/bridge/br_private.h, less one).
 pub const BR_MAX_PORTS: usize = 1023;
 
-/// What the kernel says of a bridge (`IFLA_BR_*` in linux/if_link.h).
+/// The kernel's data about a bridge (`IFLA_BR_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BridgeInfo {
     /// It speaks STP.
     pub stp_enabled: bool,
     /// How long a port listens, and then learns, in hundredths of a second (STP).
     pub forward_delay: u32,
-    /// It filters VLANs; otherwise those of its ports mean nothing.
+    /// It filters VLANs. Without that, the VLANs of its ports have no effect.
     pub vlan_filtering: bool,
     /// The untagged VLAN that a port gets when it joins, if any.
     pub default_pvid: Option<u16>,
-    /// It sends frames to a group only where somebody has reported to be in it: multicast snooping is on.
+    /// Multicast snooping is on: frames to a group go only to ports with a member of that group.
     pub snoops_multicast: bool,
-    /// Somebody else on its network asks for these reports over IPv6 (MLD), which makes snooping act.
+    /// Another host on its network is the IPv6 querier (MLD), without which snooping has no effect.
     pub has_other_querier: bool,
-    /// Its own switches for what goes through the firewall, beside those for all bridges.
+    /// Its own switches for bridged traffic through the firewall, in addition to those for all bridges.
     pub nf_call: BridgeNf,
 }
 
-/// Which tool's chains the frames on a bridge go through (`nf_call_*`, net.bridge.bridge-nf-call-*): iptables, ip6tables,
-/// arptables.
+/// Whether bridged traffic goes through iptables, ip6tables and arptables (`nf_call_*`, net.bridge.bridge-nf-call-*).
 pub type BridgeNf = [bool; 3];
 
 impl BridgeInfo {
-    /// How many seconds a port takes to forward where the bridge speaks STP, rounded up: it listens, and learns for as
-    /// long again.
+    /// The seconds until a port forwards if the bridge speaks STP, rounded up: it listens, and then learns for as long.
     pub fn forwarding_delay_secs(&self) -> u32 {
         self.forward_delay.div_ceil(50)
     }
 }
 
-/// What the kernel says of a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
+/// The kernel's data about a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BridgePortInfo {
-    /// What it does with frames.
+    /// Its state.
     pub state: PortState,
-    /// Its options. One that the kernel does not know is off.
+    /// Its options. An option that the kernel does not know is off.
     pub options: PortOptions,
 }
 
@@ -53,19 +51,19 @@ pub struct BridgePortInfo {
 pub enum PortOption {
     /// It may not talk to other isolated ports.
     Isolated,
-    /// A BPDU that comes in shuts it, where the bridge speaks STP.
+    /// A BPDU that comes in disables it, if the bridge speaks STP.
     Guard,
-    /// It does not become the way to the root bridge (STP).
+    /// It does not become the root port (STP).
     RootBlock,
-    /// The source addresses of what comes in are learned: frames to them go to it.
+    /// The bridge learns the source addresses of incoming frames, and sends frames for them to this port.
     Learning,
-    /// Frames to an address that is not known go to it.
+    /// Unknown unicast is flooded to it.
     Flood,
-    /// Frames to a group that nobody has reported to be in go to it.
+    /// Multicast to groups without a known member is flooded to it.
     McastFlood,
-    /// The bridge answers ARP and ND for it where it can, and does not pass the question on.
+    /// The bridge answers ARP and ND itself if it can, and does not forward the request to this port.
     NeighSuppress,
-    /// It takes frames only from addresses that the forwarding database has for it.
+    /// It accepts frames only from addresses that the forwarding database has for it.
     Locked,
 }
 
@@ -102,18 +100,18 @@ impl PortOption {
 pub struct PortOptions([Option<bool>; PortOption::ALL.len()]);
 
 impl PortOptions {
-    /// What this says of each.
+    /// The options with the value that `of` returns for each.
     pub fn from_fn(of: impl FnMut(PortOption) -> Option<bool>) -> Self {
         Self(PortOption::ALL.map(of))
     }
 
-    /// Those of a port that has just joined (`new_nbp()` in net/bridge/br_if.c).
+    /// The options of a port that has just joined (`new_nbp()` in net/bridge/br_if.c).
     pub fn of_new_port() -> Self {
         use PortOption::{Flood, Learning, McastFlood};
         Self::from_fn(|option| Some(matches!(option, Learning | Flood | McastFlood)))
     }
 
-    /// Those that keep a port to the addresses that the forwarding database has for it.
+    /// The options that limit a port to the addresses that the forwarding database has for it.
     pub fn of_locked_port() -> Self {
         Self::from_fn(|option| match option {
             PortOption::Locked | PortOption::Guard => Some(true),
@@ -147,13 +145,13 @@ impl PortOptions {
         })
     }
 
-    /// These, and for those that are not given, `defaults`.
+    /// These options, and `defaults` for options that are not given.
     #[must_use]
     pub fn or(self, defaults: Self) -> Self {
         Self::from_fn(|option| self.get(option).or(defaults.get(option)))
     }
 
-    /// Those of these that are not so in `current`.
+    /// The options that differ from `current`.
     #[must_use]
     pub fn differing_from(self, current: Self) -> Self {
         Self::from_fn(|option| {
@@ -168,7 +166,7 @@ impl PortOptions {
         Self::from_fn(|option| self.get(option).map(|on| !on))
     }
 
-    /// Those that are given.
+    /// The options that are given.
     pub fn iter(&self) -> impl Iterator<Item = (PortOption, bool)> {
         let all = PortOption::ALL.into_iter();
         all.filter_map(|option| Some((option, self.get(option)?)))
@@ -197,9 +195,9 @@ impl Display for PortOptions {
 pub struct FdbEntry {
     /// The address.
     pub mac: MacAddr,
-    /// The VLAN; 0 where the bridge does not filter VLANs.
+    /// The VLAN; 0 if the bridge does not filter VLANs.
     pub vid: u16,
-    /// It stays also when a frame from this address comes in at another port.
+    /// It stays even if a frame from this address comes in at another port.
     pub sticky: bool,
 }
 
@@ -224,13 +222,14 @@ pub fn locked_entries(
     mac.into_iter().flat_map(entry).collect()
 }
 
-/// Whether a port that has the entries `current` has those of `wanted`, and none of another MAC.
+/// Whether a port with the entries `current` has all of `wanted`, and no entry of another MAC.
 pub fn has_exactly(current: &[FdbEntry], wanted: &[FdbEntry]) -> bool {
     let is_other = |old: &FdbEntry| wanted.iter().all(|new| new.mac != old.mac);
     wanted.iter().all(|entry| current.contains(entry)) && !current.iter().any(is_other)
 }
 
-/// The addresses that no entry has any more, and those that one has, each once, and whether that is sticky.
+/// The addresses whose entries are removed, and those whose entries are added or stay, with whether these are sticky. Each
+/// address is in it once.
 pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(MacAddr, bool)>) {
     let macs = |entries: &[FdbEntry]| {
         let mut macs: Vec<_> = entries.iter().map(|e| (e.mac, e.sticky)).collect();
@@ -238,13 +237,13 @@ pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(Ma
         macs.dedup_by_key(|(mac, _)| *mac);
         macs
     };
-    let there = macs(to);
-    let gone = macs(from).into_iter().map(|(mac, _)| mac);
-    let gone = gone.filter(|mac| there.iter().all(|(new, _)| new != mac));
-    (gone.collect(), there)
+    let added = macs(to);
+    let removed = macs(from).into_iter().map(|(mac, _)| mac);
+    let removed = removed.filter(|mac| added.iter().all(|(new, _)| new != mac));
+    (removed.collect(), added)
 }
 
-/// What a port of a bridge does with frames (`BR_STATE_*` in linux/if_bridge.h).
+/// The state of a bridge port (`BR_STATE_*` in linux/if_bridge.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PortState {
     /// Nothing: the bridge or the port is down, or the port has no carrier.
@@ -256,7 +255,7 @@ pub enum PortState {
     Learning,
     /// It forwards.
     Forwarding,
-    /// It is held back, since it would close a loop (STP).
+    /// It is blocked, since it would close a loop (STP).
     Blocking,
 }
 

@@ -1,35 +1,35 @@
-//! Changes that the kernel is asked for: to a link, and a new bridge.
+//! Changes to request from the kernel: of an interface, and a new bridge.
 
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::link::{AddrGenMode, LinkRef, Qdisc};
 use crate::model::spec::Creator;
 
-/// What to change of an interface in one RTM_SETLINK. `None` leaves a thing as it is.
+/// A change of an interface by one RTM_SETLINK. `None` leaves a setting unchanged.
 ///
-/// The kernel acts on the parts in this order, whatever order they are sent in: address and MTU, flags, master,
-/// addrgenmode (`do_setlink()` in net/core/rtnetlink.c), and stops at the first that fails. An interface that is up before
-/// it is a port passes frames to the host itself, so no update brings one up: that is a request of its own, after the
-/// join has been acknowledged.
+/// The kernel changes the settings in this order: address and MTU, flags, master, addrgenmode. The order in the message has no
+/// effect. It stops at the first setting that fails (`do_setlink()` in net/core/rtnetlink.c). An interface that is up before it
+/// is a port passes frames to the host itself, so no update brings an interface up: that is a separate request, after the join
+/// has been acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkUpdate {
     /// Its Ethernet address.
     pub address: Option<MacAddr>,
     /// Its MTU.
     pub mtu: Option<u32>,
-    /// It goes down. A change of the master implies that.
+    /// It is brought down. A change of the master implies that.
     pub down: bool,
-    /// What it is a port of; the inner `None` is nothing. It goes down before it leaves or joins.
+    /// The bridge to attach it to; the inner `None` detaches it. It is brought down first.
     pub master: Option<Option<LinkRef>>,
     /// How it generates link-local addresses.
     pub addr_gen_mode: Option<AddrGenMode>,
-    /// Its queueing discipline, while it is down. It is no failure where the kernel does not have it.
+    /// Its queueing discipline, while it is down. It is not an error if the kernel does not have it.
     pub qdisc: Option<Qdisc>,
-    /// The user whom its alias names as its creator; the inner `None` clears the alias.
+    /// The creator to name in its alias; the inner `None` clears the alias.
     pub creator: Option<Option<Creator>>,
 }
 
 impl LinkUpdate {
-    /// Nothing but to go down.
+    /// Only brings it down.
     pub fn down() -> Self {
         Self {
             down: true,
@@ -37,7 +37,7 @@ impl LinkUpdate {
         }
     }
 
-    /// Whether the interface goes down or leaves its bridge, and nothing else changes.
+    /// Whether it only brings the interface down or detaches it.
     pub fn is_removal(&self) -> bool {
         let removal = Self {
             down: self.down,
@@ -61,10 +61,10 @@ impl LinkUpdate {
 /// A bridge to create, up and without STP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBridge {
-    /// Its name, and its ifindex. That is chosen before it exists, so that the messages that give it its addresses can be
-    /// sent together with the one that creates it: no kill comes between them.
+    /// Its name and its ifindex. The ifindex is chosen before the bridge exists, so that the messages that create it and that
+    /// add its addresses are sent together: a kill cannot leave a bridge without its addresses.
     pub link: LinkRef,
-    /// Its own Ethernet address. One that was set stays, whatever ports come and go.
+    /// Its Ethernet address, which is set so that it does not change with the ports.
     pub mac: MacAddr,
     /// Its IP addresses.
     pub addresses: Vec<IpPrefix>,

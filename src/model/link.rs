@@ -7,8 +7,8 @@ use crate::model::bridge::{BridgeInfo, BridgePortInfo};
 use crate::model::if_name::IfName;
 use crate::model::spec::{Creator, TapAccess};
 
-/// The kernel's ifindex. It stays when the interface is renamed, which is why every change is addressed by it and never
-/// by name.
+/// The kernel's ifindex. It does not change when the interface is renamed, so every change is addressed by it and never by
+/// name.
 pub type IfIndex = u32;
 
 /// The smallest MTU of a tap (`ETH_MIN_MTU` in linux/if_ether.h).
@@ -47,9 +47,9 @@ impl AddrGenMode {
 /// The queueing discipline of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qdisc {
-    /// None: what is sent goes to the driver at once.
+    /// None: frames go to the driver immediately.
     Noqueue,
-    /// What the kernel gives each interface that first goes up (net.core.default_qdisc).
+    /// The one that the kernel sets when an interface first goes up (net.core.default_qdisc).
     Default,
 }
 
@@ -62,7 +62,7 @@ pub struct LinkRef {
     pub name: IfName,
 }
 
-/// What the kernel says of a tap beyond what it says of every interface (`IFLA_TUN_*` in linux/if_link.h).
+/// The kernel's data that only taps have (`IFLA_TUN_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TapInfo {
     /// The uid that may open it, if it is limited to one.
@@ -73,21 +73,21 @@ pub struct TapInfo {
     pub packet_info: bool,
     /// Frames are preceded by a virtio-net header.
     pub vnet_hdr: bool,
-    /// It outlives the programs that have it open.
+    /// It stays when no program has it open any more.
     pub persistent: bool,
     /// Several queues can be opened at once.
     pub multi_queue: bool,
-    /// How many queues are open, disabled ones included. None for a tap with one queue, where the kernel does not count.
+    /// How many queues are open, disabled ones included. None for a single-queue tap, whose queue the kernel does not count.
     pub queues: Option<u32>,
 }
 
 impl TapInfo {
-    /// Whether these may open it, and nobody else.
+    /// Whether only these users may open it.
     pub fn is_for(&self, access: TapAccess<u32>) -> bool {
         self.access() == Some(access) && (self.owner.is_none() || self.group.is_none())
     }
 
-    /// Who may open it; None where everybody may.
+    /// Who may open it; None is every user.
     pub fn access(&self) -> Option<TapAccess<u32>> {
         match (self.owner, self.group) {
             (Some(uid), _) => Some(TapAccess::Owner(uid)),
@@ -139,22 +139,22 @@ pub struct Link {
     pub address: Option<MacAddr>,
     /// It is administratively up (`IFF_UP`).
     pub up: bool,
-    /// It has a carrier. A tap gets one when a program opens it, but whoever has it open can switch that off.
+    /// It has a carrier. A tap gets one when a program opens it, but that program can switch it off.
     pub carrier: bool,
     /// The ifindex of the interface that it is a port of.
     pub master: Option<IfIndex>,
-    /// How it gets link-local addresses; None where it has no IPv6.
+    /// How it gets link-local addresses; None if it has no IPv6.
     pub addr_gen_mode: Option<AddrGenMode>,
-    /// Its alias, which takes CAP_NET_ADMIN to set.
+    /// Its alias, which only CAP_NET_ADMIN can set.
     pub alias: Option<String>,
     /// Its queueing discipline, as tc(8) names it.
     pub qdisc: String,
-    /// What it is as a port, if it is one of a bridge.
+    /// The data that only bridge ports have, if it is one.
     pub port: Option<BridgePortInfo>,
 }
 
 impl Link {
-    /// What is particular to taps, if it is one.
+    /// The data that only taps have, if it is one.
     pub fn tap(&self) -> Option<&TapInfo> {
         match &self.kind {
             LinkKind::Tap(info) => Some(info),
@@ -162,7 +162,7 @@ impl Link {
         }
     }
 
-    /// What is particular to bridges, if it is one.
+    /// The data that only bridges have, if it is one.
     pub fn bridge(&self) -> Option<&BridgeInfo> {
         match &self.kind {
             LinkKind::Bridge(info) => Some(info),
@@ -170,24 +170,24 @@ impl Link {
         }
     }
 
-    /// Whether a program has the tap open: by its count of queues, and where the kernel has none, as far as its carrier
-    /// tells. A holder can switch that off; but a tap with one queue that somebody holds nobody else can open (EBUSY).
+    /// Whether a program has the tap open: by its number of open queues, or for a single-queue tap by its carrier. The program
+    /// can switch the carrier off, but then no other program can open the tap (EBUSY).
     pub fn is_open(&self) -> bool {
         let queues = |tap: &TapInfo| tap.queues.map_or(self.carrier, |queues| queues > 0);
         self.tap().is_some_and(queues)
     }
 
-    /// How many queues of it are open; None if it has but one.
+    /// How many of its queues are open; None for a single-queue tap.
     pub fn queues(&self) -> Option<u32> {
         self.tap()?.queues
     }
 
-    /// Whether it was never up: only until then has it the queueing discipline that it was created with.
+    /// Whether it was never up: the qdisc is noop until the first up.
     pub fn was_never_up(&self) -> bool {
         self.qdisc == "noop"
     }
 
-    /// The unprivileged user for whom this program created the tap, see [`Creator`].
+    /// The unprivileged user for whom this program created the tap.
     pub fn creator(&self) -> Option<Creator> {
         self.alias.as_deref().and_then(Creator::from_alias)
     }

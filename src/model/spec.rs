@@ -1,4 +1,4 @@
-//! What is wanted of a tap and its bridge port.
+//! The settings that are wanted for a tap and its bridge port.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
@@ -8,7 +8,7 @@ use crate::model::bridge::PortOptions;
 use crate::model::if_name::IfName;
 use crate::model::vlan::PortVlan;
 
-/// A user or a group as it was written: to be looked up, or already a number.
+/// A user or a group as it was written: a name to look up, or a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameOrId {
     /// A uid or gid; never the kernel's "no id", 4294967295.
@@ -35,15 +35,15 @@ impl Display for TapAccess<u32> {
     }
 }
 
-/// The unprivileged user for whom this program created a tap. It stands in the tap's alias: whoever has a tap open can give
-/// it to another owner, but not change its alias.
+/// The unprivileged user for whom this program created a tap. It is written into the tap's alias: a program that has the tap
+/// open can change the tap's owner, but not its alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Creator(pub u32);
 
 const CREATOR_PREFIX: &str = "created by qemu-ifup for uid ";
 
 impl Creator {
-    /// Whom an alias names, if it is one of ours.
+    /// The creator in an alias, if this program wrote that.
     pub fn from_alias(alias: &str) -> Option<Self> {
         alias.strip_prefix(CREATOR_PREFIX)?.parse().ok().map(Self)
     }
@@ -66,16 +66,16 @@ pub struct Quota {
     pub max_all: u32,
 }
 
-/// What is wanted of a tap that is to be brought up.
+/// The settings of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapSpec {
     /// Its name.
     pub tap: IfName,
     /// The bridge to attach to.
     pub bridge: IfName,
-    /// A tap that exists may be on any other bridge as well: no bridge is named, and the caller changes no tap.
+    /// A tap that exists may be on any bridge: no bridge is named, and the caller cannot change a tap.
     pub any_bridge: bool,
-    /// Who may open it, where that was said.
+    /// Who may open it, if that is given.
     pub access: Option<TapAccess<u32>>,
     /// Who may open it by the command line alone.
     pub asked_access: Option<TapAccess<u32>>,
@@ -85,42 +85,42 @@ pub struct TapSpec {
     pub bound_bridge: Option<IfName>,
     /// It takes several queues.
     pub multi_queue: bool,
-    /// Its MTU, if it is not to be the bridge's.
+    /// Its MTU; None is the bridge's.
     pub mtu: Option<u32>,
-    /// Create the bridge, with these addresses, if it does not exist.
+    /// If the bridge does not exist, it is created with these addresses.
     pub create_bridge: Option<Vec<IpPrefix>>,
-    /// What the port is to be like, as far as that was said.
+    /// The port options that are given.
     pub port: PortOptions,
-    /// The one address that the port takes frames from; the inner `None` is any again.
+    /// The only address that the port accepts frames from; the inner `None` lifts this limit.
     pub lock_mac: Option<Option<UnicastMac>>,
-    /// The VLANs of the port, if they matter.
+    /// The VLANs of the port, if they are given.
     pub vlans: Option<VlanSpec>,
-    /// It queues nothing, if it was never up: its guest does that.
+    /// It gets no queueing discipline if it was never up: its guest has queued the frames already.
     pub noqueue: bool,
-    /// Wait until it forwards, for this many seconds at most.
+    /// The seconds to wait until it forwards, at most.
     pub wait: Option<u32>,
-    /// The number of taps that an unprivileged user may have, if root has said so.
+    /// The number of taps that an unprivileged user may have, if root sets it.
     pub max_taps: Option<u32>,
-    /// The largest such number in the configuration, for whichever tap.
+    /// The largest such number in the configuration, for any tap.
     pub largest_max_taps: Option<u32>,
     /// Root's configuration has a line for names such as this.
     pub name_configured: bool,
 }
 
-/// What is wanted of the VLANs of a port.
+/// The VLANs that are wanted for a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VlanSpec {
-    /// The untagged VLAN, if it is not to be the one that the port has.
+    /// The untagged VLAN; None keeps the current one.
     pub pvid: Option<u16>,
     /// The tagged VLANs.
     pub tagged: Vec<u16>,
 }
 
 impl VlanSpec {
-    /// All VLANs that a port with `current` is to have, and no others; in order.
+    /// All VLANs that a port which has `current` is to have, in order.
     ///
-    /// An untagged VLAN that is not named stays; every other VLAN goes, since one that nobody asked for is a way around
-    /// those that somebody did.
+    /// If no untagged VLAN is given, the current one stays. Every other VLAN that is not given is removed, since through it the
+    /// guest could bypass the VLANs that are given.
     pub fn resolve(&self, current: &[PortVlan]) -> Vec<PortVlan> {
         let mut wanted: Vec<PortVlan> = match self.pvid {
             Some(vid) => vec![PortVlan::untagged(vid)],

@@ -1,4 +1,4 @@
-//! What was observed: the state that a plan starts from, and what else `--check` sees of a host.
+//! Observations: the state that a plan starts from, and facts of the host for `--check`.
 
 use std::fmt::{self, Display};
 
@@ -9,14 +9,14 @@ use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkRef};
 use crate::model::vlan::PortVlan;
 
-/// Random bytes. They are no secret, and need only differ between hosts and runs.
+/// Random bytes. They are not secret, and only need to differ between hosts and runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NewIds {
     /// For the MAC of a tap.
     pub tap: [u8; 5],
     /// For the MAC of a bridge.
     pub bridge: [u8; 5],
-    /// The ifindex of a bridge: one that nobody has.
+    /// The ifindex of a bridge, which no interface has yet.
     pub index: IfIndex,
 }
 
@@ -45,11 +45,11 @@ pub struct CurrentState {
     pub tap: Option<TapState>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub bridge: Option<Link>,
-    /// The other bridges, where the one that was named does not exist.
+    /// All bridges, if the bridge that was named does not exist.
     pub bridges: Vec<IfName>,
-    /// An address that a new bridge is to have, and the interface that has one of this network already.
+    /// An address for the new bridge, and the interface that already has an address in its network.
     pub network_in_use: Option<(IpPrefix, IfName)>,
-    /// What has the address already that the port is to be locked to: another port of the bridge, or the bridge itself.
+    /// The interface that already has the MAC to lock the port to: another port of the bridge, or the bridge itself.
     pub mac_in_use: Option<IfName>,
     /// The kernel has IPv6.
     pub ipv6: bool,
@@ -76,7 +76,7 @@ impl Display for TapHolder {
     }
 }
 
-/// A program that configures interfaces by itself.
+/// A program that configures interfaces automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterfaceManager {
     /// NetworkManager(8)
@@ -87,17 +87,17 @@ pub enum InterfaceManager {
     Dhcpcd,
 }
 
-/// Settings of the kernel, and what else of the system decides about a guest's frames.
+/// Settings of the kernel and of the firewall that decide about a guest's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sysctls {
-    /// Frames on all bridges go through the firewall; false where br_netfilter is not loaded.
+    /// Bridged traffic of all bridges goes through the firewall; false if br_netfilter is not loaded.
     pub bridge_nf: BridgeNf,
-    /// br_netfilter is loaded, without which a bridge's own switches mean nothing.
+    /// br_netfilter is loaded. Without it, a bridge's own switches have no effect.
     pub br_netfilter: bool,
-    /// The firewall may have rules that drop them, as far as can be told.
+    /// The firewall may have rules that drop them.
     pub filters: BridgeNf,
-    /// IPv4 is forwarded (net.ipv4.ip_forward); None where that is not told.
+    /// IPv4 is forwarded (net.ipv4.ip_forward); None if unknown.
     pub ip_forward: Option<bool>,
-    /// A new interface has no IPv6 (net.ipv6.conf.default.disable_ipv6); None where the kernel has no such setting.
+    /// A new interface has no IPv6 (net.ipv6.conf.default.disable_ipv6); None if the kernel has no such setting.
     pub disable_ipv6: Option<bool>,
 }

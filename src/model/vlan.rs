@@ -10,9 +10,9 @@ pub const VID_RANGE: std::ops::RangeInclusive<u16> = 1..=4094;
 pub struct PortVlan {
     /// Its ID.
     pub vid: u16,
-    /// Untagged frames that come in belong to it: it is the port's PVID.
+    /// Incoming untagged frames belong to it: it is the port's PVID.
     pub pvid: bool,
-    /// Its frames go out untagged.
+    /// Its frames are sent untagged.
     pub untagged: bool,
 }
 
@@ -58,13 +58,13 @@ pub fn parse_vid(text: &str) -> Option<u16> {
     VID_RANGE.contains(&vid).then_some(vid)
 }
 
-/// The VLANs of `these` that are not among `others`.
-pub fn difference(these: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
-    let left = these.iter().filter(|vlan| !others.contains(vlan));
+/// The VLANs of `vlans` that are not among `others`.
+pub fn difference(vlans: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
+    let left = vlans.iter().filter(|vlan| !others.contains(vlan));
     left.copied().collect()
 }
 
-/// Groups VLANs that differ in nothing but consecutive IDs, as bridge(8) writes them: `(first, last ID)`.
+/// Groups VLANs that differ only in consecutive IDs, as bridge(8) writes them: `(first, last ID)`.
 pub fn group_ranges(vlans: &[PortVlan]) -> Vec<(PortVlan, u16)> {
     let mut ranges: Vec<(PortVlan, u16)> = Vec::new();
     for &vlan in vlans {

@@ -9,14 +9,14 @@ use crate::plan::undo::with_undo;
 use crate::policy::authorize::{AuthorizedDown, AuthorizedRelease};
 
 impl Plan {
-    /// What it takes to take the tap down.
+    /// Takes the tap down, or deletes it.
     pub fn down(auth: &AuthorizedDown) -> Self {
         let Some(tap) = &auth.tap else {
             return Self::gone(auth.name);
         };
         let deleted = auth.delete && tap.info.persistent;
         let step = if deleted {
-            // The kernel detaches it and brings it down by itself, all at once.
+            // The kernel detaches it and brings it down itself, in the same request.
             Some(Step::DeleteTap)
         } else {
             // In one message: the kernel takes it down before it detaches it.
@@ -47,7 +47,7 @@ impl Plan {
         }
     }
 
-    /// What it takes for an unprivileged user: to delete the tap, or nothing.
+    /// For an unprivileged user: deletes the tap, or does nothing.
     pub fn release(auth: &AuthorizedRelease) -> Self {
         let Some(tap) = &auth.tap else {
             return Self::gone(auth.name);

@@ -10,7 +10,7 @@ use crate::model::vlan::{PortVlan, difference, group_ranges};
 use crate::plan::step::Step;
 
 impl Step {
-    /// The command that does the same, as a line for sh; a comment where there is none.
+    /// The command that does the same, as a line for sh; a comment if there is none.
     pub fn ip_command(&self, tap: IfName) -> String {
         let dev = ShellQuoted(tap.as_bytes());
         match self {
@@ -46,14 +46,14 @@ impl Step {
                 format!("bridge link set dev {dev} {options}{flush}")
             }
             Self::SetFdb { from, to } => {
-                let (gone, there) = fdb_changes(from, to);
+                let (removed, added) = fdb_changes(from, to);
                 let del = |mac| format!("bridge fdb del {mac} dev {dev} master");
                 let add = |(mac, sticky)| {
                     let sticky = if sticky { " sticky" } else { "" };
                     format!("bridge fdb replace {mac} dev {dev} master static{sticky}")
                 };
-                let lines = gone.into_iter().map(del);
-                let lines = lines.chain(there.into_iter().map(add));
+                let lines = removed.into_iter().map(del);
+                let lines = lines.chain(added.into_iter().map(add));
                 lines.collect::<Vec<_>>().join("\n")
             }
             Self::SetVlans { from, to } => set_vlans(dev, from, to),
@@ -111,11 +111,11 @@ fn create_bridge(new: &NewBridge) -> String {
     lines.join("\n")
 }
 
-/// The old VLANs go first, since a port has one PVID.
+/// The old VLANs are deleted first, since a port has one PVID.
 fn set_vlans(dev: ShellQuoted<'_>, from: &[PortVlan], to: &[PortVlan]) -> String {
     let mut lines = Vec::new();
-    for (verb, these, others) in [("del", from, to), ("add", to, from)] {
-        for (vlan, last) in group_ranges(&difference(these, others)) {
+    for (verb, changing, kept) in [("del", from, to), ("add", to, from)] {
+        for (vlan, last) in group_ranges(&difference(changing, kept)) {
             let mut line = format!("bridge vlan {verb} dev {dev} vid {}", vlan.vid);
             if last != vlan.vid {
                 line += &format!("-{last}");

@@ -12,19 +12,19 @@ use crate::model::if_name::IfName;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::step::Step;
 
-/// A step and what takes it back.
+/// A step and its undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedStep {
-    /// What to do.
+    /// The step.
     pub step: Step,
-    /// What undoes it, also where it was done by half. Empty where nothing needs to be undone: because an earlier step's
-    /// undo takes it along, or because it is done whole or not at all.
+    /// The steps that undo it, even if only part of it was done. Empty if nothing needs to be undone: the undo of an earlier
+    /// step includes it, or a failure leaves nothing of it.
     pub undo: Vec<Step>,
-    /// What no undo takes back once it is done, for messages.
+    /// The effect that cannot be undone, for messages.
     pub remains: Option<&'static str>,
 }
 
-/// The steps to take, and what to say of them.
+/// The steps to take, and the messages about them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     tap: IfName,
@@ -50,12 +50,12 @@ impl Plan {
         steps.any(|planned| planned.step == Step::DeleteTap)
     }
 
-    /// What the tap is afterwards.
+    /// The state of the tap afterwards.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// What to say once it is done.
+    /// The notice to print when it is done.
     pub fn notice(&self) -> Option<Notice> {
         self.notice
     }

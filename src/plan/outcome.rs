@@ -13,7 +13,7 @@ use crate::policy::tap::ExistingTap;
 /// Something worth saying that is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Up on that bridge already, with everything as it should be.
+    /// Up on that bridge already, with the wanted settings.
     AlreadyUp(IfName),
     /// It was a port of another interface before.
     Moved {
@@ -22,38 +22,38 @@ pub enum Notice {
         /// The bridge.
         to: IfName,
     },
-    /// It names nobody and takes several queues, and only the program that has it open could change that.
+    /// A multi-queue tap without owner. The owner was not set: another program has the tap open.
     OpenToAll,
-    /// Root uses the tap of another user or group, as root has decided before.
+    /// Root uses a tap that belongs to another user or group.
     Of {
         /// Who may open it.
         access: TapAccess<u32>,
-        /// The user other than root who runs QEMU, and may not.
+        /// The user other than root who runs QEMU, and may not open it.
         not: Option<u32>,
         /// The bridge that it was up on already.
         already_up: Option<IfName>,
     },
-    /// It belongs to an unprivileged user, who takes no tap down.
+    /// It belongs to an unprivileged user, who cannot take a tap down.
     Stays(Option<IfName>),
-    /// It was not waited for, since nothing forwards until a program has it open.
+    /// It was not waited for, since it forwards only while a program has it open.
     NotWaited,
-    /// The bridge was there already, and does not have an address that a new one would have got.
+    /// The bridge existed already, and lacks an address that a new bridge would have got.
     NoAddress {
         /// The bridge.
         bridge: IfName,
         /// The address.
         address: IpPrefix,
     },
-    /// It is gone already.
+    /// It does not exist.
     Gone,
     /// It is down and in no bridge already.
     AlreadyDown,
-    /// It is not persistent and disappears with the program that has it open.
+    /// It is not persistent, and disappears with the program that has it open.
     NotPersistent {
         /// It was taken down.
         is_down: bool,
     },
-    /// A program has it open, and keeps a descriptor of nothing.
+    /// It was deleted while a program had it open.
     DeletedInUse,
     /// The guest has no network: the bridge is down.
     BridgeDown(IfName),
@@ -76,22 +76,14 @@ impl Notice {
 
     /// Whether it is false in a dry run, which did nothing.
     pub fn is_of_act(self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Moved { .. }
-            | Self::NotWaited
-            | Self::BridgeDown(_)
-            | Self::Stp { .. }
-            | Self::DockerDrops(_) => true,
-            Self::AlreadyUp(_)
-            | Self::OpenToAll
-            | Self::Of { .. }
-            | Self::Stays(_)
-            | Self::NoAddress { .. }
-            | Self::Gone
-            | Self::AlreadyDown
-            | Self::NotPersistent { .. }
-            | Self::DeletedInUse => false,
-        }
+                | Self::NotWaited
+                | Self::BridgeDown(_)
+                | Self::Stp { .. }
+                | Self::DockerDrops(_)
+        )
     }
 }
 
@@ -196,28 +188,28 @@ impl Display for Notice {
     }
 }
 
-/// What the tap is afterwards, for the log.
+/// The state of the tap afterwards, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Up on a bridge.
     Up {
         /// The bridge.
         bridge: IfName,
-        /// Who may open it; None is everybody.
+        /// Who may open it; None is every user.
         access: Option<TapAccess<u32>>,
     },
     /// Down.
     Down {
-        /// What it was detached from.
+        /// The bridge that it was detached from.
         from: Option<IfName>,
         /// It is deleted.
         deleted: bool,
-        /// Who may open it, or might until now.
+        /// Who may open it, or could until it was deleted.
         access: Option<TapAccess<u32>>,
     },
-    /// It was gone before.
+    /// It did not exist.
     Gone,
-    /// It was left as it is.
+    /// It was left unchanged.
     Left,
 }
 

@@ -1,4 +1,4 @@
-//! The steps that restrict a bridge port, and what it has to be like as it goes up.
+//! The steps that restrict a bridge port, and the settings that it must have when it goes up.
 
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{PortOption, PortOptions, has_exactly, locked_entries};
@@ -7,8 +7,8 @@ use crate::plan::step::{Port, Step};
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::tap::ExistingTap;
 
-/// The steps to the settings that the port does not have yet, and all settings that are wanted. `port` is the tap if it is a
-/// port of the bridge already; one that has just joined has the kernel's defaults.
+/// The steps for settings that the port does not have yet, and all settings that are wanted. `port` is the tap if it is a
+/// port of the bridge already; a port that has just joined has the kernel's defaults.
 pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> (Vec<Step>, Port) {
     let current = match port {
         Some(tap) => tap.link.port.unwrap_or_default().options,
@@ -35,14 +35,14 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> (Ve
             default.map(PortVlan::untagged).into_iter().collect()
         }
     };
-    // The static entries of a port that is not locked are somebody else's.
+    // If a port is not locked, another program has added its static entries.
     let lock = auth.spec.lock_mac.filter(|mac| mac.is_some() || is_locked);
     let fdb = port.filter(|_| lock.is_some()).map(|tap| tap.fdb.clone());
     let mut fdb = fdb.unwrap_or_default();
     if let Some(spec) = &auth.spec.vlans {
         let to = spec.resolve(&vlans);
         if vlans != to {
-            // An entry goes with its VLAN, and comes back only after it.
+            // The kernel deletes an entry with its VLAN, and can add it only after the VLAN.
             if !fdb.is_empty() {
                 let from = std::mem::take(&mut fdb);
                 steps.push(Step::SetFdb {

@@ -1,4 +1,4 @@
-//! [`Step`]: one thing that the kernel is asked to do.
+//! [`Step`]: one request to the kernel.
 
 use crate::escape::ShellQuoted;
 use crate::model::bridge::{FdbEntry, PortOptions};
@@ -8,30 +8,30 @@ use crate::model::link::LinkRef;
 use crate::model::spec::{Quota, TapAccess};
 use crate::model::vlan::PortVlan;
 
-/// A bridge port as it has to be when it goes up. Another run may have changed it since it was set.
+/// The settings that a bridge port must have when it goes up. Another run may have changed them since they were set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// The bridge that it is a port of.
+    /// Its bridge.
     pub bridge: LinkRef,
-    /// The options that matter. They are set again in the request that brings it up.
+    /// The options that are wanted. They are set again in the request that brings it up.
     pub options: PortOptions,
-    /// All of its VLANs, if they matter.
+    /// All of its VLANs, if they are given.
     pub vlans: Option<Vec<PortVlan>>,
-    /// All of its static entries in the forwarding database, if they matter.
+    /// All of its static entries in the forwarding database, if it is locked.
     pub fdb: Option<Vec<FdbEntry>>,
 }
 
-/// One thing that the kernel is asked to do.
+/// One request to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Create the bridge, all of it or nothing.
+    /// Create the bridge, completely or not at all.
     CreateBridge(NewBridge),
-    /// Delete the bridge, unless a port is in it; the undo of a [`Step::CreateBridge`] that failed.
+    /// Delete the bridge, unless it has a port; the undo of a [`Step::CreateBridge`] that failed.
     DeleteBridge(NewBridge),
-    /// Make sure that there is room for one tap, this one, in a user's quota.
+    /// Make sure that the user's quota has room for this tap.
     CheckQuota(Quota),
-    /// Create the tap, or take the one that was created for QEMU, and set who may open it. Until [`Step::SetPersist`] it lives
-    /// only as long as this program.
+    /// Create the tap, or take the tap that was created for QEMU, and set its owner. Until [`Step::SetPersist`], it
+    /// disappears with this program.
     CreateTap {
         /// Who may open it.
         access: TapAccess<u32>,
@@ -40,52 +40,52 @@ pub enum Step {
     },
     /// Change the tap.
     SetLink(LinkUpdate),
-    /// Change the tap's bridge port, and make sure that the kernel did.
+    /// Change options of the tap's bridge port, and verify them.
     SetPort(PortOptions),
-    /// Change the static entries that the forwarding database has for the port, and make sure that it then has them.
+    /// Change the static entries of the port in the forwarding database, and verify them.
     SetFdb {
-        /// Those it had.
+        /// The entries that it had.
         from: Vec<FdbEntry>,
-        /// Those it is to have.
+        /// The entries that are wanted.
         to: Vec<FdbEntry>,
     },
-    /// Change the VLANs of the port, and make sure that it then has exactly those that it should.
+    /// Change the VLANs of the port, and verify them.
     SetVlans {
-        /// Those it had.
+        /// The VLANs that it had.
         from: Vec<PortVlan>,
-        /// Those it is to have.
+        /// The VLANs that are wanted.
         to: Vec<PortVlan>,
     },
-    /// Set who may open a tap that exists, and make sure that nobody else has it open.
+    /// Set the owner of a tap that exists, and make sure that no other program has it open.
     SetAccess {
-        /// Who.
+        /// Who may open it.
         access: TapAccess<u32>,
-        /// Through a descriptor that this program has; otherwise the tap is opened, just as it is, to do this.
+        /// This program has a descriptor of it. Otherwise the tap is opened, without changing it.
         has_fd: bool,
     },
-    /// Bring the tap up as such a port, and make sure that it is one; the kernel refuses that for an interface that is no port.
+    /// Bring the tap up as a port, and verify its settings. The kernel refuses this for an interface that is not a port.
     Up(Port),
-    /// Give up every privilege, and with it the limit on the time of the run.
+    /// Give up every privilege, and end the time limit of the run.
     DropPrivileges,
     /// Wait until the port forwards.
     WaitForwarding {
-        /// The bridge that it is a port of.
+        /// Its bridge.
         bridge: IfName,
-        /// For how many seconds at most.
+        /// The seconds to wait, at most.
         seconds: u32,
     },
-    /// Pass the tap's descriptor to QEMU, which the tap then lives as long as. One of the two commits.
+    /// Pass the tap's descriptor to QEMU. The tap then disappears with QEMU. One of the two commits.
     PassFd,
-    /// Make the tap outlive this program. The other commit: before it, a kill leaves nothing of the tap behind.
+    /// Make the tap persistent. The other commit: a kill before it leaves nothing of the tap behind.
     SetPersist,
-    /// Delete the tap, whoever else has it open.
+    /// Delete the tap, even if another program has it open.
     DeleteTap,
-    /// Delete the tap as its owner, who needs no privilege: attach to it and let it disappear with the descriptor.
+    /// Delete the tap as its owner, who needs no privilege: open it, and let it disappear with the descriptor.
     ReleaseTap,
 }
 
 impl Step {
-    /// What the step does, to follow "cannot".
+    /// The action of the step, to follow "cannot".
     pub fn description(&self) -> String {
         match self {
             Self::CreateBridge(bridge) => format!("create the bridge {}", bridge.link.name),

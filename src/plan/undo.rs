@@ -1,4 +1,4 @@
-//! What takes a step back.
+//! The undo of each step.
 
 use crate::model::bridge::PortOptions;
 use crate::model::change::LinkUpdate;
@@ -10,8 +10,8 @@ use crate::plan::step::{Port, Step};
 use crate::policy::tap::ExistingTap;
 
 impl ExistingTap {
-    /// The tap after a step, in what a [`LinkUpdate`] can change. Its options, VLANs and fdb entries stay those before the
-    /// plan: they go when it leaves its bridge.
+    /// The tap after a step, with the settings that a [`LinkUpdate`] can change. Its port options, VLANs and fdb entries stay
+    /// those before the plan, since the undo of a move restores them.
     fn after(mut self, step: &Step) -> Self {
         let TapState { link, master, .. } = &mut self.state;
         if let Step::SetLink(update) = step {
@@ -25,8 +25,8 @@ impl ExistingTap {
         self
     }
 
-    /// The steps that take an update back. What was up goes up again once it is a port as before, with all that it had; what was
-    /// up in no bridge stays down, since the host would take its frames for its own.
+    /// The steps that undo an update. A tap that was up is brought up after its port settings are restored. A tap that was up
+    /// without a bridge stays down, since the host itself would receive its frames.
     fn revert(&self, update: &LinkUpdate) -> Vec<Step> {
         let inverse = LinkUpdate {
             address: update.address.and(self.link.address),
@@ -69,8 +69,8 @@ impl ExistingTap {
 }
 
 impl Step {
-    /// What undoes the step, on a tap that was `before`; None is a tap that the plan creates. To delete that takes back all
-    /// that was done to it, whoever else has it open, and comes before its bridge is deleted.
+    /// The undo of the step, for the tap as it was `before`; None is a tap that the plan creates. Deleting that tap undoes all
+    /// of its steps, even if another program has it open, and comes before its bridge is deleted.
     fn undo(&self, before: Option<&ExistingTap>) -> Vec<Self> {
         match (self, before) {
             (Self::CreateBridge(new), _) => vec![Self::DeleteBridge(new.clone())],
@@ -100,7 +100,7 @@ impl Step {
         }
     }
 
-    /// What no undo takes back once the step is done, on a tap that was `before`.
+    /// The effect of the step that cannot be undone, for the tap as it was `before`.
     fn remains(&self, before: Option<&ExistingTap>) -> Option<&'static str> {
         match (self, before) {
             (Self::CreateBridge(_), _) => Some("the new bridge is left as it is"),
@@ -115,7 +115,7 @@ impl Step {
     }
 }
 
-/// Plans steps on this tap; None is one that the plan creates.
+/// Plans steps for this tap; None is a tap that the plan creates.
 pub(super) fn with_undo(
     tap: Option<&ExistingTap>,
     steps: impl IntoIterator<Item = Step>,

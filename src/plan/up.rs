@@ -1,6 +1,6 @@
-//! The plans to bring a tap up: create it, reconcile one that exists, or hand one over to QEMU.
+//! The plans to bring a tap up: create it, change a tap that exists, or hand a tap over to QEMU.
 //!
-//! In all of them the tap joins while it is down, is restricted as a port, and only then goes up.
+//! In all plans the tap joins while it is down, is restricted as a port, and only then goes up.
 
 use crate::model::addr::MacAddr;
 use crate::model::change::{LinkUpdate, NewBridge};
@@ -15,7 +15,7 @@ use crate::policy::authorize::{Act, AuthorizedUp};
 use crate::policy::tap::ExistingTap;
 
 impl Plan {
-    /// What it takes to bring the tap up.
+    /// Brings the tap up.
     pub fn up(auth: &AuthorizedUp) -> Self {
         match &auth.act {
             Act::Create { for_qemu } => Self::create(auth, *for_qemu),
@@ -24,7 +24,7 @@ impl Plan {
         }
     }
 
-    /// Creates the tap, or goes on with the one that was created for QEMU, and hands that over.
+    /// Creates the tap, or takes the tap that was created for QEMU and hands it over.
     fn create(auth: &AuthorizedUp, for_qemu: bool) -> Self {
         let access = auth.access;
         let create = Step::CreateTap {
@@ -40,7 +40,7 @@ impl Plan {
             qdisc: auth.spec.noqueue.then_some(Qdisc::Noqueue),
             ..LinkUpdate::default()
         };
-        // Counted before, so that nothing is created in vain, and after, since others may be created at the same moment.
+        // Counted before, so that no tap is created in vain, and after, since other runs may create taps at the same time.
         let check_quota = auth.quota.filter(|_| !for_qemu).map(Step::CheckQuota);
         let (restrict, port) = port_steps(auth, None);
         let commit = if for_qemu {
@@ -48,7 +48,7 @@ impl Plan {
         } else {
             vec![Step::SetPersist]
         };
-        // The bridge comes as late as it can: what was done before goes with this program in any case.
+        // The bridge is created as late as possible: all that was done before disappears with this program in any case.
         let steps = check_quota
             .into_iter()
             .chain([create])
@@ -58,7 +58,7 @@ impl Plan {
             .chain(restrict)
             .chain([Step::Up(port)])
             .chain(commit);
-        // A tap that no program has open once this one ends would not go on forwarding.
+        // A tap that no program has open when this one ends would not continue to forward.
         let not_waited = auth.spec.wait.filter(|_| !for_qemu);
         Self {
             tap: auth.spec.tap,
@@ -96,15 +96,15 @@ impl Plan {
         let goes_up = !link.up || updates.iter().any(LinkUpdate::takes_down);
         let is_held = tap.has_fd || link.is_open();
         let wanted = wanted_access(auth, tap);
-        // A tap that names nobody lets everybody in, who with several queues receives the guest's traffic; so it is given to the
-        // invoking user unless another program has it open, where only that program could do it.
+        // Every user can open a tap without an owner, and receives the guest's traffic if it is a multi-queue tap. So the
+        // owner is set to the invoking user, unless another program has the tap open: then only that program could do it.
         let change = wanted.filter(|_| tap.has_fd || !link.is_open());
         let set_access = change.map(|access| Step::SetAccess {
             access,
             has_fd: tap.has_fd,
         });
-        // Before the first frame: a tap with several queues shows them to everybody until it is given to somebody. An owner
-        // that was set cannot be taken back to none, so a tap that outlasts a failure gets one as late as that allows.
+        // Before the first frame: every user can read the frames of a multi-queue tap until it has an owner. An owner cannot be
+        // removed again, so a tap that remains after a failure gets one as late as possible.
         let (first, last) = if tap.info.persistent {
             (None, set_access)
         } else {
@@ -112,14 +112,14 @@ impl Plan {
         };
         let wait = wait_steps(auth).filter(|_| is_held);
         let (restrict, port) = port_steps(auth, Some(tap).filter(|_| !joins));
-        // The creator whom the alias names can no longer open it.
+        // The creator in the alias can no longer open it.
         let clear_alias = change
             .filter(|_| link.creator().is_some())
             .map(|_| LinkUpdate {
                 creator: Some(None),
                 ..LinkUpdate::default()
             });
-        // If the bridge cannot be created, a guest that uses the tap has not noticed.
+        // The bridge comes first: if it cannot be created, a guest that uses the tap is not affected.
         let steps = first
             .into_iter()
             .chain(create_bridge_step(auth))
@@ -132,7 +132,7 @@ impl Plan {
         let steps = with_undo(Some(tap), steps);
         let wanted = wanted.filter(|_| change.is_none());
         let notice = match tap.master {
-            // Everybody who can open /dev/net/tun can join it, and gets the guest's frames.
+            // Every user who can open /dev/net/tun can open a queue, and receives the guest's frames.
             _ if wanted.is_some() && tap.info.access().is_none() && tap.info.multi_queue => {
                 Some(Notice::OpenToAll)
             }
@@ -163,7 +163,7 @@ impl Plan {
     }
 }
 
-/// The updates that make a tap a port of the bridge, in order: one, where that will do.
+/// The updates that make a tap a port of the bridge, in order: one, if that is sufficient.
 fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
     let link = &tap.link;
     let bridge = auth.bridge.link;
@@ -171,18 +171,19 @@ fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
     let address = link.address.map(MacAddr::with_fe_prefix);
     let generates_addresses = match link.addr_gen_mode {
         Some(mode) => mode != AddrGenMode::None,
-        // It is too small for IPv6; with a larger MTU it gets that, and begins to.
+        // Its MTU is too small for IPv6. With a larger one it gets IPv6, and generates addresses.
         None => link.mtu < MIN_IPV6_MTU && auth.ipv6,
     } && mtu >= MIN_IPV6_MTU;
     let joins = link.master != Some(bridge.index);
-    // Only going down removes a link-local address that the tap has got already.
+    // Only bringing it down removes a link-local address that the tap has already.
     let goes_down = link.up && (generates_addresses || joins);
-    // What was up in no bridge is not brought up there again: an update of its own, so that it is clear what remains.
+    // A tap that was up without a bridge is not brought up again by the undo: a separate update, so that it is clear what
+    // remains.
     let down = LinkUpdate {
         down: goes_down && link.master.is_none(),
         ..LinkUpdate::default()
     };
-    // What the tap does not have yet cannot be changed in the message that gives it: IPv6 comes with the MTU.
+    // The tap gets IPv6 with the MTU, so addrgenmode cannot be changed in the same message.
     let widens = generates_addresses && link.addr_gen_mode.is_none();
     let widen = LinkUpdate {
         mtu: widens.then_some(mtu),
@@ -195,7 +196,7 @@ fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
         down: goes_down && !down.down && !widen.down,
         master: joins.then_some(Some(bridge)),
         addr_gen_mode: generates_addresses.then_some(AddrGenMode::None),
-        // One that an administrator has set stays.
+        // A queueing discipline that an administrator has set stays.
         qdisc: (auth.spec.noqueue && link.was_never_up()).then_some(Qdisc::Noqueue),
         creator: None,
     };
@@ -203,12 +204,12 @@ fn link_updates(auth: &AuthorizedUp, tap: &ExistingTap) -> Vec<LinkUpdate> {
     updates.filter(|update| !update.is_empty()).collect()
 }
 
-/// The bridge's MTU, since a port with a smaller one pulls the bridge, and with it every guest, down to its own.
+/// The bridge's MTU by default: a port with a smaller one lowers the MTU of the bridge, and so of every guest.
 fn target_mtu(auth: &AuthorizedUp) -> u32 {
     auth.spec.mtu.unwrap_or(auth.bridge.mtu.min(MAX_MTU))
 }
 
-/// Makes a tap count as the caller's, where theirs are counted, and counts.
+/// If the caller has a quota, marks the tap as theirs, and counts.
 fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
     let steps = auth.quota.map(|quota| {
         let mark = LinkUpdate {
@@ -220,7 +221,7 @@ fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
     steps.into_iter().flatten()
 }
 
-/// Waits until the port forwards, if that is asked for; without any privilege, if the caller is not root.
+/// Waits until the port forwards, if that is asked for. An unprivileged user's run drops its privileges first.
 fn wait_steps(auth: &AuthorizedUp) -> impl Iterator<Item = Step> + use<> {
     let drop = auth.drops_privileges.then_some(Step::DropPrivileges);
     let bridge = auth.bridge.link.name;
@@ -231,7 +232,7 @@ fn wait_steps(auth: &AuthorizedUp) -> impl Iterator<Item = Step> + use<> {
     wait.into_iter().flatten()
 }
 
-/// Whether the tap is another user's or a group's, and neither command line nor configuration says so.
+/// Whether the tap belongs to another user or a group, and neither the command line nor the configuration sets that.
 fn has_other_access(auth: &AuthorizedUp, tap: &ExistingTap) -> bool {
     let access = tap.info.access();
     access.is_some()
@@ -250,7 +251,7 @@ fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
     }))
 }
 
-/// Who should be able to open the tap, if that is not so.
+/// The owner that the tap should have, if it differs.
 fn wanted_access(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
     match (tap.info.access(), auth.spec.access) {
         (None, _) => Some(auth.access),

@@ -1,7 +1,7 @@
-//! The things that can be authorized, and their results, without which no plan is made.
+//! The actions that can be authorized, and the authorizations, without which no plan is made.
 //!
-//! An unprivileged user creates taps and deletes them, and changes none: for them there is no [`Act::Change`], and
-//! [`Policy::authorize_release`] deletes by the owner's own right.
+//! An unprivileged user can create taps and delete them, but not change them: for such a user there is no [`Act::Change`], and
+//! [`Policy::authorize_release`] deletes by the owner's right.
 
 use crate::config::options::TapOptions;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::policy::tap::{ExistingTap, as_wanted, check_changeable};
 /// A tap may be brought up. Only [`Policy::authorize_up`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedUp {
-    /// What is wanted.
+    /// The settings that are wanted.
     pub spec: TapSpec,
     /// What may be done to the tap.
     pub act: Act,
@@ -24,11 +24,11 @@ pub struct AuthorizedUp {
     pub bridge: TargetBridge,
     /// The kernel has IPv6.
     pub ipv6: bool,
-    /// Who may open the tap if it is created, or if everybody may so far.
+    /// Who may open the tap if it is created, or if it has no owner yet.
     pub access: TapAccess<u32>,
-    /// How many taps the caller may have, if that is limited.
+    /// The limit on the caller's taps, if there is one.
     pub quota: Option<Quota>,
-    /// The user who runs QEMU, as far as that is known: the caller, or the user behind sudo, pkexec or doas.
+    /// The user who runs QEMU, if known: the caller, or the user behind sudo, pkexec or doas.
     pub invoking_uid: Option<u32>,
     /// The run gives up its privilege before it waits.
     pub drops_privileges: bool,
@@ -40,12 +40,12 @@ pub struct AuthorizedUp {
 /// What may be done to a tap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// It is created, or was created by this run to be handed over to QEMU.
+    /// It is created, or this run has created it to hand it over to QEMU.
     Create {
         /// To be handed over to QEMU.
         for_qemu: bool,
     },
-    /// It exists and is as wanted: nothing is changed.
+    /// It exists and has the wanted settings: nothing is changed.
     Leave(ExistingTap),
     /// It exists and may be changed: attached, moved, reconfigured and brought up.
     Change(ExistingTap, Unrestricted),
@@ -73,7 +73,7 @@ pub struct AuthorizedDown {
     _unrestricted: Unrestricted,
 }
 
-/// A tap may be left to its owner, or deleted by them. Only [`Policy::authorize_release`] returns it.
+/// A tap may be deleted by its owner, or left unchanged. Only [`Policy::authorize_release`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedRelease {
     /// The name that was given.
@@ -85,8 +85,8 @@ pub struct AuthorizedRelease {
     _sealed: Sealed,
 }
 
-/// A tap may be created, which lives no longer than this program unless it is handed over. Only
-/// [`Policy::authorize_create`] returns it.
+/// A tap may be created, which disappears with this program unless it is handed over. Only [`Policy::authorize_create`] returns
+/// it.
 #[derive(Debug)]
 pub struct AuthorizedCreate {
     /// Its name; None lets the kernel choose one.
@@ -99,7 +99,7 @@ pub struct AuthorizedCreate {
 struct Sealed;
 
 impl Policy<'_> {
-    /// Authorizes the creation of a tap for this bridge; `named` is what is wanted of it if the caller has named it.
+    /// Authorizes the creation of a tap for this bridge; `named` has its settings if the caller has named the tap.
     ///
     /// # Errors
     /// The caller may not attach to the bridge, or take the name.
@@ -123,7 +123,7 @@ impl Policy<'_> {
     /// Authorizes a tap to be brought up. `asked` are the caller's own options; the rest of `spec` is root's.
     ///
     /// # Errors
-    /// The caller may not, the tap is not one or cannot become what is wanted, or the bridge is not one.
+    /// The caller may not; the tap is not a tap or cannot get the wanted settings; or the bridge is not a bridge.
     pub fn authorize_up(
         &self,
         spec: TapSpec,
@@ -201,10 +201,10 @@ impl Policy<'_> {
         }
     }
 
-    /// Authorizes an unprivileged user to delete a tap of theirs, or to leave it on its bridge.
+    /// Authorizes an unprivileged user to delete their own tap, or to leave it on its bridge.
     ///
     /// # Errors
-    /// The tap is not theirs, or the interface is not a tap.
+    /// The user does not own the tap, or the interface is not a tap.
     pub fn authorize_release(
         &self,
         name: IfName,

@@ -18,7 +18,7 @@ pub struct TargetBridge {
     pub mtu: u32,
     /// It is up.
     pub up: bool,
-    /// What is particular to bridges.
+    /// The data that only bridges have.
     pub info: BridgeInfo,
     /// It does not exist yet.
     pub is_new: bool,

@@ -6,14 +6,14 @@ use crate::escape::ShellQuoted;
 use crate::model::spec::{Creator, Quota, TapSpec};
 use crate::policy::rules::{Policy, only_root};
 
-/// The taps that a user may have if root does not say: each costs the kernel memory, and the bridge a port.
+/// The taps that a user may have by default: each needs memory of the kernel and a port of the bridge.
 const DEFAULT_MAX_TAPS: u32 = 64;
 
-/// The taps that all unprivileged users together may have, unless root allows one of them more: half the ports of a bridge.
+/// The taps that all unprivileged users together may have, unless root allows more for one user: half the ports of a bridge.
 const DEFAULT_MAX_ALL_TAPS: u32 = 512;
 
 impl Policy<'_> {
-    /// How many taps the caller may have, if that is limited.
+    /// The limit on the caller's taps, if there is one.
     pub(super) fn quota(&self, spec: &TapSpec) -> Option<Quota> {
         self.is_unprivileged().then(|| Quota {
             user: Creator(self.caller.real_uid()),
@@ -22,8 +22,8 @@ impl Policy<'_> {
         })
     }
 
-    /// One port with a small MTU pulls the bridge, and everybody on it, down to it; a large one pulls up a bridge without
-    /// other ports.
+    /// A port with a small MTU lowers the MTU of the bridge for all of its guests. A port with a large MTU raises that of a
+    /// bridge without other ports.
     pub(super) fn check_mtu(&self, mtu: Option<u32>, bridge: u32) -> Result<(), Error> {
         match mtu {
             Some(mtu) if self.is_unprivileged() && mtu != bridge => Err(only_root(
@@ -35,8 +35,8 @@ impl Policy<'_> {
         }
     }
 
-    /// A name that a user chooses must not be mistaken for another interface's: by the administrator, by a firewall, by a
-    /// program that waits for it or prints it.
+    /// The administrator, a firewall, and programs that wait for an interface or print its name must not mistake a user's tap
+    /// for another interface.
     pub(super) fn check_name(&self, spec: &TapSpec) -> Result<(), Error> {
         let name = spec.tap.as_bytes();
         let is_taps = name.starts_with(b"tap") || name.starts_with(b"vnet");

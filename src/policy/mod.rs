@@ -1,8 +1,8 @@
-//! May this caller do this to this interface? Pure, but for [`caller`]: the state comes in, an authorization or an error
+//! Whether the caller may do this to this interface. Pure, except [`caller`]: the state comes in, an authorization or an error
 //! goes out.
 //!
-//! Root may do all of it. Others, to whom the program lends its capability, may do to their own taps what root's ACL
-//! allows. Nobody may touch what is not a tap.
+//! Root may change every tap. Unprivileged users may create taps on bridges that the ACL allows, and delete their own taps. No
+//! caller may change an interface that is not a tap.
 
 pub mod authorize;
 pub mod bridge;

@@ -1,4 +1,4 @@
-//! The rules for unprivileged callers: which bridges, which options, and whose the tap may be.
+//! The rules for unprivileged users: which bridges, which options, and which owner.
 
 use crate::config::acl::{ACL_FILE, Acl, Verdict};
 use crate::config::conf::CONF_FILE;
@@ -13,7 +13,7 @@ use crate::policy::caller::{Authority, Caller, Unrestricted};
 pub struct Rules {
     /// The bridges. Without the file, none is allowed.
     pub acl: Option<Acl>,
-    /// Another user may hand out the caller's uid: it is no user by itself.
+    /// The caller's uid is in a range of /etc/subuid, so it belongs to another user.
     pub is_sub_uid: bool,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Policy<'a> {
 }
 
 impl Policy<'_> {
-    /// Without CAP_NET_ADMIN nothing can be done, but a plan can be shown: it is for whoever has it.
+    /// Without CAP_NET_ADMIN, only a dry run is possible: it prints the plan for a user who has it.
     pub(super) fn require_net_admin(&self) -> Result<(), Error> {
         match self.caller.authority() {
             Authority::Root | Authority::Delegated => Ok(()),
@@ -48,7 +48,7 @@ impl Policy<'_> {
         }
     }
 
-    /// Whether the rules apply: they are for unprivileged users for whom the program has its capability.
+    /// Whether the rules apply: the caller is an unprivileged user, and the program has its capability.
     pub(super) fn is_unprivileged(&self) -> bool {
         self.caller.authority() == Authority::Delegated
     }
@@ -62,7 +62,7 @@ impl Policy<'_> {
         self.caller.unrestricted(self.dry_run)
     }
 
-    /// A tap may be created: the caller has the privilege, is a user of their own, and may use the bridge and the options.
+    /// A tap may be created: the caller has the privilege, is not a subordinate uid, and may use the bridge and the options.
     pub(super) fn check_creation(&self, bridge: IfName, asked: &TapOptions) -> Result<(), Error> {
         self.require_net_admin()?;
         if self.is_unprivileged() && self.rules.is_some_and(|rules| rules.is_sub_uid) {
@@ -79,8 +79,7 @@ impl Policy<'_> {
         self.check_options(asked)
     }
 
-    /// Lines of the configuration bind an unprivileged user: the owner and the bridge of a tap are root's decision if a line
-    /// has them.
+    /// If a line of the configuration has the owner or the bridge of a tap, that binds an unprivileged user.
     pub(super) fn check_bound(&self, spec: &TapSpec, asked: &TapOptions) -> Result<(), Error> {
         if self.unrestricted().is_some() {
             return Ok(());
@@ -111,8 +110,8 @@ impl Policy<'_> {
         }
     }
 
-    /// Options that shape the network rather than a tap are the administrator's; they give them to users in the
-    /// configuration.
+    /// Only the administrator may use options that shape the network rather than a tap, unless the configuration gives them to
+    /// users.
     fn check_options(&self, asked: &TapOptions) -> Result<(), Error> {
         match asked.administrators {
             Some(name) if self.is_unprivileged() => Err(Error::Denied {
@@ -149,7 +148,7 @@ impl Policy<'_> {
         })
     }
 
-    /// A tap is created for its creator: anything else would be a way to put an interface into another user's hands.
+    /// A user creates taps only for themselves: otherwise they could give an interface to another user.
     pub(super) fn check_owner(&self, spec: &TapSpec) -> Result<(), Error> {
         match spec.asked_access {
             Some(access)
@@ -166,7 +165,7 @@ impl Policy<'_> {
     }
 }
 
-/// An error where root alone may do it. To others no command is given: it would be another guest's tap, or its bridge.
+/// An error if only root may do it. No command is suggested: it could hit another guest.
 pub(super) fn only_root(action: String, reason: &str, hint: &str) -> Error {
     Error::Denied {
         action,

@@ -1,4 +1,4 @@
-//! The tap that exists: whether it is one, whose it is, and what it can become.
+//! The tap that exists: whether it is a tap, who owns it, and which settings it can get.
 
 use std::ops::Deref;
 
@@ -33,18 +33,17 @@ impl ExistingTap {
     /// # Errors
     /// The interface is not a tap.
     pub(super) fn new(name: IfName, state: TapState) -> Result<Self, Error> {
-        match state.link.kind {
-            LinkKind::Tap(info) => Ok(Self { state, info }),
-            kind @ (LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset) => {
-                Err(Error::NotATap { name, kind })
-            }
-        }
+        let LinkKind::Tap(info) = state.link.kind else {
+            let kind = state.link.kind;
+            return Err(Error::NotATap { name, kind });
+        };
+        Ok(Self { state, info })
     }
 }
 
 impl Policy<'_> {
-    /// A user uses only a tap that they may open, and whose creator they are, unless root says otherwise. (That a line of the
-    /// configuration is about them was looked at before.)
+    /// A user uses only a tap that they may open and have created, unless the configuration sets its owner. (That this owner is
+    /// the user was checked before.)
     pub(super) fn check_theirs(&self, spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
         self.check_owned(&tap.info)?;
         match tap.link.creator() {
@@ -59,7 +58,7 @@ impl Policy<'_> {
         }
     }
 
-    /// Root's QEMU does not run on the tap of a user who only happened to take the name.
+    /// Root's QEMU does not use a tap of an unprivileged user who took the name first.
     pub(super) fn check_creator(&self, spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
         match tap.link.creator() {
             Some(creator)
@@ -75,7 +74,7 @@ impl Policy<'_> {
         }
     }
 
-    /// The kernel lets the user open the tap, and not everybody.
+    /// The tap has an owner, and the kernel lets the user open it.
     pub(super) fn check_owned(&self, info: &TapInfo) -> Result<(), Error> {
         if self.is_owner(info) {
             return Ok(());
@@ -91,7 +90,7 @@ impl Policy<'_> {
         ))
     }
 
-    /// Why a tap of a user is not left as it is, with the way to one that is as wanted.
+    /// The setting in which a user's tap differs, with a way to a tap that has it.
     pub(super) fn cannot_change(
         &self,
         spec: &TapSpec,
@@ -103,13 +102,13 @@ impl Policy<'_> {
             bridge: spec.bridge,
             access: tap.info.access(),
             difference,
-            // They can delete it, and create it anew.
+            // The user can delete it and create it again.
             can_create: self.is_unprivileged() && !tap.link.is_open(),
         }
     }
 
-    /// The kernel's own rule for opening a tap (`tun_not_capable()` in drivers/net/tun.c), but for one that names
-    /// nobody: that one everybody can open, and so it is nobody's.
+    /// The kernel's rule for opening a tap (`tun_not_capable()` in drivers/net/tun.c), except for a tap without owner and
+    /// group: every user can open that, so no user owns it.
     fn is_owner(&self, info: &TapInfo) -> bool {
         let owner = info.owner.map(|uid| uid == self.caller.real_uid());
         let group = info.group.map(|gid| self.caller.is_in_group(gid));
@@ -117,10 +116,10 @@ impl Policy<'_> {
     }
 }
 
-/// Why a tap takes no second queue.
+/// Why a tap cannot have a second queue.
 pub const ONE_QUEUE: &str = "it was created for one, and the kernel cannot change that";
 
-/// What the kernel lets nobody change about a tap that exists.
+/// Refuses settings of a tap that exists which the kernel cannot change.
 pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
     let immutable = |action: String, reason| {
         Err(Error::TapImmutable {
@@ -130,7 +129,7 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
             in_use: tap.link.is_open(),
         })
     };
-    // QEMU created its tap with as many queues as it wants; the option is about taps that this program creates.
+    // QEMU created its tap with the queues that it wants; the option is for taps that this program creates.
     if spec.multi_queue && !tap.info.multi_queue && !tap.has_fd {
         return immutable("give it several queues".to_owned(), ONE_QUEUE);
     }
@@ -158,8 +157,8 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
     Ok(())
 }
 
-/// The bridge of a tap that is as wanted, or the first difference. Only settings that were asked for count; QEMU and its guest
-/// change the MAC, the carrier and the queueing discipline.
+/// The bridge of a tap that has the wanted settings, or the first difference. Only settings that were asked for count; QEMU and
+/// its guest change the MAC, the carrier and the queueing discipline.
 pub(super) fn as_wanted(
     spec: &TapSpec,
     tap: &ExistingTap,
@@ -217,7 +216,7 @@ pub(super) fn as_wanted(
         }
         Some(None) | None => {}
     }
-    // QEMU runs its script when it has opened one queue.
+    // QEMU runs its script after it has opened one queue.
     if tap.has_fd && info.queues.is_some_and(|queues| queues != 1) {
         return Err(Difference::SharedQueue);
     }

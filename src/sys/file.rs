@@ -44,7 +44,7 @@ pub fn read(path: &Path) -> Result<Contents, SysError> {
     Ok(Contents {
         bytes,
         dev_ino: (metadata.dev(), metadata.ino()),
-        root_owned: is_roots(metadata.uid()) && metadata.mode() & 0o022 == 0,
+        root_owned: is_owned_by_root(metadata.uid()) && metadata.mode() & 0o022 == 0,
     })
 }
 
@@ -102,11 +102,11 @@ const OVERFLOW_UID: u32 = 65534;
 
 /// Whether this uid is root's word. To root of a user namespace, the files of the host's root belong to nobody whom it maps,
 /// and are as good as any in that namespace's /etc; in a namespace that maps the overflow uid, they could be that user's.
-fn is_roots(uid: u32) -> bool {
+fn is_owned_by_root(uid: u32) -> bool {
     uid == 0 || uid == OVERFLOW_UID && getuid().is_root() && is_mapped(OVERFLOW_UID) == Some(false)
 }
 
-/// Whether the user namespace maps this uid (user_namespaces(7)); None where that is not told.
+/// Whether the user namespace maps this uid (user_namespaces(7)); None if unknown.
 fn is_mapped(uid: u32) -> Option<bool> {
     let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
     let mut ranges = map.lines().map(|line| {

@@ -16,8 +16,8 @@ use crate::model::link::IfIndex;
 use crate::model::state::NewIds;
 use crate::sys::error::SysError;
 
-/// A reader that went away, or a caller's limit on the size of files (RLIMIT_FSIZE), must not end the program half way by
-/// way of a message: these become errors like any other.
+/// If a message cannot be written, because its reader has ended or because of the caller's limit on the size of files
+/// (RLIMIT_FSIZE), that must not end the program half way: both become errors.
 pub fn ignore_signals() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
@@ -32,13 +32,13 @@ const MAX_RUN: u32 = 10;
 /// The exit status of a run that took longer: `ExitCode::Timeout`.
 pub(crate) const TIMED_OUT: c_int = 9;
 
-/// Only exits: to write a message could block.
+/// Only exits, since writing a message could block.
 extern "C" fn exit_timed_out(_signal: c_int) {
     // SAFETY: _exit(2) is async-signal-safe and touches no memory of ours.
     unsafe { libc::_exit(TIMED_OUT) }
 }
 
-/// Lets this run end with exit status [`TIMED_OUT`] after 10 seconds, see [`end_time_limit`].
+/// Ends this run with exit status `TIMED_OUT` after 10 seconds, see [`end_time_limit`].
 ///
 /// SIGALRM gets a handler, since its default action does nothing to process 1 of a pid namespace, and a caller may have
 /// ignored or blocked it.
@@ -55,7 +55,7 @@ pub fn begin_time_limit() -> Result<(), SysError> {
     Ok(())
 }
 
-/// Ends the limit: from here on, the run may take as long as it likes. It must have no privilege any more.
+/// Ends the limit. The run must have given up every privilege before.
 pub fn end_time_limit() {
     alarm::cancel();
 }
@@ -92,7 +92,7 @@ mod ioctl {
     nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 }
 
-/// How many columns the terminal of standard output has; None where that is not known.
+/// How many columns the terminal of standard output has; None if unknown.
 pub fn terminal_width() -> Option<usize> {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -120,12 +120,12 @@ pub fn new_ids() -> NewIds {
 
 /// A random number of a group of interfaces.
 pub fn random_group() -> u32 {
-    // Without getrandom(2), those of the clock that change.
+    // Without getrandom(2), these are the bytes of the clock that change.
     let [_, _, _, _, a, b, c, d, ..] = random_bytes();
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// Random bytes, also early at boot, when the kernel does not vouch for them yet.
+/// Random bytes, also early at boot, before the kernel guarantees their quality.
 fn random_bytes() -> [u8; 12] {
     let mut bytes = [0; 12];
     // SAFETY: getrandom(2) writes at most as many bytes as it is told, which is as many as there are.

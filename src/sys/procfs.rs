@@ -40,7 +40,7 @@ pub fn bridge_nf_calls(tool: &str) -> bool {
     sysctl(&path) == Some(true)
 }
 
-/// Whether there may be rules, as far as this user may know. Which ones those are is not told.
+/// Whether there may be rules, as far as this user can see; not which ones.
 fn filters() -> BridgeNf {
     let nftables = Path::new("/sys/module/nf_tables").exists();
     ["ip", "ip6", "arp"].map(|family| {
@@ -95,11 +95,11 @@ fn command(pid: u32) -> Vec<u8> {
 }
 
 /// The programs that configure interfaces by themselves and run, found by `/proc/PID/comm`; not those that are known to be
-/// in another network namespace. With each, whether it manages this interface: None where that is not told.
+/// in another network namespace. With each, whether it manages this interface: None if unknown.
 pub fn managers(tap: Option<&Link>) -> Vec<(InterfaceManager, Option<bool>)> {
     let ours = network_namespace("self").ok();
     let is_here = |pid: &u32| match network_namespace(&pid.to_string()) {
-        // Of another user's process that is not told.
+        // This cannot be read for a process of another user.
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         Ok(other) => Some(other) == ours,
     };
@@ -167,7 +167,7 @@ pub fn is_guest() -> bool {
             .any(|word| word == "hypervisor")
 }
 
-/// Whether the kernel has bridges, or a module for them to load; None where that is not told.
+/// Whether the kernel has bridges, or a module for them to load; None if unknown.
 pub fn has_bridge_driver() -> Option<bool> {
     if Path::new("/sys/module/bridge").exists() {
         return Some(true);

@@ -311,6 +311,7 @@ fn there_is_no_other_command_in_the_source() {
     let elsewhere = [
         // In the tests above, or those of --check.
         "sudo ip address add",
+        "sudo iptables -I FORWARD",
         "cat /proc/self/uid_map",
         "--owner 0",
         // In tests/system/creator.rs, and tests/system/unprivileged/existing.rs and limits.rs.

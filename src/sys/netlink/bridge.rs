@@ -14,7 +14,7 @@ use crate::sys::netlink::link::{get_by_index, link_message};
 use crate::sys::netlink::link_parse::{br, brport};
 use crate::sys::netlink::socket::{NetlinkSocket, Request};
 
-/// Why a bridge cannot be created, in the kernel's words (`rtnl_newlink()` in net/core/rtnetlink.c).
+/// The kernel's text if it has no bridge driver (`rtnl_newlink()` in net/core/rtnetlink.c).
 pub const NO_BRIDGE_DRIVER: &[u8] = b"Unknown device type";
 /// The same in ours, where the kernel has none.
 pub const NO_VLAN_FILTERING: &[u8] = b"this kernel has no VLAN filtering";
@@ -29,7 +29,7 @@ pub const IPV6_OFF: &[u8] = b"IPv6 is switched off";
 /// EEXIST if there is an interface of that name; the kernel's refusal of an address.
 pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysError> {
     let mut data = vec![put_u32(br::STP_STATE, 0), put_u32(br::FORWARD_DELAY, 0)];
-    // A kernel without it refuses even the request to have it off.
+    // A kernel without VLAN filtering refuses even the request to switch it off.
     if new.vlan_filtering {
         data.push(put_bytes(br::VLAN_FILTERING, &[1]));
     }
@@ -45,7 +45,7 @@ pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysErr
     let mut bridge = link_message(new.link.index, attributes);
     bridge.header.change_mask = LinkFlags::Up;
     bridge.header.flags = LinkFlags::Up;
-    // Where the bridge could not be created there is no such ifindex, and the addresses are refused as well.
+    // If the bridge could not be created, there is no such ifindex, and the addresses are refused as well.
     let addresses: Vec<_> = new
         .addresses
         .iter()
@@ -82,11 +82,11 @@ pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysErr
     })
 }
 
-/// Changes options of a bridge port, and reads back whether the kernel did: one that it does not know it ignores. A port that
-/// is not to learn forgets what it has learned.
+/// Changes options of a bridge port, and reads them back, since the kernel ignores an option that it does not know. If learning
+/// is switched off, the learned addresses are deleted.
 ///
 /// # Errors
-/// The kernel's refusal; [`SysError::NotApplied`] where it ignored an option.
+/// The kernel's refusal; [`SysError::NotApplied`] if it ignored an option.
 pub fn set_port(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
@@ -105,12 +105,13 @@ pub fn set_port(
     }
 }
 
-/// Brings a bridge port up with these options: no other change comes between the two. An interface that is no port is refused,
-/// and not brought up: the kernel looks for the master of an interface that has data for it before it looks at the flags
-/// (`rtnl_changelink()` in net/core/rtnetlink.c).
+/// Brings a bridge port up with these options, so that no other process can change them in between. The kernel refuses an
+/// interface that is not a port, and does not bring it up: it looks for the master that the port data are for before it looks
+/// at the flags (`rtnl_changelink()` in net/core/rtnetlink.c).
 ///
 /// # Errors
-/// EOPNOTSUPP if it is no port; the kernel's refusal. An option that the kernel does not know is no error, see [`set_port`].
+/// EOPNOTSUPP if it is not a port; the kernel's refusal. An option that the kernel does not know is not an error here, see
+/// [`set_port`].
 pub fn set_port_up(
     netlink: &mut NetlinkSocket,
     index: IfIndex,

@@ -28,8 +28,7 @@ pub fn get_static(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<Fdb
     Ok(entries.map(|(entry, _)| entry).collect())
 }
 
-/// What keeps a bridge's frames to this address: ports, or the bridge itself, whose entry is static or its own. An entry that
-/// was learned keeps nothing.
+/// The interfaces with a static or local entry for this MAC: ports, or the bridge itself. Learned entries do not count.
 pub fn find_mac(
     netlink: &mut NetlinkSocket,
     bridge: IfIndex,
@@ -37,7 +36,7 @@ pub fn find_mac(
 ) -> Result<Vec<IfIndex>, SysError> {
     let all = link_message(0, vec![put_u32(libc::IFLA_MASTER, bridge)]);
     let mut found = dump(netlink, all)?;
-    // One without a bridge is a filter of the interface's own (NTF_SELF).
+    // An entry without a bridge is a filter of the interface itself (NTF_SELF).
     found.retain(|(header, master, entry)| {
         entry.mac == mac
             && *master == Some(bridge)
@@ -46,29 +45,29 @@ pub fn find_mac(
     Ok(found.iter().map(|(header, ..)| header.ifindex).collect())
 }
 
-/// Changes the static entries of a port, and reads back whether it then has those of `to`, and takes frames from no other
-/// address while it is locked: none that was learned is left either.
+/// Changes the static entries of a port, and reads back whether it then has those of `to`. If `to` has entries, the port must
+/// have no others, learned ones included: a locked port accepts frames from all of them.
 ///
-/// The kernel takes an address from whatever has it. [`find_mac`] was asked before; who locks another port to it between that
-/// and this loses it here, or takes it afterwards.
+/// The kernel moves an address to this port even if another port has it. The caller has asked [`find_mac`] before. If another
+/// run locks another port to the address meanwhile, the later of the two gets it.
 ///
 /// # Errors
-/// The kernel's refusal; [`SysError::NotApplied`] where it did something else.
+/// The kernel's refusal; [`SysError::NotApplied`] if it did something else.
 pub fn set_static(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[FdbEntry],
     to: &[FdbEntry],
 ) -> Result<(), SysError> {
-    let (gone, there) = fdb_changes(from, to);
-    for mac in gone {
+    let (removed, added) = fdb_changes(from, to);
+    for mac in removed {
         match netlink.request_ack(libc::RTM_DELNEIGH, 0, &message(index, mac, false)) {
-            // It was never added, or went with its VLAN.
+            // It was never added, or was deleted with its VLAN.
             Err(error) if error.errno() == Some(Errno::ENOENT) => {}
             result => result?,
         }
     }
-    for (mac, sticky) in there {
+    for (mac, sticky) in added {
         let create = NLM_F_CREATE | NLM_F_REPLACE;
         netlink.request_ack(libc::RTM_NEWNEIGH, create, &message(index, mac, sticky))?;
     }
@@ -85,7 +84,7 @@ pub fn set_static(
     }
 }
 
-/// All entries of a port but for the address of its own interface, with what they are: static, or learned.
+/// All entries of a port, static or learned, except the address of its own interface.
 fn get(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
@@ -98,8 +97,8 @@ fn get(
     Ok(found.into_iter().map(entry).collect())
 }
 
-/// The entries of a port or a bridge, each with the bridge whose it is. The request is not struct ndmsg, but what the kernel
-/// takes in its place since ever (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
+/// The entries of a port or a bridge, each with its bridge. The request is not struct ndmsg but the older form, which every
+/// kernel accepts (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
 fn dump(
     netlink: &mut NetlinkSocket,
     mut of: Message<LinkHeader>,
@@ -124,8 +123,8 @@ fn dump(
 }
 
 /// An entry without a VLAN: the kernel adds or deletes one for frames without a VLAN, and one for each VLAN of the port
-/// (`br_fdb_add()` in net/bridge/br_fdb.c). Unless it is sticky, another port gets a static entry as well when a frame from this
-/// address comes in there.
+/// (`br_fdb_add()` in net/bridge/br_fdb.c). An entry that is not sticky moves to another port when a frame from this address
+/// comes in there.
 fn message(index: IfIndex, mac: MacAddr, sticky: bool) -> Message<NeighbourHeader> {
     let mut flags = NeighbourFlags::Controller;
     flags.set(NeighbourFlags::Sticky, sticky);

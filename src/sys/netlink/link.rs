@@ -53,7 +53,7 @@ pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link,
     get(netlink, &link_message(index, Vec::new()))
 }
 
-/// The result of a look-up where finding nothing is no error.
+/// The result of a look-up for which a missing interface is not an error.
 ///
 /// # Errors
 /// Any other than ENODEV.
@@ -65,7 +65,7 @@ pub fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError>
     }
 }
 
-/// Nothing is filtered: RTEXT_FILTER_SKIP_STATS would on older kernels leave out addrgenmode with the statistics.
+/// Nothing is filtered: with RTEXT_FILTER_SKIP_STATS, some kernels omit addrgenmode together with the statistics.
 fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Link, SysError> {
     parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
 }
@@ -128,12 +128,13 @@ pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
     })
 }
 
-/// Puts interfaces into a group that nobody uses, and deletes all that are in it, in one `sendto(2)`: no kill comes between, and
-/// the kernel waits for its readers (RCU) once, not once for each. It counts ifindexes up, so that none of these becomes
-/// another's; only who may delete interfaces anyway could ask for one of them, or put an interface into the group meanwhile.
+/// Puts interfaces into an unused group, and deletes the group, in one `sendto(2)`: a kill cannot leave interfaces in the
+/// group, and the kernel waits for its readers (RCU) once instead of once for each interface. The kernel counts ifindexes up,
+/// so no other interface gets one of these. Only a process that may delete interfaces could request one of them, or put an
+/// interface into the group meanwhile.
 ///
 /// # Errors
-/// The kernel's refusal to delete. Interfaces that could not be put into the group are left, which is no error.
+/// The kernel's refusal to delete. Interfaces that could not be put into the group remain, which is not an error.
 pub fn delete_as_group(
     netlink: &mut NetlinkSocket,
     indexes: &[IfIndex],
@@ -147,7 +148,7 @@ pub fn delete_as_group(
     netlink.request_ack_after(join, libc::RTM_DELLINK, 0, &in_group(0))
 }
 
-/// Sets the queueing discipline at the root: to the one named, or to none, and the kernel gives it its own when it goes up.
+/// Sets the root queueing discipline, or deletes it: then the kernel sets its default when the interface goes up.
 fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) {
     let header = TcHeader {
         index: index.cast_signed(),
@@ -165,7 +166,7 @@ fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) 
     (kind, flags, Message { header, attributes })
 }
 
-/// A message about an interface; ifindex 0 is none in particular.
+/// A message about an interface; ifindex 0 stands for no particular one.
 pub fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<LinkHeader> {
     let header = LinkHeader {
         index,
@@ -186,8 +187,8 @@ impl LinkMonitor {
         Ok(Self(socket))
     }
 
-    /// Waits until something changed. What it was is not read: the caller looks it up, and so finds the latest state even
-    /// if notifications were lost.
+    /// Waits until an interface changed. The notification is not read: the caller looks the state up, and so gets the latest
+    /// even if notifications were lost.
     ///
     /// # Errors
     /// EAGAIN if nothing changed for that long.
@@ -198,7 +199,7 @@ impl LinkMonitor {
         setsockopt(&self.0, ReceiveTimeout, &TimeVal::microseconds(micros))?;
         match self.0.recv(&mut Vec::with_capacity(1), libc::MSG_TRUNC) {
             Ok(_) => Ok(()),
-            // A signal, or more notifications than the socket holds: either way it is time to look.
+            // A signal, or more notifications than the socket holds: in both cases the caller should look.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS)) => {
                 Ok(())
             }

@@ -133,8 +133,8 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         self.request_ack_after([], kind, flags, body)
     }
 
-    /// As [`Self::request_ack`], in one `sendto(2)` with requests before it whose failure is none: they are not acknowledged,
-    /// and what the kernel says of a refusal is skipped like every late reply.
+    /// As [`Self::request_ack`], in one `sendto(2)` with best-effort requests first: they are not acknowledged, and errors for
+    /// them are skipped like every late reply.
     pub fn request_ack_after<'a>(
         &mut self,
         before: impl IntoIterator<Item = Request<'a>>,
@@ -154,8 +154,8 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
         }
     }
 
-    /// Requests several changes, one after the other, in one `sendto(2)`: no kill comes between them. The kernel does not
-    /// stop at the first one that fails, so the later ones must then be harmless.
+    /// Requests several changes, one after the other, in one `sendto(2)`: a kill cannot leave only some of
+    /// them done. The kernel does not stop at the first one that fails, so the later ones must then be harmless.
     ///
     /// # Errors
     /// The position of the first request that was refused, from 0, and its error.
