@@ -163,7 +163,7 @@ impl TapExecutor<'_> {
         let link = link.map_err(StepError::Unverified)?;
         let verified = verify_access(&link, access);
         if verified.is_ok() {
-            reset_filters(fd)?;
+            reset_filters(fd).map_err(StepError::Unverified)?;
         }
         if verified.is_err() && link.tap().and_then(TapInfo::access) == Some(access) {
             // Another program has opened a queue before. If the tap had an owner, it gets that owner back. Otherwise it is
