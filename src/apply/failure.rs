@@ -5,22 +5,20 @@ use std::fmt::{self, Display};
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::error::advice::Advice;
 use crate::model::bridge::PortState;
 use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
 use crate::model::spec::Quota;
 use crate::plan::step::Step;
-use crate::sys::error::{SysError, strerror};
-use crate::sys::tun::TunError;
+use crate::sys::error::SysError;
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepError {
     /// The kernel refused it.
     Sys(SysError),
-    /// /dev/net/tun cannot be used.
-    TunDevice(Errno),
-    /// Somebody else acts on the tap at the same moment; how.
+    /// Another program changes the tap at the same time; how.
     Contested(&'static str),
     /// The step was done, and the kernel does not say with what result.
     Unverified(SysError),
@@ -38,8 +36,6 @@ pub enum StepError {
         /// The number of taps that there are.
         taps: u32,
     },
-    /// A port is in the bridge that was to be deleted.
-    BridgeInUse,
     /// The port does not forward in time.
     NotForwarding {
         /// The bridge that it is a port of.
@@ -74,25 +70,15 @@ impl<E: Into<SysError>> From<E> for StepError {
     }
 }
 
-/// Not by `From`, which the one above leaves no room for.
-pub(crate) fn from_tun(error: TunError) -> StepError {
-    match error {
-        TunError::Device(errno) => StepError::TunDevice(errno),
-        TunError::Sys(error) => StepError::Sys(error),
-    }
-}
-
 impl Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sys(error) | Self::Unverified(error) => Display::fmt(error, f),
-            Self::TunDevice(errno) => f.write_str(strerror(*errno)),
             Self::Contested(reason) => f.write_str(reason),
             Self::QuotaExceeded { .. } | Self::AllTapsExceeded { .. } => {
-                f.write_str("there are too many")
+                f.write_str("the limit is reached")
             }
-            Self::BridgeInUse => f.write_str("it has a port by now"),
-            Self::NotForwarding { state, .. } => write!(f, "it is still {state}"),
+            Self::NotForwarding { state, .. } => write!(f, "the port is still {state}"),
         }
     }
 }
@@ -117,8 +103,8 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         (Step::ReleaseTap, Some(Errno::EPERM)) => {
             return Error::Denied {
                 action,
-                reason: "it is another user's".to_owned(),
-                hint: "name another tap; only root (sudo) may use this one".to_owned(),
+                reason: "its owner is another user".to_owned(),
+                hints: vec![Advice::text("use another tap. Only root can use this tap")],
             };
         }
         (Step::CreateBridge(new), Some(Errno::EEXIST)) if error == Errno::EEXIST.into() => {
@@ -132,18 +118,18 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         reason,
     };
     match error {
-        StepError::TunDevice(errno) => Error::TunDevice(errno),
         StepError::Contested(reason) => contested(action, reason),
         // rtnl_changelink() in net/core/rtnetlink.c, for what is no port.
         StepError::Sys(error)
             if matches!(step, Step::Up(_)) && error.errno() == Some(Errno::EOPNOTSUPP) =>
         {
-            contested(action, "it was taken out of its bridge at the same moment")
+            contested(action, "another program detached the tap at the same time")
         }
-        StepError::Sys(reason) | StepError::Unverified(reason) => Error::failed(action, reason),
+        StepError::Sys(reason) | StepError::Unverified(reason) => {
+            Error::step(step.kind(), action, reason)
+        }
         StepError::NotForwarding { bridge, state } => Error::ForwardingTimeout { bridge, state },
         StepError::QuotaExceeded { quota, taps } => Error::QuotaExceeded { quota, taps },
         StepError::AllTapsExceeded { quota, taps } => Error::AllTapsExceeded { quota, taps },
-        StepError::BridgeInUse => Error::failed(action, SysError::Invalid("it has a port by now")),
     }
 }

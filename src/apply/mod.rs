@@ -63,7 +63,7 @@ fn rollback(executor: &mut impl Executor, plan: &Plan, failed: usize, done: usiz
         for step in &planned.undo {
             // What is not where it was is not brought up there.
             if matches!(step, Step::Up(_)) && !as_before {
-                errors.push(format!("{} (not tried)", step.description()));
+                errors.push(format!("{} (not attempted)", step.description()));
             } else if let Err(error) = executor.execute(step) {
                 // Then nothing is left of the tap.
                 if error.is_gone() {

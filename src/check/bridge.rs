@@ -1,149 +1,189 @@
 //! The bridge and its ports.
 
-use crate::check::finding::{Findings, Fix};
+use crate::check::finding::Findings;
+use crate::check::id::Id;
 use crate::check::snapshot::{BridgeDetails, HostSnapshot};
 use crate::config::acl::Verdict;
 use crate::config::conf::CONF_FILE;
 use crate::error::Error;
-use crate::error::exit_code::ExitCode;
+use crate::error::advice::{Advice, Command};
 use crate::escape::ShellQuoted;
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{BR_MAX_PORTS, BridgeInfo};
 use crate::model::link::Link;
 
-const SUBJECT: &str = "bridge";
-
 pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
-    let name = host.context.bridge_name;
+    let name = host.context.bridge();
     let quoted = ShellQuoted(name.as_bytes());
     let (Some(link), details) = (&host.bridge, &host.bridge_details) else {
         return missing(findings, host);
     };
     let (Some(info), Some(details)) = (link.bridge(), details) else {
         let kind = link.kind.clone();
-        return findings.error(SUBJECT, &Error::NotABridge { name, kind });
+        return findings.error(Id::NotABridge, &Error::NotABridge { name, kind });
     };
     if link.up {
         let carrier = if link.carrier {
             ""
         } else {
-            ", no carrier until a port has one"
+            ", no carrier (normal until a port has a carrier)"
         };
-        findings.ok(SUBJECT, format!("{name} is up, MTU {}{carrier}", link.mtu));
+        let message = format!("{name} is up, MTU {}{carrier}", link.mtu);
+        findings.add(Id::BridgeUp, message);
     } else {
-        findings.problem(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!("{name} is down: no frame passes"),
-            Fix::Command(format!("sudo ip link set dev {quoted} up")),
-        );
+        findings
+            .add(
+                Id::BridgeDown,
+                format!("{name} is down: it forwards nothing"),
+            )
+            .fix(Command::root(format!("ip link set dev {quoted} up")));
     }
     match (details.has_address, details.uplink()) {
         (_, Some(port)) => uplink(findings, link, port),
-        (true, None) => findings.ok(SUBJECT, format!("{name} has an address, and no uplink")),
-        (false, None) => findings.warn(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!("{name} has neither an address nor an uplink: guests reach each other only"),
-            Fix::Advice(format!(
-                "an address of a network that is in use nowhere else here, such as: sudo ip address add 192.168.10.1/24 dev {quoted}"
-            )),
-        ),
+        (true, None) => {
+            let message = format!("{name} has an IP address and no uplink (host-only network)");
+            findings.add(Id::BridgeHostOnly, message);
+        }
+        (false, None) => findings
+            .add(
+                Id::BridgeUnconnected,
+                format!(
+                    "{name} has neither an IP address nor an uplink: guests can reach only each \
+                     other"
+                ),
+            )
+            .advise([Advice::run(
+                format!(
+                    "give {name} an address in a network that is not in use on this host, for \
+                     example"
+                ),
+                Command::root(format!("ip address add 192.168.10.1/24 dev {quoted}")),
+            )]),
     }
     if let Some((address, other)) = details.network_in_use {
-        findings.warn(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!("{name} has {address}, and {other} is in the same network: this host reaches only one of the two"),
-            Fix::Advice("give one of them an address of another network; in /etc/qemu-ifup.conf, with --address".to_owned()),
-        );
+        findings
+            .add(
+                Id::NetworkShared,
+                format!(
+                    "{name} ({address}) and {other} are in the same network: this host can reach \
+                     only one of them"
+                ),
+            )
+            .advise([Advice::text(format!(
+                "give one of them an address in another network. For {name}, use --address in \
+                 {CONF_FILE}"
+            ))]);
     }
     ports(findings, link, details);
     own_mac(findings, host, link, details);
     stp(findings, host, info, details);
     if info.snoops_multicast && info.has_other_querier {
         // As it is on many networks; a guest that boots reports by itself.
-        findings.ok(
-            SUBJECT,
-            host.for_reader(&format!("{name} sends multicast only where it was asked for: a running guest whose tap was taken down and up again is not found over IPv6 until it asks; sudo ip link set dev {quoted} type bridge mcast_snooping 0 ends that")),
-        );
+        findings
+            .add(
+                Id::MulticastSnooping,
+                "multicast snooping is on: after a tap was down, its running guest cannot be \
+                 reached over IPv6 until the guest rejoins its groups",
+            )
+            .advise([Advice::run(
+                "to turn off snooping, run",
+                Command::root(format!(
+                    "ip link set dev {quoted} type bridge mcast_snooping 0"
+                )),
+            )]);
     }
     let filtering = if info.vlan_filtering { "on" } else { "off" };
-    findings.ok(SUBJECT, format!("VLAN filtering is {filtering}"));
+    findings.add(Id::VlanFiltering, format!("VLAN filtering is {filtering}"));
 }
 
 fn missing(findings: &mut Findings, host: &HostSnapshot) {
-    let name = host.context.bridge_name;
-    // What it says of the bridge is not known; that it is broken is said already.
+    let (name, options) = (host.context.bridge(), &host.context.options);
+    // What it says of the bridge is unknown; that it is broken is another finding.
     if host.context.conf.is_err() {
         return;
     }
-    if !host.context.creates_bridge {
+    if options.create_bridge != Some(true) {
         let existing = host.bridges.clone();
-        return findings.error(SUBJECT, &Error::NoSuchBridge { name, existing });
+        return findings.error(Id::BridgeMissing, &Error::NoSuchBridge { name, existing });
     }
     if host.bridge_driver == Some(false) {
-        findings.problem(
-            ExitCode::Kernel,
-            SUBJECT,
-            "the kernel has no bridges, and no module for them",
-            Fix::Advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE".to_owned()),
-        );
+        findings
+            .add(
+                Id::BridgeModuleMissing,
+                "the kernel does not support bridges, and there is no bridge module",
+            )
+            .advise([Advice::text(
+                "install the package that has all modules of this kernel, or a kernel with \
+                 CONFIG_BRIDGE",
+            )]);
     } else if let Some((address, interface)) = host.network_in_use {
         let error = Error::NetworkInUse {
             bridge: name,
             address,
             interface,
         };
-        findings.error(SUBJECT, &error);
-    } else if host.context.addresses.iter().any(|a| a.ip.is_ipv6())
+        findings.error(Id::NetworkInUse, &error);
+    } else if options.addresses.iter().any(|a| a.ip.is_ipv6())
         && host.sysctls.disable_ipv6 == Some(true)
     {
-        findings.problem(
-            ExitCode::Kernel,
-            SUBJECT,
-            format!("{name} is to have an IPv6 address, and new interfaces have no IPv6 here"),
-            Fix::Advice("an IPv4 --address instead; or sudo sysctl net.ipv6.conf.default.disable_ipv6=0 (until the next boot)".to_owned()),
-        );
+        findings
+            .add(
+                Id::Ipv6Disabled,
+                format!("{name} cannot get its IPv6 address: IPv6 is disabled for new interfaces"),
+            )
+            .advise([
+                Advice::run(
+                    "to enable IPv6 until the next boot, run",
+                    Command::root("sysctl net.ipv6.conf.default.disable_ipv6=0"),
+                ),
+                Advice::text("or use an IPv4 address (--address)"),
+            ]);
     } else {
-        findings.ok(
-            SUBJECT,
+        findings.add(
+            Id::BridgeWillBeCreated,
             format!("{name} does not exist and will be created"),
         );
     }
 }
 
 fn uplink(findings: &mut Findings, bridge: &Link, port: &Link) {
-    let message = format!("{} has the uplink {}", bridge.name, port.name);
-    let (but, fix) = match (port.up, port.carrier) {
-        (true, true) => return findings.ok(SUBJECT, message),
-        (true, false) => (
-            "has no carrier",
-            Fix::Advice("look at the cable, or at what the other end is".to_owned()),
-        ),
-        (false, _) => {
-            let quoted = ShellQuoted(port.name.as_bytes());
-            let command = format!("sudo ip link set dev {quoted} up");
-            ("is down", Fix::Command(command))
-        }
-    };
-    let message = format!("{message}, which {but}");
-    findings.warn(ExitCode::Bridge, SUBJECT, message, fix);
+    let (bridge, name) = (bridge.name, port.name);
+    if !port.up {
+        let command = format!("ip link set dev {} up", ShellQuoted(name.as_bytes()));
+        findings
+            .add(
+                Id::UplinkDown,
+                format!("the uplink {name} of {bridge} is down"),
+            )
+            .of(name)
+            .fix(Command::root(command));
+    } else if port.carrier {
+        findings
+            .add(Id::UplinkUp, format!("{bridge} has the uplink {name}"))
+            .of(name);
+    } else {
+        findings
+            .add(
+                Id::UplinkNoCarrier,
+                format!("the uplink {name} of {bridge} has no carrier"),
+            )
+            .of(name)
+            .advise([Advice::text(
+                "check the cable and the device at the other end",
+            )]);
+    }
 }
 
 fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
     let Link { name, mtu, .. } = *bridge;
-    let quoted = ShellQuoted(bridge.name.as_bytes());
     let count = details.ports.len();
     if count >= BR_MAX_PORTS {
-        findings.error(SUBJECT, &Error::BridgeFull(name));
+        findings.error(Id::BridgeFull, &Error::BridgeFull(name));
     } else {
-        findings.ok(
-            SUBJECT,
-            format!("{name} has {count} of {BR_MAX_PORTS} ports"),
-        );
+        let message = format!("{name} has {count} of {BR_MAX_PORTS} ports");
+        findings.add(Id::BridgePorts, message);
     }
-    // A bridge whose MTU nobody set has that of its smallest port. That of an uplink has its reasons outside this host.
+    // A bridge without an MTU of its own has that of its smallest port. That of an uplink has its reasons outside this host.
     let smallest = details.ports.iter().filter(|port| port.mtu == mtu);
     let uplinks = details.uplinks().map(|port| port.mtu).min();
     let wanted = uplinks.or(details.ports.iter().map(|port| port.mtu).max());
@@ -151,22 +191,24 @@ fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
         && mtu < wanted
         && port.tap().is_some()
     {
-        findings.warn(
-            ExitCode::Bridge,
-            SUBJECT,
-            format!(
-                "{name} has MTU {mtu}, because its port {} has; others have {wanted}",
-                port.name
-            ),
-            Fix::Command(format!(
-                "sudo ip link set dev {} mtu {wanted} && sudo ip link set dev {quoted} mtu {wanted}",
-                ShellQuoted(port.name.as_bytes())
-            )),
-        );
+        let set = |link: &Link| {
+            let dev = ShellQuoted(link.name.as_bytes());
+            Command::root(format!("ip link set dev {dev} mtu {wanted}"))
+        };
+        findings
+            .add(
+                Id::BridgeMtu,
+                format!(
+                    "{name} has MTU {mtu} because of its port {}; other ports have MTU {wanted}",
+                    port.name
+                ),
+            )
+            .of(port.name)
+            .fix(set(port).and(set(bridge)));
     }
 }
 
-/// A bridge that was given no MAC has the lowest of its ports, and the holder of a tap's descriptor can change the tap's.
+/// A bridge without a MAC of its own has the lowest of its ports, and a program that has a tap open can change that of the tap.
 fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details: &BridgeDetails) {
     let name = bridge.name;
     let (Some(address), false) = (bridge.address, details.has_own_mac == Some(true)) else {
@@ -177,48 +219,65 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     let has_it = |port: &&Link| port.address == Some(address) && lowest == Some(address);
     let mut taps = details.ports.iter().filter(has_it);
     let tap = taps.find(|port| port.tap().is_some());
-    let for_users = matches!(host.context.acl, Ok(Some(Verdict::Allowed)));
-    // One that stays: the uplink's, as without taps, or one like the tap's that is nobody's.
-    let uplink = details.uplink().and_then(|uplink| uplink.address);
-    let (message, own) = if let Some(tap) = tap {
-        let MacAddr([_, rest @ ..]) = address;
-        let own = uplink.unwrap_or(MacAddr::locally_administered(rest));
-        let message = format!(
-            "{name} has the MAC of its port {}: it changes when that goes, and the host is then not found",
-            tap.name
-        );
-        (message, own)
-    } else if for_users && details.has_own_mac == Some(false) && address.0 != [0; 6] {
-        let message = format!(
-            "{name} has no MAC of its own: a user with a tap on it can change it to that of another machine"
-        );
-        (message, address)
-    } else {
-        return;
-    };
+    let for_users = host.context.verdict() == Some(Verdict::Allowed);
     let quoted = ShellQuoted(name.as_bytes());
-    let fix = Fix::Command(format!("sudo ip link set dev {quoted} address {own}"));
-    findings.warn(ExitCode::Bridge, SUBJECT, message, fix);
+    let set = |mac| Command::root(format!("ip link set dev {quoted} address {mac}"));
+    if let Some(tap) = tap {
+        // One that stays: the uplink's, as without taps, or one like the tap's that no interface has.
+        let uplink = details.uplink().and_then(|uplink| uplink.address);
+        let MacAddr([_, rest @ ..]) = address;
+        let tap = tap.name;
+        findings
+            .add(
+                Id::BridgeMacOfTap,
+                format!(
+                    "{name} uses the MAC of its port {tap}. If {tap} is detached, the MAC of \
+                     {name} changes and other machines lose the host for a while"
+                ),
+            )
+            .of(tap)
+            .fix(set(uplink.unwrap_or(MacAddr::locally_administered(rest))));
+    } else if for_users && details.has_own_mac == Some(false) && address.0 != [0; 6] {
+        findings
+            .add(
+                Id::BridgeMacNotFixed,
+                format!(
+                    "{name} has no fixed MAC: a user with a tap attached to {name} can change the \
+                     MAC of {name}, even to that of another machine"
+                ),
+            )
+            .fix(set(address));
+    }
 }
 
 fn stp(findings: &mut Findings, host: &HostSnapshot, info: &BridgeInfo, details: &BridgeDetails) {
     let seconds = info.forwarding_delay_secs();
     if !info.stp_enabled {
-        return findings.ok(SUBJECT, "STP is off: a port forwards at once");
+        findings.add(Id::StpOff, "STP is off: ports forward immediately");
+        return;
     }
-    if host.context.wait.is_some_and(|wait| wait >= seconds) {
-        let message = format!("STP is on: a port forwards after {seconds} s, which QEMU waits for");
-        return findings.ok(SUBJECT, message);
+    let wait = host.context.options.wait;
+    if wait.is_some_and(|wait| wait >= seconds) {
+        let message =
+            format!("STP is on: ports forward after {seconds} s, and QEMU waits for that (--wait)");
+        findings.add(Id::StpWaited, message);
+        return;
     }
-    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
-    let message = format!(
-        "STP is on: a port forwards {seconds} s after a guest starts, too late for its DHCP"
-    );
+    let bridge = host.context.bridge();
+    let bridge = ShellQuoted(bridge.as_bytes());
     // Without STP, two uplinks may be a loop.
     let fix = if details.uplinks().count() < 2 {
-        format!("sudo ip link set dev {bridge} type bridge stp_state 0")
+        Command::root(format!("ip link set dev {bridge} type bridge stp_state 0"))
     } else {
-        format!("echo '* --wait {}' | sudo tee -a {CONF_FILE}", seconds + 5)
+        Command::append(format!("* --wait {}", seconds + 5).as_bytes(), CONF_FILE)
     };
-    findings.warn(ExitCode::Bridge, SUBJECT, message, Fix::Command(fix));
+    findings
+        .add(
+            Id::StpDelay,
+            format!(
+                "STP is on: ports forward {seconds} s after a guest starts, which is often too \
+                 late for DHCP"
+            ),
+        )
+        .fix(fix);
 }

@@ -7,15 +7,16 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::model::bridge::{FdbEntry, PortOption};
 use crate::model::link::Link;
+use crate::sys::error::SysError;
 use crate::sys::netlink::addr::{LinkAddress, get_addresses};
 use crate::sys::netlink::{fdb, link};
 use crate::sys::procfs;
-use crate::sys::tun::{self, TunError};
+use crate::sys::tun;
 
 /// Looks at everything that a guest's network depends on.
 pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
-    let failed = |error| Error::failed("look around", error);
-    let bridge = kernel.find_bridge(context.bridge_name)?;
+    let failed = |error| Error::failed("read the network configuration", error);
+    let bridge = kernel.find_bridge(context.bridge())?;
     let addresses = get_addresses(kernel.netlink()).map_err(failed)?;
     let bridge_details = match &bridge {
         Some(link) if link.bridge().is_some() => Some(bridge_details(kernel, link, &addresses)?),
@@ -36,7 +37,7 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
     let tap_lacks_mac = match locked {
         Some(tap) => {
             let entries = fdb::get_static(kernel.netlink(), tap.index).map_err(failed)?;
-            let is_one = |entry: &FdbEntry| context.lock_mac.is_none_or(|mac| entry.mac == mac);
+            let is_one = |entry: &FdbEntry| context.lock_mac().is_none_or(|mac| entry.mac == mac);
             !entries.iter().any(is_one)
         }
         None => false,
@@ -45,7 +46,11 @@ pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapsho
         tun: try_tun(),
         bridge,
         bridge_details,
-        network_in_use: kernel.network_in_use(context.bridge_name, &context.addresses, &addresses),
+        network_in_use: kernel.network_in_use(
+            context.bridge(),
+            &context.options.addresses,
+            &addresses,
+        ),
         bridges: kernel.bridges(),
         sysctls: procfs::sysctls(),
         tap_master: match tap.as_ref().and_then(|tap| tap.master) {
@@ -82,7 +87,7 @@ fn bridge_details(
     bridge: &Link,
     addresses: &[LinkAddress],
 ) -> Result<BridgeDetails, Error> {
-    let failed = |error| Error::failed("look around", error);
+    let failed = |error| Error::failed("read the network configuration", error);
     let mut ports = link::get_all(kernel.netlink()).map_err(failed)?;
     ports.retain(|link| link.master == Some(bridge.index));
     let own = addresses.iter();
@@ -98,9 +103,10 @@ fn bridge_details(
 
 /// Opens /dev/net/tun and closes it again.
 fn try_tun() -> Result<(), Errno> {
-    let tun = tun::open().map_err(|error| match error {
-        TunError::Device(errno) => errno,
-        TunError::Sys(error) => error.errno().unwrap_or(Errno::EIO),
+    let tun = tun::open().map_err(|error| match (&error, error.errno()) {
+        (SysError::TunDevice(errno), _) => *errno,
+        (_, Some(errno)) => errno,
+        (_, None) => Errno::EIO,
     })?;
     tun::is_tun(&tun)?.then_some(()).ok_or(Errno::ENOTTY)
 }

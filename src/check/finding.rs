@@ -1,71 +1,28 @@
 //! [`Finding`]: one line of the answer.
 
+use crate::check::id::{Id, Level, Scope};
 use crate::error::Error;
+use crate::error::advice::{Advice, Command};
 use crate::error::exit_code::ExitCode;
 use crate::model::if_name::IfName;
-
-/// How bad a finding is, with the exit code that stands for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Some guests will not have all they expect.
-    Warning(ExitCode),
-    /// A guest will not start, or have no network; the code is the one that qemu-ifup has for it.
-    Problem(ExitCode),
-}
-
-impl Level {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning(_) => "warning",
-            Self::Problem(_) => "problem",
-        }
-    }
-
-    /// The exit code that stands for it.
-    pub fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Ok => ExitCode::Success,
-            Self::Warning(code) | Self::Problem(code) => code,
-        }
-    }
-}
-
-/// What to do about a finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fix {
-    /// A command of the shell that fixes it as it stands, and cuts nobody off.
-    Command(String),
-    /// What somebody has to decide, or to fill in.
-    Advice(String),
-}
 
 /// One line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// What kind of finding it is.
+    pub id: Id,
     /// How bad it is.
     pub level: Level,
-    /// What was looked at.
-    pub subject: &'static str,
+    /// The interface that it is about.
+    pub ifname: Option<IfName>,
+    /// The bridge that it is about.
+    pub bridge: Option<IfName>,
     /// What was found.
     pub message: String,
-    /// What to do about it.
-    pub fix: Option<Fix>,
-}
-
-impl Finding {
-    /// An error that qemu-ifup would end with, and the tap that it is about, if it is about one.
-    pub fn from_error(subject: &'static str, tap: Option<IfName>, error: &Error) -> Self {
-        Self {
-            level: Level::Problem(error.exit_code()),
-            subject,
-            message: tap.map_or(error.to_string(), |tap| format!("{tap}: {error}")),
-            fix: error.hint().map(Fix::Advice),
-        }
-    }
+    /// A command that fixes it as it stands, and cuts nobody off.
+    pub fix: Option<Command>,
+    /// What somebody has to decide, or to fill in. Where there is a fix, there is none.
+    pub advice: Vec<Advice>,
 }
 
 /// The exit code for these findings: that of the first problem, or where it is `strict`, of the first problem or warning.
@@ -79,51 +36,77 @@ pub fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
 }
 
 /// The findings so far.
-#[derive(Default)]
-pub(super) struct Findings(pub(super) Vec<Finding>);
+#[derive(Debug)]
+pub struct Findings {
+    found: Vec<Finding>,
+    bridge: IfName,
+    tap: Option<IfName>,
+}
 
 impl Findings {
-    pub(super) fn ok(&mut self, subject: &'static str, message: impl Into<String>) {
-        self.add(Level::Ok, subject, message, None);
+    /// None yet, about this bridge and this tap.
+    pub fn new(bridge: IfName, tap: Option<IfName>) -> Self {
+        Self {
+            found: Vec::new(),
+            bridge,
+            tap,
+        }
     }
 
-    pub(super) fn warn(
-        &mut self,
-        code: ExitCode,
-        subject: &'static str,
-        message: impl Into<String>,
-        fix: Fix,
-    ) {
-        self.add(Level::Warning(code), subject, message, Some(fix));
+    /// All of them.
+    pub fn into_vec(self) -> Vec<Finding> {
+        self.found
     }
 
-    pub(super) fn problem(
-        &mut self,
-        code: ExitCode,
-        subject: &'static str,
-        message: impl Into<String>,
-        fix: Fix,
-    ) {
-        self.add(Level::Problem(code), subject, message, Some(fix));
-    }
-
-    /// An error that qemu-ifup would end with.
-    pub(super) fn error(&mut self, subject: &'static str, error: &Error) {
-        self.0.push(Finding::from_error(subject, None, error));
-    }
-
-    pub(super) fn add(
-        &mut self,
-        level: Level,
-        subject: &'static str,
-        message: impl Into<String>,
-        fix: Option<Fix>,
-    ) {
-        self.0.push(Finding {
-            level,
-            subject,
+    /// Adds one, which the methods below say more about.
+    pub(super) fn add(&mut self, id: Id, message: impl Into<String>) -> &mut Self {
+        let (of_tap, of_bridge) = match id.scope() {
+            Scope::Host => (false, false),
+            Scope::OfBridge => (false, true),
+            Scope::OfTap => (true, false),
+            Scope::OfPort => (true, true),
+        };
+        self.found.push(Finding {
+            id,
+            level: id.level(),
+            ifname: self.tap.filter(|_| of_tap),
+            bridge: of_bridge.then_some(self.bridge),
             message: message.into(),
-            fix,
+            fix: None,
+            advice: Vec::new(),
         });
+        self
+    }
+
+    /// The last one is about this interface.
+    pub(super) fn of(&mut self, ifname: IfName) -> &mut Self {
+        if let Some(last) = self.found.last_mut() {
+            last.ifname = Some(ifname);
+        }
+        self
+    }
+
+    /// This command fixes the last one.
+    pub(super) fn fix(&mut self, command: Command) {
+        if let Some(last) = self.found.last_mut() {
+            last.fix = Some(command);
+        }
+    }
+
+    /// This may help against the last one.
+    pub(super) fn advise(&mut self, advice: impl IntoIterator<Item = Advice>) {
+        if let Some(last) = self.found.last_mut() {
+            last.advice.extend(advice);
+        }
+    }
+
+    /// Adds an error that qemu-ifup would end with.
+    pub fn error(&mut self, id: Id, error: &Error) {
+        let of_tap = self.tap.filter(|_| id.scope() == Scope::OfTap);
+        let message = of_tap.map_or(error.to_string(), |tap| format!("{tap}: {error}"));
+        self.add(id, message).advise(error.hints());
+        if let Some(last) = self.found.last_mut() {
+            last.level = Level::Problem(error.exit_code());
+        }
     }
 }

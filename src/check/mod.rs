@@ -5,6 +5,7 @@ mod bridge;
 pub mod collect;
 pub mod finding;
 mod host;
+pub mod id;
 pub mod output;
 pub mod snapshot;
 mod tap;
@@ -13,8 +14,8 @@ use crate::check::finding::{Finding, Findings};
 use crate::check::snapshot::HostSnapshot;
 
 /// Everything that is worth a line, in the order in which a guest depends on it.
-pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
-    let mut findings = Findings::default();
+pub fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
+    let mut findings = Findings::new(host.context.bridge(), host.context.tap);
     for look in [
         host::privilege,
         host::tun,
@@ -28,11 +29,7 @@ pub fn diagnose(snapshot: &HostSnapshot) -> Vec<Finding> {
         host::managers,
         host::apparmor,
     ] {
-        look(&mut findings, snapshot);
+        look(&mut findings, host);
     }
-    let Findings(mut findings) = findings;
-    for finding in &mut findings {
-        snapshot.address(finding);
-    }
-    findings
+    findings.into_vec()
 }

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-use crate::check::finding::{Finding, Fix, Level};
+use crate::check::finding::Finding;
+use crate::check::id::Level;
+use crate::error::advice::{Advice, Reader};
+use crate::model::if_name::IfName;
 use crate::sys::process::terminal_width;
 
 /// Where the third column begins: after the level and the subject.
@@ -11,36 +14,66 @@ const MESSAGE_COLUMN: usize = 24;
 /// Where what fixes it begins, after the arrow.
 const FIX_COLUMN: usize = 25;
 
-/// A line for each finding, aligned, with what fixes it below. On a terminal it is in colour, and text is wrapped; a command
-/// is not, since it is to be copied.
-pub fn text(findings: &[Finding]) -> String {
+/// A line for each finding, aligned, with what fixes it below; what is ok is only counted, unless `all` is asked for. On a
+/// terminal it is in colour, and text is wrapped; a command is not, since it is to be copied.
+pub fn text(findings: &[Finding], reader: Reader, all: bool) -> String {
     let is_terminal = io::stdout().is_terminal();
     let width = terminal_width().filter(|_| is_terminal);
     let in_colour = is_terminal
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let mut text = String::new();
-    for finding in findings {
+    let line = |level: Level, subject: &str, message: &str| {
         // Escape sequences of ECMA-48: green, bold yellow, bold red.
-        let colour = match finding.level {
+        let colour = match level {
             Level::Ok => "32",
             Level::Warning(_) => "1;33",
             Level::Problem(_) => "1;31",
         };
-        let mut level = format!("{:<7}", finding.level.as_str());
+        let mut word = format!("{:<7}", level.as_str());
         if in_colour {
-            level = format!("\x1b[{colour}m{level}\x1b[0m");
+            word = format!("\x1b[{colour}m{word}\x1b[0m");
         }
-        let message = wrapped(&finding.message, MESSAGE_COLUMN, width);
-        text += &format!("{level}  {:<13}  {message}\n", finding.subject);
-        let fix = match &finding.fix {
-            Some(Fix::Command(command)) => command.clone(),
-            Some(Fix::Advice(advice)) => wrapped(&format!("advice: {advice}"), FIX_COLUMN, width),
-            None => continue,
-        };
-        text += &format!("{:22}-> {fix}\n", "");
+        let message = wrapped(message, MESSAGE_COLUMN, width);
+        format!("{word}  {subject:<13}  {message}\n")
+    };
+    let mut text = String::new();
+    let is_listed = |finding: &&Finding| all || finding.level != Level::Ok;
+    for finding in findings.iter().filter(is_listed) {
+        text += &line(finding.level, finding.id.subject(), &finding.message);
+        let fix = finding.fix.iter().map(|fix| fix.for_reader(reader));
+        let advice = finding.advice.iter();
+        let advice = advice.map(|advice| advice_lines(advice, reader, width));
+        for help in fix.chain(advice) {
+            text += &format!("{:22}-> {help}\n", "");
+        }
+    }
+    let count = findings
+        .iter()
+        .filter(|found| found.level == Level::Ok)
+        .count();
+    if !all && count > 0 {
+        let subject = if text.is_empty() { "all" } else { "others" };
+        let message = format!("{count} checks are ok. To list them, add --verbose");
+        text += &line(Level::Ok, subject, &message);
     }
     text
+}
+
+/// The text is wrapped. A command that has no room behind it is on a line of its own.
+fn advice_lines(advice: &Advice, reader: Reader, width: Option<usize>) -> String {
+    let whole = format!("advice: {}", advice.for_reader(reader));
+    let (Some(width), Some(command)) = (width, &advice.command) else {
+        return wrapped(&whole, FIX_COLUMN, width);
+    };
+    if FIX_COLUMN + whole.len() <= width {
+        return whole;
+    }
+    let text = wrapped(
+        &format!("advice: {}:", advice.text),
+        FIX_COLUMN,
+        Some(width),
+    );
+    format!("{text}\n{:FIX_COLUMN$}{}", "", command.for_reader(reader))
 }
 
 /// Breaks text between words, and indents all lines but the first, so that none goes beyond this width.
@@ -69,18 +102,24 @@ fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
 }
 
 /// One array of objects, one on each line.
-pub fn json(findings: &[Finding]) -> String {
+pub fn json(findings: &[Finding], reader: Reader) -> String {
+    let or_null = |text: Option<String>| text.map_or("null".to_owned(), |text| quoted(&text));
+    let name = |name: Option<IfName>| or_null(name.map(|name| name.to_string()));
     let objects = findings.iter().map(|finding| {
-        let (fix, advice) = match &finding.fix {
-            Some(Fix::Command(command)) => (quoted(command), "null".to_owned()),
-            Some(Fix::Advice(advice)) => ("null".to_owned(), quoted(advice)),
-            None => ("null".to_owned(), "null".to_owned()),
-        };
+        let advice = finding.advice.iter();
+        let advice: Vec<_> = advice.map(|advice| advice.for_reader(reader)).collect();
+        let advice = Some(advice.join("\n")).filter(|advice| !advice.is_empty());
+        let fix = finding.fix.as_ref().map(|fix| fix.for_reader(reader));
         format!(
-            r#"{{"level":{},"about":{},"what":{},"fix":{fix},"advice":{advice},"exit_code":{}}}"#,
+            r#"{{"id":{},"level":{},"about":{},"ifname":{},"bridge":{},"what":{},"fix":{},"advice":{},"exit_code":{}}}"#,
+            quoted(finding.id.as_str()),
             quoted(finding.level.as_str()),
-            quoted(finding.subject),
+            quoted(finding.id.subject()),
+            name(finding.ifname),
+            name(finding.bridge),
             quoted(&finding.message),
+            or_null(fix),
+            or_null(advice),
             finding.level.exit_code() as u8,
         )
     });
@@ -107,6 +146,8 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::id::Id;
+    use crate::error::advice::Command;
     use crate::error::exit_code::ExitCode;
 
     #[test]
@@ -135,25 +176,38 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&quoted(&all)).unwrap();
         assert_eq!(read, all.as_str());
         let finding = Finding {
+            id: Id::BridgeDown,
             level: Level::Problem(ExitCode::Bridge),
-            subject: "bridge",
+            ifname: None,
+            bridge: Some(IfName::DEFAULT_BRIDGE),
             message: all.clone(),
-            fix: Some(Fix::Command(all.clone())),
+            fix: Some(Command::plain(all.clone())),
+            advice: Vec::new(),
         };
         let two = [
             finding.clone(),
             Finding {
-                fix: None,
+                id: Id::TunUsable,
                 level: Level::Ok,
+                bridge: None,
+                fix: None,
+                advice: vec![Advice::text("one"), Advice::run("two", Command::root("id"))],
                 ..finding
             },
         ];
-        let read: serde_json::Value = serde_json::from_str(&json(&two)).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&json(&two, Reader(None))).unwrap();
         let expected = serde_json::json!([
-            {"level": "problem", "about": "bridge", "what": all, "fix": all, "advice": null, "exit_code": 4},
-            {"level": "ok", "about": "bridge", "what": all, "fix": null, "advice": null, "exit_code": 0},
+            {
+                "id": "bridge-down", "level": "problem", "about": "bridge", "ifname": null,
+                "bridge": "br0", "what": all, "fix": all, "advice": null, "exit_code": 4,
+            },
+            {
+                "id": "tun-usable", "level": "ok", "about": "/dev/net/tun", "ifname": null,
+                "bridge": null, "what": all, "fix": null, "advice": "one\ntwo: sudo id",
+                "exit_code": 0,
+            },
         ]);
         assert_eq!(read, expected);
-        assert_eq!(json(&[]), "[]\n");
+        assert_eq!(json(&[], Reader(None)), "[]\n");
     }
 }

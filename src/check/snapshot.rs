@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::check::finding::{Finding, Fix};
-use crate::config::acl::Verdict;
+use crate::config::acl::{Acl, Verdict};
+use crate::config::conf::MatchedConf;
+use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::PortOptions;
@@ -13,48 +14,55 @@ use crate::model::if_name::IfName;
 use crate::model::link::Link;
 use crate::model::spec::TapAccess;
 use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
-use crate::policy::caller::Authority;
-use crate::sys::privilege::Withheld;
+use crate::policy::caller::Caller;
 
 /// What is known before the kernel is asked. An error is one of the findings.
 #[derive(Debug)]
 pub struct CheckContext {
-    /// What the caller may act with.
-    pub authority: Authority,
-    /// The caller's real uid.
-    pub uid: u32,
-    /// What whoever reads it may act with: not as root where they called the program through sudo.
-    pub reader: Authority,
-    /// The program has CAP_NET_ADMIN.
-    pub net_admin: bool,
-    /// What keeps the privilege of the program's file from the caller.
-    pub withheld: Option<Withheld>,
-    /// Where the name of the bridge comes from.
-    pub bridge_from: &'static str,
-    /// The lines of the configuration that apply.
-    pub conf: Result<Vec<(usize, String)>, Error>,
-    /// A line of the configuration restricts the taps of unprivileged users.
-    pub binds_users: bool,
-    /// What the ACL says of the bridge; None where there is no ACL.
-    pub acl: Result<Option<Verdict>, Error>,
-    /// The name of the bridge.
-    pub bridge_name: IfName,
-    /// The bridge is created where it is missing.
-    pub creates_bridge: bool,
-    /// The addresses that it would get then.
-    pub addresses: Vec<IpPrefix>,
-    /// The MTU that is asked for.
-    pub mtu: Option<u32>,
-    /// The options of the port that are asked for, with those of a lock.
-    pub port: PortOptions,
-    /// The MAC that the port is to be locked to.
-    pub lock_mac: Option<MacAddr>,
-    /// The command line has options besides the bridge: they are needed to bring the tap up.
-    pub has_options: bool,
-    /// How many seconds are waited for a port to forward, if that is asked for.
-    pub wait: Option<u32>,
+    /// Who calls.
+    pub caller: Caller,
+    /// What the command line asks for.
+    pub asked: TapOptions,
+    /// The same with the defaults of the configuration.
+    pub options: TapOptions,
+    /// The lines of the configuration that match.
+    pub conf: Result<MatchedConf, Error>,
+    /// The ACL, if there is one.
+    pub acl: Result<Option<Acl>, Error>,
     /// The tap that is asked about, if one is.
     pub tap: Option<IfName>,
+}
+
+impl CheckContext {
+    /// The name of the bridge.
+    pub fn bridge(&self) -> IfName {
+        self.options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE)
+    }
+
+    /// What the ACL says of the bridge.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        let acl = self.acl.as_ref().ok()?.as_ref();
+        acl.map(|acl| acl.verdict(self.bridge()))
+    }
+
+    /// The options of the port, with those of a lock.
+    pub(super) fn port(&self) -> PortOptions {
+        self.options.port.or(self.options.lock())
+    }
+
+    /// The MAC that the port is to be locked to.
+    pub(super) fn lock_mac(&self) -> Option<MacAddr> {
+        self.options.lock_mac.flatten().map(MacAddr::from)
+    }
+
+    /// The command line has options besides the bridge: they are needed to bring the tap up.
+    pub(super) fn has_options(&self) -> bool {
+        let asked = self.asked.clone();
+        TapOptions {
+            bridge: None,
+            ..asked
+        } != TapOptions::default()
+    }
 }
 
 /// All that was seen.
@@ -82,7 +90,7 @@ pub struct HostSnapshot {
     pub tap_has_address: bool,
     /// The tap is locked, and the forwarding database has no static entry of it, or none of the MAC that is asked for.
     pub tap_lacks_mac: bool,
-    /// Who has the tap open, as far as the caller may know.
+    /// Who has the tap open, as far as the caller is permitted to know.
     pub holders: Vec<TapHolder>,
     /// Programs that run and configure interfaces; whether they manage the tap, where that is told.
     pub managers: Vec<(InterfaceManager, Option<bool>)>,
@@ -101,25 +109,9 @@ pub struct HostSnapshot {
 impl HostSnapshot {
     /// The tap is the caller's own.
     pub(super) fn is_callers_tap(&self) -> bool {
-        let access = TapAccess::Owner(self.context.uid);
+        let access = TapAccess::Owner(self.context.caller.real_uid());
         let tap = self.tap.as_ref().and_then(Link::tap);
         tap.is_some_and(|tap| tap.is_for(access))
-    }
-
-    /// A text with commands for whoever reads it. What the program lends is enough for their own tap.
-    pub(super) fn for_reader(&self, text: &str) -> String {
-        let mut reader = self.context.reader;
-        if reader == Authority::Delegated && self.tap.is_some() && !self.is_callers_tap() {
-            reader = Authority::None;
-        }
-        reader.without_needless_sudo(text)
-    }
-
-    /// Makes what fixes it a text for whoever reads it.
-    pub fn address(&self, finding: &mut Finding) {
-        if let Some(Fix::Command(text) | Fix::Advice(text)) = &mut finding.fix {
-            *text = self.for_reader(text);
-        }
     }
 }
 

@@ -1,36 +1,40 @@
 //! The tap.
 
-use crate::check::finding::{Finding, Findings, Fix};
+use crate::check::finding::Findings;
+use crate::check::id::Id;
 use crate::check::snapshot::HostSnapshot;
 use crate::error::Error;
-use crate::error::exit_code::ExitCode;
+use crate::error::advice::{Advice, Command};
 use crate::escape::ShellQuoted;
 use crate::model::bridge::{PortOption, PortOptions, PortState};
 use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 
-const SUBJECT: &str = "tap";
-
-/// The command that makes the tap what it should be.
-fn again(host: &HostSnapshot, name: IfName) -> String {
-    if host.context.has_options {
-        return "this call without --check".to_owned();
-    }
-    let bridge = ShellQuoted(host.context.bridge_name.as_bytes());
-    format!(
-        "sudo qemu-ifup --bridge {bridge} {}",
-        ShellQuoted(name.as_bytes())
-    )
+/// The command that makes the tap what it should be. None if the options of this call are needed for that.
+fn again(host: &HostSnapshot, name: IfName) -> Option<Command> {
+    let bridge = host.context.bridge();
+    let bridge = ShellQuoted(bridge.as_bytes());
+    let name = ShellQuoted(name.as_bytes());
+    let command = format!("qemu-ifup --bridge {bridge} {name}");
+    (!host.context.has_options()).then(|| Command::root(command))
 }
 
-/// The same as what fixes something.
-fn fix(host: &HostSnapshot, name: IfName) -> Fix {
-    let again = again(host, name);
-    if host.context.has_options {
-        Fix::Advice(again)
-    } else {
-        Fix::Command(again)
+const SAME_COMMAND: &str = "run the same command without --check";
+
+/// The same as what fixes the last finding.
+fn fix(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
+    match again(host, name) {
+        Some(command) => findings.fix(command),
+        None => findings.advise([Advice::text(SAME_COMMAND)]),
     }
+}
+
+/// The same where somebody has to decide: the text says what it does.
+fn advise(findings: &mut Findings, host: &HostSnapshot, name: IfName, text: &str) {
+    findings.advise([match again(host, name) {
+        Some(command) => Advice::run(format!("{text}, run"), command),
+        None => Advice::text(format!("{text}, {SAME_COMMAND}")),
+    }]);
 }
 
 pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
@@ -38,18 +42,13 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
         return;
     };
     let Some(link) = &host.tap else {
-        return findings.ok(
-            SUBJECT,
-            format!("{name} does not exist and will be created"),
-        );
+        let message = format!("{name} does not exist and will be created");
+        findings.add(Id::TapWillBeCreated, message);
+        return;
     };
     let LinkKind::Tap(info) = &link.kind else {
         let kind = link.kind.clone();
-        let error = Error::NotATap { name, kind };
-        findings
-            .0
-            .push(Finding::from_error(SUBJECT, Some(name), &error));
-        return;
+        return findings.error(Id::NotATap, &Error::NotATap { name, kind });
     };
     access(findings, host, link, info);
     let persistent = if info.persistent {
@@ -58,201 +57,246 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
         "not persistent"
     };
     let queues = if info.multi_queue {
-        "with several queues: QEMU needs queues=N, N above 1"
+        "multi-queue (start QEMU with queues=N, N > 1)"
     } else {
-        "with one queue: QEMU's queues=N fails with EINVAL"
+        "single-queue (do not start QEMU with queues=N)"
     };
-    findings.ok(
-        SUBJECT,
-        format!(
-            "{name} is {persistent}, {queues}; its queueing discipline is {}",
-            link.qdisc
-        ),
+    findings.add(
+        Id::TapQueues,
+        format!("{name} is {persistent} and {queues}; qdisc {}", link.qdisc),
     );
     holders(findings, host, link, info);
     attached(findings, host, link);
     if host.tap_lacks_mac {
-        let bridge = host.tap_master.unwrap_or(host.context.bridge_name);
-        let (of, fix) = match host.context.lock_mac {
-            Some(mac) => (format!(" of {mac}"), fix(host, name)),
-            None => {
-                let advice = format!(
-                    "sudo qemu-ifup --bridge {} --lock-mac MAC {}, with the guest's MAC",
-                    ShellQuoted(bridge.as_bytes()),
-                    ShellQuoted(name.as_bytes())
-                );
-                (String::new(), Fix::Advice(advice))
-            }
-        };
-        let message = format!(
-            "{name} is locked and has no static entry{of}: {bridge} drops all that its guest sends"
-        );
-        findings.problem(ExitCode::Tap, SUBJECT, message, fix);
+        lacks_mac(findings, host, name);
     }
-    let mut warn = |message| findings.warn(ExitCode::Tap, SUBJECT, message, fix(host, name));
     if let Some(bridge) = &host.bridge
         && link.mtu != bridge.mtu
-        && host.context.mtu != Some(link.mtu)
+        && host.context.options.mtu != Some(link.mtu)
     {
-        warn(format!(
-            "{name} has MTU {}, the bridge {}",
+        let message = format!(
+            "{name} has MTU {}, but the bridge has MTU {}",
             link.mtu, bridge.mtu
-        ));
+        );
+        findings.add(Id::TapMtu, message);
+        fix(findings, host, name);
     }
+    let makes_address = |mode| mode != AddrGenMode::None;
     if host.tap_has_address {
-        warn(format!(
-            "{name} has an address of its own: the host answers the guest on it"
-        ));
-    } else if link
-        .addr_gen_mode
-        .is_some_and(|mode| mode != AddrGenMode::None)
-    {
-        warn(format!(
-            "{name} will give itself an IPv6 address when it has a carrier"
-        ));
+        let message = format!(
+            "{name} has a link-local IP address, so the guest can reach the host directly on \
+             {name}"
+        );
+        findings.add(Id::TapAddress, message);
+        fix(findings, host, name);
+    } else if link.addr_gen_mode.is_some_and(makes_address) {
+        let message = format!("{name} will get an IPv6 link-local address when it has a carrier");
+        findings.add(Id::TapIpv6, message);
+        fix(findings, host, name);
     }
 }
 
-/// Which program has it open.
+fn lacks_mac(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
+    let bridge = host.tap_master.unwrap_or(host.context.bridge());
+    let lock_mac = host.context.lock_mac();
+    let of = lock_mac.map_or(String::new(), |mac| format!(" for {mac}"));
+    findings.add(
+        Id::TapMacNotAllowed,
+        format!(
+            "{name} is locked, but {bridge} has no static fdb entry{of}: {bridge} drops \
+             everything that the guest sends"
+        ),
+    );
+    if lock_mac.is_some() {
+        return fix(findings, host, name);
+    }
+    let command = format!(
+        "qemu-ifup --bridge {} --lock-mac MAC {}",
+        ShellQuoted(bridge.as_bytes()),
+        ShellQuoted(name.as_bytes())
+    );
+    findings.advise([Advice::run(
+        "replace MAC with the guest's MAC and run",
+        Command::root(command),
+    )]);
+}
+
+/// Which program uses it.
 fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
     let name = link.name;
-    let quoted = ShellQuoted(name.as_bytes());
     for holder in &host.holders {
         let is_stranger = host.holders.len() > 1
             && holder.uid != 0
             && info.owner.is_some_and(|owner| owner != holder.uid);
         if is_stranger {
-            findings.warn(
-                ExitCode::Tap,
-                SUBJECT,
-                format!(
-                    "{name} is also open in {holder} of uid {}, whose tap it is not: it gets some of the guest's frames",
-                    holder.uid
-                ),
-                Fix::Advice(format!("find out what that is, before its guest goes on: ps -fp {}", holder.pid)),
-            );
+            findings
+                .add(
+                    Id::TapShared,
+                    format!(
+                        "{name} is also in use by {holder} (uid {}), who is not the owner: this \
+                         program receives some of the guest's frames",
+                        holder.uid
+                    ),
+                )
+                .advise([Advice::run(
+                    "before you go on using the guest, find out what this program is",
+                    Command::plain(format!("ps -fp {}", holder.pid)),
+                )]);
         } else {
-            findings.ok(
-                SUBJECT,
-                format!("{name} is in use by {holder}; another QEMU takes another ifname="),
+            let message = format!(
+                "{name} is in use by {holder}. For another QEMU, use another tap (ifname=)"
             );
+            findings.add(Id::TapInUse, message);
         }
     }
-    match link.is_open() {
-        // Root sees all that are here.
-        true if host.holders.is_empty() && host.context.uid == 0 => findings.ok(
-            SUBJECT,
-            format!("{name} is in use by a program of another network namespace"),
-        ),
-        true if host.holders.is_empty() => findings.ok(
-            SUBJECT,
-            format!("{name} is in use by a program that you may not see; sudo qemu-ifup --check {quoted} names it"),
-        ),
-        false if host.holders.is_empty() && info.persistent => findings.ok(
-            SUBJECT,
-            host.for_reader(&format!(
-                "{name} is open in no program, so it has no carrier: if it is left over, sudo qemu-ifdown --delete {quoted}"
-            )),
-        ),
-        false if host.holders.is_empty() => {
-            findings.ok(SUBJECT, format!("{name} has no carrier"));
-        }
-        true | false => {}
+    if !host.holders.is_empty() {
+        return;
+    }
+    // Root sees all that are here.
+    if link.is_open() && host.context.caller.real_uid() == 0 {
+        let message = format!("{name} is in use by a program in another network namespace");
+        findings.add(Id::TapInUse, message);
+    } else if link.is_open() {
+        let command = format!("qemu-ifup --check -v {}", ShellQuoted(name.as_bytes()));
+        findings
+            .add(
+                Id::TapInUse,
+                format!("{name} is in use by a program of another user"),
+            )
+            .advise([Advice::run("to see which, run", Command::root(command))]);
+    } else if info.persistent {
+        findings
+            .add(
+                Id::TapNotInUse,
+                format!("{name} is not in use, so it has no carrier"),
+            )
+            .advise([Advice::run(
+                format!("if you no longer need {name}, run"),
+                Command::delete(name, info.access()),
+            )]);
+    } else {
+        findings.add(Id::TapNotInUse, format!("{name} has no carrier"));
     }
 }
 
-/// Which bridge it is in.
+/// Which bridge it is attached to.
 fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
-    let (name, bridge) = (link.name, host.context.bridge_name);
-    let again = again(host, name);
+    let (name, bridge) = (link.name, host.context.bridge());
     let port = link.port.unwrap_or_default();
-    // Without a carrier, or where the bridge is down, no port is open.
-    let bridge_up = host.bridge.as_ref().filter(|bridge| bridge.up);
-    let info = bridge_up.and_then(Link::bridge);
-    let is_shut = link.up
-        && link.carrier
-        && info.is_some_and(|bridge| bridge.stp_enabled)
-        && port.state == PortState::Disabled
-        && port.options.is_on(PortOption::Guard);
-    let lacks = host.context.port.differing_from(port.options);
-    let (message, fix) = match host.tap_master {
-        Some(master) if master == bridge && is_shut => {
-            let down = format!("sudo ip link set dev {} down", ShellQuoted(name.as_bytes()));
-            let then = if host.context.has_options {
-                ", then"
-            } else {
-                " &&"
-            };
-            (
-                format!("{name} is shut: its guest sent a BPDU, and its port has --guard"),
-                Fix::Advice(format!("{down}{then} {again} opens it again")),
-            )
+    let Some(master) = host.tap_master else {
+        // That the bridge is missing is another finding.
+        if host.bridge.is_none() {
+            let message = format!("{name} is not attached to a bridge yet");
+            findings.add(Id::TapNotAttachedYet, message);
+            return;
         }
-        Some(master) if master == bridge && link.up && lacks.is_empty() => {
-            let options = port.options.differing_from(PortOptions::of_new_port());
-            let options = if options.is_empty() {
-                String::new()
-            } else {
-                format!(", with {options}")
-            };
-            return findings.ok(SUBJECT, format!("{name} is up on {bridge}{options}"));
+        let message = format!("{name} is not attached to a bridge");
+        findings.add(Id::TapNotAttached, message);
+        return fix(findings, host, name);
+    };
+    if master != bridge {
+        let message = format!("{name} is attached to {master}, not to {bridge}");
+        findings.add(Id::TapOnOtherBridge, message);
+        if !link.is_open() {
+            return fix(findings, host, name);
         }
-        Some(master) if master == bridge && link.up => (
-            format!("{name} is up on {bridge}, but not with {lacks}"),
-            if link.is_open() && !host.context.has_options {
-                Fix::Advice(format!("{again}, also for the guest that runs now"))
-            } else {
-                fix(host, name)
-            },
-        ),
-        Some(master) if master == bridge => (format!("{name} is down"), fix(host, name)),
         // Its guest may well be where it should be.
-        Some(master) if link.is_open() => (
-            format!("{name} is a port of {master}, not of {bridge}"),
-            Fix::Advice(format!(
-                "qemu-ifup --check --bridge {} {} looks at that one; {again} moves its guest",
+        findings.advise([Advice::run(
+            format!("to check {name} on {master}, run"),
+            Command::plain(format!(
+                "qemu-ifup --check --bridge {} {}",
                 ShellQuoted(master.as_bytes()),
                 ShellQuoted(name.as_bytes())
             )),
-        ),
-        Some(master) => (
-            format!("{name} is a port of {master}, not of {bridge}"),
-            fix(host, name),
-        ),
-        // That the bridge is missing is said already.
-        None if host.bridge.is_none() => {
-            return findings.ok(SUBJECT, format!("{name} is in no bridge yet"));
-        }
-        None => (format!("{name} is in no bridge"), fix(host, name)),
-    };
-    findings.warn(ExitCode::Tap, SUBJECT, message, fix);
+        )]);
+        return advise(findings, host, name, &format!("to move {name} to {bridge}"));
+    }
+    if !link.up {
+        findings.add(Id::TapDown, format!("{name} is down"));
+        return fix(findings, host, name);
+    }
+    // Without a carrier, or if the bridge is down, no port forwards.
+    let bridge_up = host.bridge.as_ref().filter(|bridge| bridge.up);
+    let info = bridge_up.and_then(Link::bridge);
+    let is_disabled = link.carrier
+        && info.is_some_and(|bridge| bridge.stp_enabled)
+        && port.state == PortState::Disabled
+        && port.options.is_on(PortOption::Guard);
+    if is_disabled {
+        findings.add(
+            Id::TapDisabled,
+            format!("port {name} is disabled: the guest sent a BPDU and --guard is on"),
+        );
+        let down = format!("ip link set dev {} down", ShellQuoted(name.as_bytes()));
+        let down = Command::root(down);
+        return findings.advise(match again(host, name) {
+            Some(again) => vec![Advice::run(
+                "to enable the port again, run",
+                down.and(again),
+            )],
+            None => vec![
+                Advice::run("to enable the port again, first run", down),
+                Advice::text(format!("then {SAME_COMMAND}")),
+            ],
+        });
+    }
+    let lacks = host.context.port().differing_from(port.options);
+    if lacks.is_empty() {
+        let options = port.options.differing_from(PortOptions::of_new_port());
+        let with = if options.is_empty() { "" } else { ", with " };
+        let message = format!("{name} is up on {bridge}{with}{options}");
+        findings.add(Id::TapUp, message);
+        return;
+    }
+    findings.add(
+        Id::TapPortOptions,
+        format!("{name} is up on {bridge}, but its port options differ: expected {lacks}"),
+    );
+    if link.is_open() {
+        let text = "to change the options, also for the running guest";
+        advise(findings, host, name, text);
+    } else {
+        fix(findings, host, name);
+    }
 }
 
 fn access(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
     let name: IfName = link.name;
-    match (info.owner, info.group) {
-        (Some(uid), None) => findings.ok(SUBJECT, format!("{name} belongs to uid {uid}")),
-        (None, Some(gid)) => findings.ok(SUBJECT, format!("{name} is for gid {gid}")),
-        (Some(uid), Some(gid)) => findings.ok(
-            SUBJECT,
-            format!("{name} belongs to uid {uid}, who must also be in gid {gid}"),
-        ),
-        // As libvirt has it: nobody can open it beside its program, and it goes with that.
-        (None, None) if link.is_open() && !info.multi_queue && !info.persistent => {
-            findings.ok(SUBJECT, format!("{name} has no owner, and needs none"));
+    let message = match (info.owner, info.group) {
+        (Some(uid), None) => format!("{name}: owner uid {uid}"),
+        (None, Some(gid)) => format!("{name}: group gid {gid}"),
+        (Some(uid), Some(gid)) => {
+            format!("{name}: owner uid {uid}, who must also be in group gid {gid}")
         }
-        (None, None) => findings.warn(
-            ExitCode::Tap,
-            SUBJECT,
-            format!("{name} has no owner: whoever can open /dev/net/tun can open it"),
+        // As libvirt has it: no other program can open it, and the kernel deletes it with the program that uses it.
+        (None, None) if link.is_open() && !info.multi_queue && !info.persistent => {
+            findings.add(
+                Id::TapNoOwnerNeeded,
+                format!(
+                    "{name} has no owner and does not need one (it is deleted with the program \
+                     that uses it)"
+                ),
+            );
+            return;
+        }
+        (None, None) => {
+            findings.add(
+                Id::TapNoOwner,
+                format!(
+                    "{name} has no owner: every user who can open /dev/net/tun can open {name}"
+                ),
+            );
             if link.is_open() {
-                Fix::Advice(format!(
-                    "only the program that has it open can give it one; when that has ended: {}",
-                    again(host, name)
-                ))
+                let text = format!(
+                    "only the program that uses {name} can set an owner now. To set one after \
+                     that program has ended"
+                );
+                advise(findings, host, name, &text);
             } else {
-                fix(host, name)
-            },
-        ),
-    }
+                fix(findings, host, name);
+            }
+            return;
+        }
+    };
+    findings.add(Id::TapOwner, message);
 }

@@ -4,32 +4,31 @@ use crate::apply::failure::StepError;
 use crate::apply::{Executor, apply};
 use crate::check::collect::collect;
 use crate::check::diagnose;
-use crate::check::finding::{Finding, Level, exit_code};
+use crate::check::finding::{Finding, Findings, exit_code};
+use crate::check::id::{Id, Level};
 use crate::check::output::{json, text};
 use crate::check::snapshot::CheckContext;
 use crate::commands::session::{Session, in_conf};
 use crate::config::acl::Acl;
 use crate::config::args::CheckOutput;
-use crate::config::conf::{CONF_FILE, Conf};
+use crate::config::conf::Conf;
 use crate::config::files::{load_acl, load_conf};
 use crate::config::options::TapOptions;
+use crate::config::program::Verbosity;
 use crate::error::exit_code::ExitCode;
 use crate::error::{Difference, Error};
 use crate::kernel::execute::TapExecutor;
 use crate::kernel::{Kernel, Tap};
-use crate::model::addr::MacAddr;
 use crate::model::if_name::IfName;
 use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::plan::step::Step;
 use crate::policy::rules::Policy;
 use crate::report::to_stdout;
-use crate::sys::privilege::Credentials;
 
 /// Says what is wrong with the host, the bridge or the taps. The exit code is that of the first problem.
 pub(super) fn check(
     session: &mut Session<'_>,
-    credentials: Credentials,
     taps: &[IfName],
     options: &TapOptions,
     output: CheckOutput,
@@ -38,7 +37,7 @@ pub(super) fn check(
     let acl = load_acl().map_err(Error::from);
     let mut findings = Vec::new();
     let mut look = |tap| -> Result<(), Error> {
-        for finding in check_one(session, credentials, tap, options, &conf, &acl)? {
+        for finding in check_one(session, tap, options, &conf, &acl)? {
             // What is about the host is found for each tap, and said once.
             if !findings.contains(&finding) {
                 findings.push(finding);
@@ -50,70 +49,49 @@ pub(super) fn check(
         look(None)?;
     }
     taps.iter().try_for_each(|&tap| look(Some(tap)))?;
-    if output.quiet {
+    if output.verbosity == Verbosity::Quiet {
         findings.retain(|finding| finding.level != Level::Ok);
     }
-    let print = if output.json { json } else { text };
-    to_stdout(&print(&findings))?;
+    let reader = session.caller.reader();
+    to_stdout(&if output.json {
+        json(&findings, reader)
+    } else {
+        text(&findings, reader, output.verbosity == Verbosity::Verbose)
+    })?;
     Ok(exit_code(&findings, output.strict))
 }
 
 /// The findings for one tap, or for the host alone.
 fn check_one(
     session: &mut Session<'_>,
-    credentials: Credentials,
     tap: Option<IfName>,
     options: &TapOptions,
     conf: &Result<Conf, Error>,
     acl: &Result<Option<Acl>, Error>,
 ) -> Result<Vec<Finding>, Error> {
     let name = tap.unwrap_or(IfName::EXAMPLE_TAP);
-    let binds_users = conf.as_ref().is_ok_and(Conf::binds_users);
     let conf = conf.as_ref().map(|conf| conf.for_tap(name));
     let conf = conf.map_err(Clone::clone);
     let matched = conf.as_ref().map(|conf| conf.options.clone());
-    let all = options.clone().with_defaults(matched.unwrap_or_default());
-    let bridge_name = all.bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
-    let verdict = |acl: &Option<Acl>| acl.as_ref().map(|acl| acl.verdict(bridge_name));
-    let verdict = acl.as_ref().map(verdict);
     let context = CheckContext {
-        authority: session.caller.authority(),
-        uid: session.caller.real_uid(),
-        reader: session.caller.authority_in_shell(),
-        net_admin: credentials.net_admin,
-        withheld: credentials.withheld,
-        bridge_from: match (options.bridge, &conf) {
-            (Some(_), _) => "the command line, or the name that the program was run under",
-            (None, Ok(conf)) if conf.options.bridge.is_some() => CONF_FILE,
-            (None, Ok(_) | Err(_)) => "default",
-        },
-        conf: conf.clone().map(|conf| conf.lines),
-        binds_users,
-        acl: verdict.map_err(Clone::clone),
-        bridge_name,
-        creates_bridge: all.create_bridge == Some(true),
-        port: all.port.or(all.lock()),
-        addresses: all.addresses,
-        mtu: all.mtu,
-        lock_mac: all.lock_mac.flatten().map(MacAddr::from),
-        has_options: TapOptions {
-            bridge: None,
-            ..options.clone()
-        } != TapOptions::default(),
-        wait: all.wait,
+        caller: session.caller.clone(),
+        asked: options.clone(),
+        options: options.clone().with_defaults(matched.unwrap_or_default()),
+        conf: conf.clone(),
+        acl: acl.clone(),
         tap,
     };
     let snapshot = collect(&mut session.kernel, context)?;
     let mut findings = diagnose(&snapshot);
     if let (Some(tap), Ok(conf)) = (tap, conf) {
         let refusal = |error| {
-            let mut finding = Finding::from_error("qemu-ifup", Some(tap), &error);
-            snapshot.address(&mut finding);
-            finding
+            let mut refused = Findings::new(snapshot.context.bridge(), Some(tap));
+            refused.error(Id::Refused, &error);
+            refused.into_vec()
         };
         match (session.spec(tap, options, &conf), acl) {
             // qemu-ifup ends there, whatever the host is like.
-            (Err(error), _) => findings.insert(0, refusal(error)),
+            (Err(error), _) => findings = [refusal(error), findings].concat(),
             // Where nothing is wrong with the host, what was asked for may still be refused.
             (Ok(spec), Ok(_)) if exit_code(&findings, false) == ExitCode::Success => {
                 let tried = session.load_rules().and_then(|rules| {
@@ -121,7 +99,7 @@ fn check_one(
                     try_up(&mut session.kernel, &policy, spec, options)
                 });
                 let refused = tried.err().map(|error| in_conf(error, options, &conf));
-                findings.extend(refused.map(refusal));
+                findings.extend(refused.into_iter().flat_map(refusal));
             }
             (Ok(_), Ok(_) | Err(_)) => {}
         }

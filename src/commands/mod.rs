@@ -44,9 +44,7 @@ pub fn ifup(
             up::hand_over(&mut session, helper.as_ref(), tap, *vnet_hdr, options)
                 .map(|()| ExitCode::Success)
         }
-        IfupAction::Check(output) => {
-            check::check(&mut session, credentials, taps, options, *output)
-        }
+        IfupAction::Check(output) => check::check(&mut session, taps, options, *output),
     }
 }
 

@@ -6,8 +6,8 @@ use crate::config::error::UsageError;
 use crate::config::files::load_acl;
 use crate::config::options::TapOptions;
 use crate::config::table::port_option;
-use crate::error::Error;
 use crate::error::exit_code::ExitCode;
+use crate::error::{Error, Immutable};
 use crate::kernel::execute::TapExecutor;
 use crate::kernel::{Kernel, Tap};
 use crate::model::if_name::IfName;
@@ -18,12 +18,9 @@ use crate::plan::outcome::Notice;
 use crate::plan::step::Step;
 use crate::policy::caller::{Authority, Caller, is_sub_uid, resolve_ids};
 use crate::policy::rules::Rules;
-use crate::policy::tap::ONE_QUEUE;
 use crate::report::{Reporter, to_stdout};
-use crate::sys::error::SysError;
-use crate::sys::netlink::bridge::{IPV6_OFF, NO_VLAN_FILTERING, SAME_ADDRESS};
+use crate::sys::error::{Cause, SysError};
 use crate::sys::qemu_fd::HelperSocket;
-use crate::sys::tun::NOT_MAPPED;
 
 /// The state of a run, which all actions share.
 #[derive(Debug)]
@@ -131,7 +128,7 @@ impl Session<'_> {
         if self.dry_run && notice.is_of_act() {
             return false;
         }
-        self.reporter.notice(&notice);
+        self.reporter.notice(notice);
         if notice.is_security() && !self.dry_run {
             self.reporter.security(&notice);
         }
@@ -167,15 +164,25 @@ fn is_about(error: &Error, options: &TapOptions) -> bool {
     let has_access = options.access.is_some();
     let has_port = !options.port.is_empty() || options.lock_mac.is_some();
     if let Error::StepFailed { reason, .. } = error {
-        let text = reason.ext_ack().unwrap_or_default();
-        return has_addresses && (text == IPV6_OFF || text == SAME_ADDRESS)
-            || has_vlans && text == NO_VLAN_FILTERING
-            || has_access && text.starts_with(NOT_MAPPED)
-            || has_port && matches!(reason, SysError::NotApplied(_));
+        return match reason {
+            SysError::Known(Cause::Ipv6Off | Cause::SameAddress, _) => has_addresses,
+            SysError::Known(Cause::NoVlanFiltering, _) => has_vlans,
+            SysError::Known(Cause::NotMapped(_), _) => has_access,
+            SysError::NotApplied(_) => has_port,
+            SysError::Errno { .. }
+            | SysError::TunDevice(_)
+            | SysError::Protocol(_)
+            | SysError::Invalid(_) => false,
+        };
     }
     let is_about_bridge = matches!(error, Error::NoSuchBridge { .. } | Error::NotABridge { .. });
-    let is_about_queues =
-        matches!(error, Error::TapImmutable { reason, .. } if *reason == ONE_QUEUE);
+    let is_about_queues = matches!(
+        error,
+        Error::TapImmutable {
+            reason: Immutable::OneQueue,
+            ..
+        }
+    );
     let is_about_access = matches!(
         error,
         Error::UnknownName { .. } | Error::TapImmutable { .. } | Error::TapBusy { .. }
@@ -204,7 +211,9 @@ fn tap_spec(
     }
     let creates_bridge = options.create_bridge == Some(true);
     if creates_bridge && options.bridge == Some(tap) {
-        return Err(usage(format!("{tap} cannot be the tap and its bridge")));
+        return Err(usage(
+            "the tap and the bridge cannot have the same name".to_owned(),
+        ));
     }
     let lock = options.lock();
     // A port that still learns is not locked: link-local frames would teach it.

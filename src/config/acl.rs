@@ -91,9 +91,9 @@ impl Display for AclErrorKind {
                 let path = Escaped::truncated(path.as_os_str().as_bytes());
                 write!(f, "cannot read the included file {path}: {cause}")
             }
-            Self::IncludeUntrusted(_) => f.write_str(
-                "the included file must be owned by root, and nobody else may write to it",
-            ),
+            Self::IncludeUntrusted(_) => {
+                f.write_str("the included file must be owned by root and writable only by root")
+            }
             Self::IncludeLoop => f.write_str("the included file includes this one"),
             Self::TooManyFiles => write!(f, "more than {MAX_FILES} files are included"),
         }

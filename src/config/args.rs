@@ -67,8 +67,8 @@ pub enum IfupAction {
 /// How the findings of --check are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckOutput {
-    /// Without findings that are ok.
-    pub quiet: bool,
+    /// What is ok is left out, counted, or listed.
+    pub verbosity: Verbosity,
     /// As JSON.
     pub json: bool,
     /// Warnings count for the exit code, too.
@@ -131,7 +131,7 @@ where
             return Err(usage_error("--check cannot be combined with --fd"));
         }
         (None, _) if check => IfupAction::Check(CheckOutput {
-            quiet: verbosity == Verbosity::Quiet,
+            verbosity,
             json,
             strict,
         }),

@@ -24,6 +24,8 @@ pub struct MatchedConf {
     pub names_tap: bool,
     /// The largest --max-taps of all lines, whichever tap they are for.
     pub largest_max_taps: Option<u32>,
+    /// A line, whichever tap it is for, restricts the taps of unprivileged users.
+    pub binds_users: bool,
 }
 
 /// A configuration.
@@ -51,7 +53,7 @@ impl Conf {
     }
 
     /// Whether a line restricts the taps of users: the lines that only name a bridge, or create one, do not.
-    pub fn binds_users(&self) -> bool {
+    fn binds_users(&self) -> bool {
         self.0.iter().any(|line| {
             let TapOptions {
                 access,
@@ -75,6 +77,7 @@ impl Conf {
     pub fn for_tap(&self, tap: IfName) -> MatchedConf {
         let mut matched = MatchedConf {
             largest_max_taps: self.0.iter().filter_map(|line| line.options.max_taps).max(),
+            binds_users: self.binds_users(),
             ..MatchedConf::default()
         };
         let lines = self.0.iter();

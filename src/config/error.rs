@@ -53,7 +53,17 @@ pub enum ConfigError {
         /// Why not.
         reason: SysError,
     },
-    /// It is not a plain file that root owns and nobody else may write to.
+    /// It is owned by another user than root, or writable by others.
+    NotRoots {
+        /// The file.
+        path: &'static str,
+    },
+    /// It is a symbolic link to a file that does not exist.
+    Dangling {
+        /// The link.
+        path: &'static str,
+    },
+    /// It is not a regular file that can be read.
     Untrusted {
         /// The file.
         path: &'static str,

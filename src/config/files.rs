@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use crate::config::acl::{ACL_FILE, Acl};
 use crate::config::conf::{CONF_FILE, Conf};
 use crate::config::error::ConfigError;
-use crate::sys::error::SysError;
 use crate::sys::file::{self, Contents};
 
 /// /etc/qemu-ifup.conf; empty where there is no file.
@@ -34,25 +33,20 @@ pub fn load_acl() -> Result<Option<Acl>, ConfigError> {
     acl.map(Some).map_err(ConfigError::Acl)
 }
 
-/// Why a file is no word of root's.
-pub const NOT_ROOTS: SysError =
-    SysError::Invalid("it must be owned by root, and nobody else may write to it");
-
 fn read_trusted(path: &'static str) -> Result<Option<Contents>, ConfigError> {
-    let untrusted = |reason| Err(ConfigError::Untrusted { path, reason });
     match file::read(Path::new(path)) {
         Ok(contents) if contents.root_owned => Ok(Some(contents)),
-        Ok(_) => untrusted(NOT_ROOTS),
+        Ok(_) => Err(ConfigError::NotRoots { path }),
         Err(reason) => match reason.errno() {
-            Some(Errno::ENOENT) if fs::read_link(path).is_ok() => untrusted(SysError::Invalid(
-                "it is a link to a file that does not exist",
-            )),
+            Some(Errno::ENOENT) if fs::read_link(path).is_ok() => {
+                Err(ConfigError::Dangling { path })
+            }
             Some(Errno::ENOENT) => Ok(None),
             // Of the process and the machine, not of the file.
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
                 Err(ConfigError::Read { path, reason })
             }
-            Some(_) | None => untrusted(reason),
+            Some(_) | None => Err(ConfigError::Untrusted { path, reason }),
         },
     }
 }

@@ -3,9 +3,8 @@
 use nix::errno::Errno;
 
 use crate::config::error::ConfigError;
-use crate::error::Error;
+use crate::error::{Error, StepKind};
 use crate::sys::error::SysError;
-use crate::sys::netlink::bridge::IPV6_OFF;
 
 /// The exit codes. They are stable: QEMU prints 256 times the code and nothing else, and people search for that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,11 +12,11 @@ use crate::sys::netlink::bridge::IPV6_OFF;
 pub enum ExitCode {
     /// The work is done.
     Success = 0,
-    /// Something that nobody foresaw.
+    /// An unexpected error.
     Unexpected = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// The caller may not do this.
+    /// The caller is not permitted to do this.
     NotPermitted = 3,
     /// The bridge is missing, is not a bridge, or is full.
     Bridge = 4,
@@ -27,14 +26,14 @@ pub enum ExitCode {
     Tun = 6,
     /// The kernel refused a step.
     Kernel = 7,
-    /// The configuration or the ACL file cannot be relied on.
+    /// The configuration or the ACL file is invalid.
     Configuration = 8,
     /// The port does not forward in time.
     Timeout = 9,
 }
 
 impl Error {
-    /// The exit code that stands for this.
+    /// The exit code of this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_)
@@ -66,18 +65,23 @@ impl Error {
             | Self::AlternativeName { .. }
             | Self::TapExists(_)
             | Self::TapContested { .. } => ExitCode::Tap,
-            Self::TunDevice(_) => ExitCode::Tun,
             Self::InConf { error, .. } if error.exit_code() == ExitCode::Usage => {
                 ExitCode::Configuration
             }
             Self::InConf { error, .. } => error.exit_code(),
+            Self::StepFailed {
+                kind: StepKind::OpenTun,
+                ..
+            } => ExitCode::Tun,
             Self::StepFailed { reason, .. } => match reason {
-                reason if reason.ext_ack() == Some(IPV6_OFF) => ExitCode::Kernel,
                 SysError::Errno {
                     errno: Errno::EPERM | Errno::EACCES,
                     ..
                 } => ExitCode::NotPermitted,
-                SysError::Errno { .. } | SysError::NotApplied(_) => ExitCode::Kernel,
+                SysError::TunDevice(_) => ExitCode::Tun,
+                SysError::Errno { .. } | SysError::Known(..) | SysError::NotApplied(_) => {
+                    ExitCode::Kernel
+                }
                 SysError::Protocol(_) | SysError::Invalid(_) => ExitCode::Unexpected,
             },
             Self::ForwardingTimeout { .. } => ExitCode::Timeout,

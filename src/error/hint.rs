@@ -1,5 +1,6 @@
-//! What to do about an error, where we know.
+//! What to do about an error, where we know: the likeliest first. [`for_step`] is the table for steps that failed.
 
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,234 +9,492 @@ use nix::errno::Errno;
 use crate::config::acl::{AclError, AclErrorKind};
 use crate::config::conf::CONF_FILE;
 use crate::config::error::{ConfigError, UsageError};
-use crate::config::files::NOT_ROOTS;
-use crate::error::Error;
+use crate::error::advice::{Advice, Command};
+use crate::error::{Error, StepKind};
 use crate::escape::ShellQuoted;
 use crate::model::bridge::PortState;
 use crate::model::if_name::IfName;
 use crate::model::link::LinkKind;
 use crate::model::spec::TapAccess;
-use crate::sys::error::SysError;
+use crate::sys::error::{Cause, SysError};
 use crate::sys::file::GROUP;
-use crate::sys::netlink::bridge::{IPV6_OFF, NO_BRIDGE_DRIVER, NO_VLAN_FILTERING};
 use crate::sys::privilege::Withheld;
-use crate::sys::tun::NOT_MAPPED;
 
-/// Why /dev/net/tun cannot be used, and what to do. Other reasons speak for themselves.
-pub const TUN_HINTS: [(Errno, &str); 6] = [
-    (
-        Errno::ENOTTY,
-        "something else stands in its place: sudo mv /dev/net/tun /dev/net/tun.orig && sudo mknod -m 0666 /dev/net/tun c 10 200",
-    ),
-    (
-        Errno::ENOENT,
-        "create it: sudo mkdir -p /dev/net && sudo mknod -m 0666 /dev/net/tun c 10 200; in a container, or where /dev is read-only, it has to come from outside: docker run --device /dev/net/tun, or a bind mount of /dev",
-    ),
-    (
-        Errno::ENODEV,
-        "the kernel has no tun driver loaded: sudo modprobe tun; for a container, on its host",
-    ),
-    (
-        Errno::ENXIO,
-        "the kernel has no tun driver loaded: sudo modprobe tun; for a container, on its host",
-    ),
-    (
-        Errno::EACCES,
-        "its permissions do not allow this user to open it: sudo chmod 0666 /dev/net/tun; that is the default almost everywhere, and lets users open only what is theirs",
-    ),
-    (
-        Errno::EPERM,
-        "a container or cgroup keeps this device from its processes: allow it the device c 10:200 rwm (docker run --device /dev/net/tun; in a systemd unit DeviceAllow=/dev/net/tun rwm)",
-    ),
-];
-
-/// What to do where this was named as the bridge; NAME stands for it. No command puts it into a bridge: the host would lose
-/// the network that it has through it.
-fn instead_of_a_bridge(name: IfName, kind: &LinkKind) -> &'static str {
-    match kind {
-        LinkKind::Other(kind) => match kind.as_str() {
-            "openvswitch" => {
-                "Open vSwitch has ports of its own: give QEMU script=no, and then ovs-vsctl add-port NAME TAP"
-            }
-            "bond" | "team" => UPLINK,
-            "macvtap" => {
-                "a macvtap needs no bridge, QEMU opens it by itself (-netdev tap,fd=N); or name a bridge with --bridge"
-            }
-            "macvlan" => {
-                "a macvlan takes no ports: name a bridge with --bridge (ip link show type bridge)"
-            }
-            _ => ANY_BRIDGE,
-        },
-        LinkKind::Unset if name != IfName::LOOPBACK => UPLINK,
-        LinkKind::Unset | LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Bridge(_) => ANY_BRIDGE,
+/// What helps where a step of this kind failed for this reason. A new hint is a line here.
+pub fn for_step(kind: StepKind, reason: &SysError) -> Vec<Advice> {
+    match (kind, Why::of(reason)) {
+        (StepKind::OpenTun, Why::Errno(Errno::ENOTTY)) => vec![Advice::run(
+            "/dev/net/tun is not the tun device. To replace it, run",
+            Command::root("mv /dev/net/tun /dev/net/tun.orig").and(mknod()),
+        )],
+        (StepKind::OpenTun, Why::Errno(Errno::ENOENT)) => vec![
+            Advice::run(
+                "to create /dev/net/tun, run",
+                Command::root("mkdir -p /dev/net").and(mknod()),
+            ),
+            Advice::text(
+                "in a container, or if /dev is read-only, pass the device in from the host: \
+                 docker run --device /dev/net/tun, or bind-mount /dev",
+            ),
+        ],
+        (StepKind::OpenTun, Why::Errno(Errno::ENODEV | Errno::ENXIO)) => vec![Advice::run(
+            "the tun module is not loaded. To load it (in a container: on the host), run",
+            Command::root("modprobe tun"),
+        )],
+        (StepKind::OpenTun, Why::Errno(Errno::EACCES)) => vec![Advice::run(
+            "this user is not permitted to open /dev/net/tun. To permit all users, which is the \
+             usual default (only its owner can open a tap that has one), run",
+            Command::root("chmod 0666 /dev/net/tun"),
+        )],
+        (StepKind::OpenTun, Why::Errno(Errno::EPERM)) => vec![Advice::text(
+            "the container or cgroup does not permit access to this device. Permit device \
+             c 10:200 rwm: docker run --device /dev/net/tun, or in a systemd unit: \
+             DeviceAllow=/dev/net/tun rwm",
+        )],
+        (StepKind::OpenTun, _) => Vec::new(),
+        (StepKind::OpenNetlink, Why::Errno(Errno::EACCES)) => vec![Advice::text(
+            "libvirtd's AppArmor profile does not permit netlink for a program at the path of \
+             qemu-bridge-helper. Set another path in libvirt's qemu.conf: \
+             bridge_helper = \"/etc/qemu-ifup\"",
+        )],
+        (StepKind::CreateBridge, Why::Errno(Errno::EOPNOTSUPP)) => vec![Advice::run(
+            "the bridge module is not loaded. To load it (in a container: on the host), run",
+            Command::root("modprobe bridge"),
+        )],
+        (StepKind::Attach, Why::Errno(Errno::ENODEV)) => vec![Advice::text(
+            "another program deleted the tap or the bridge at the same time. \
+             Run the command again",
+        )],
+        (_, Why::Known(Cause::Ipv6Off)) => vec![Advice::run(
+            "leave out the IPv6 address. To enable IPv6 for new interfaces instead, run",
+            Command::root("sysctl net.ipv6.conf.default.disable_ipv6=0"),
+        )],
+        (_, Why::Known(Cause::SameAddress)) => Vec::new(),
+        (_, Why::Known(Cause::NoVlanFiltering)) => vec![Advice::text(
+            "leave out --pvid and --vlans. They need a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
+        )],
+        (_, Why::Known(Cause::NotMapped(id))) => {
+            let map = match id {
+                TapAccess::Owner(_) => "cat /proc/self/uid_map",
+                TapAccess::Group(_) => "cat /proc/self/gid_map",
+            };
+            vec![
+                Advice::text(
+                    "use an owner or group that is mapped in this user namespace, for example \
+                     root: --owner 0",
+                ),
+                Advice::run("to list the mapped ids, run", Command::plain(map)),
+            ]
+        }
+        (_, Why::Errno(Errno::EPERM)) => vec![Advice::text(
+            "this step needs CAP_NET_ADMIN in the network namespace. For a container, add it at \
+             start: docker run --cap-add NET_ADMIN",
+        )],
+        (_, Why::NotApplied) => vec![Advice::text(
+            "the running kernel does not support this option. Leave out the option",
+        )],
+        (_, Why::Unexpected) => vec![
+            Advice::text("run the command again"),
+            Advice::run(
+                "if the error persists, it is a bug. Please report it to whoever provides your \
+                 qemu-ifup, with the output of",
+                Command::plain("qemu-ifup --version; qemu-ifup --check"),
+            ),
+        ],
+        (_, Why::Errno(_)) => Vec::new(),
     }
 }
 
-const UPLINK: &str = "name a bridge with --bridge (ip link show type bridge); to have NAME in one is for the program that manages the host's network, which also moves the address there: docs/networks.md; a Wi-Fi card can be in none";
+/// A reason as the table has it.
+#[derive(Clone, Copy)]
+enum Why {
+    Errno(Errno),
+    Known(Cause),
+    NotApplied,
+    Unexpected,
+}
 
-const ANY_BRIDGE: &str = "name a bridge with --bridge (ip link show type bridge)";
+impl Why {
+    fn of(reason: &SysError) -> Self {
+        match reason {
+            SysError::Errno { errno, .. } | SysError::TunDevice(errno) => Self::Errno(*errno),
+            SysError::Known(cause, _) => Self::Known(*cause),
+            SysError::NotApplied(_) => Self::NotApplied,
+            SysError::Protocol(_) | SysError::Invalid(_) => Self::Unexpected,
+        }
+    }
+}
 
-/// Where no cause is known.
-const REPORT: &str = "run it again; if this comes back it is a bug: please report it where you got the program from, with what these print: qemu-ifup --version; qemu-ifup --check";
+fn mknod() -> Command {
+    Command::root("mknod -m 0666 /dev/net/tun c 10 200")
+}
 
-/// Makes a file root's that somebody else may have written. Only a copy, since it may be a link into somebody's home.
-fn make_roots(path: &Path) -> String {
+const USE_BRIDGE: &str = "use a bridge: --bridge BRIDGE. To list bridges, run";
+
+/// What helps if this interface was named as the bridge. No command attaches it to a bridge: the host would lose the network
+/// that it has through it.
+fn instead_of_a_bridge(name: IfName, kind: &LinkKind) -> Vec<Advice> {
+    let is_uplink = match kind {
+        LinkKind::Other(kind) => match kind.as_str() {
+            "openvswitch" => {
+                return vec![Advice::text(format!(
+                    "{name} is an Open vSwitch bridge. Start QEMU with script=no, then attach the \
+                     tap yourself: ovs-vsctl add-port {} TAP",
+                    quoted(name)
+                ))];
+            }
+            "macvtap" => {
+                return vec![
+                    Advice::text(format!(
+                        "{name} is a macvtap, which does not need a bridge: open its /dev/tapN \
+                         and pass the descriptor to QEMU (-netdev tap,fd=N)"
+                    )),
+                    Advice::text("or use a bridge: --bridge BRIDGE"),
+                ];
+            }
+            kind => matches!(kind, "bond" | "team"),
+        },
+        LinkKind::Unset => name != IfName::LOOPBACK,
+        LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Bridge(_) => false,
+    };
+    let list = Command::plain("ip link show type bridge");
+    let mut hints = vec![Advice::run(USE_BRIDGE, list)];
+    if is_uplink {
+        hints.push(Advice::text(format!(
+            "to attach {name} to a bridge, use the program that manages the host's network, \
+             because it must also move the IP address from {name} to the bridge (see \
+             docs/networks.md). A Wi-Fi interface usually cannot be attached to a bridge"
+        )));
+    }
+    hints
+}
+
+/// Makes a file root's that another user may have written. Only a copy, since it may be a link into a user's home.
+fn make_roots(path: &Path) -> Vec<Advice> {
     let path = ShellQuoted(path.as_os_str().as_bytes());
-    format!(
-        "look at what is in it; if it is what root wants: sudo cp {path} {path}.new && sudo chmod go-w {path}.new && sudo mv {path}.new {path}"
-    )
+    vec![Advice::run(
+        format!(
+            "check the contents of {path}: a user other than root may have written them. If they \
+             are correct, make root the owner"
+        ),
+        Command::root(format!("cp {path} {path}.new"))
+            .and(Command::root(format!("chmod go-w {path}.new")))
+            .and(Command::root(format!("mv {path}.new {path}"))),
+    )]
 }
 
 /// A file of root's that cannot be read.
-fn unreadable(path: &Path, reason: &SysError) -> String {
-    if reason.errno() == Some(Errno::EACCES) {
-        let path = ShellQuoted(path.as_os_str().as_bytes());
-        return format!(
-            "root lets only some users read it: either root runs this (sudo), or lets all read it: sudo chmod a+r {path}; its directories need a+x"
-        );
+fn unreadable(path: &Path, reason: &SysError) -> Vec<Advice> {
+    let path = ShellQuoted(path.as_os_str().as_bytes());
+    match reason.errno() {
+        Some(Errno::EACCES) => vec![
+            Advice::text(format!(
+                "this user is not permitted to read {path}. Run the command as root (with sudo)"
+            )),
+            Advice::run(
+                "to permit all users to read the file (the directories above it need a+x), run",
+                Command::root(format!("chmod a+r {path}")),
+            ),
+        ],
+        Some(Errno::ENOENT) => vec![Advice::text(format!(
+            "create {path}, or delete the line (or the link) that refers to it"
+        ))],
+        _ => vec![Advice::text(format!(
+            "{path} must be a regular file, or a symbolic link to a regular file"
+        ))],
     }
-    if reason.errno() == Some(Errno::ENOENT) {
-        return "create it, or remove what leads there".to_owned();
-    }
-    "it has to be a plain file, or a link to one".to_owned()
+}
+
+fn quoted(name: IfName) -> String {
+    ShellQuoted(name.as_bytes()).to_string()
+}
+
+/// Shows which program has a tap open.
+fn who_uses(text: impl Into<String>, name: IfName) -> Advice {
+    let command = format!("qemu-ifup --check -v {}", quoted(name));
+    Advice::run(text.into(), Command::root(command))
+}
+
+/// A shorthand for one hint without a command.
+fn one(text: impl Into<Cow<'static, str>>) -> Vec<Advice> {
+    vec![Advice::text(text)]
 }
 
 impl Error {
-    /// What to do about it, where we know. What takes privilege begins with `sudo `; [`crate::report`] leaves that out for
-    /// whoever needs none.
-    pub fn hint(&self) -> Option<String> {
-        let quoted = |name: &IfName| ShellQuoted(name.as_bytes()).to_string();
-        let hint = match self {
-            Self::Usage(UsageError::Syntax(_)) => "--help lists the options".to_owned(),
-            Self::Usage(UsageError::InvalidName { .. }) => {
-                "an interface name has 1 to 15 bytes, without white space and without / : %".to_owned()
+    /// What to do about it, where we know; the likeliest first.
+    pub fn hints(&self) -> Vec<Advice> {
+        match self {
+            Self::StepFailed { kind, reason, .. } => for_step(*kind, reason),
+            Self::NotUndone { cause, .. } => cause.hints(),
+            Self::InConf { error, .. } => error.hints(),
+            Self::Denied { hints, .. } => hints.clone(),
+            Self::ReadFile { .. }
+            | Self::WriteOutput(_)
+            | Self::Config(ConfigError::Read { .. }) => Vec::new(),
+            Self::Config(ConfigError::NotRoots { path }) => make_roots(Path::new(path)),
+            Self::Config(ConfigError::Dangling { path }) => {
+                unreadable(Path::new(path), &Errno::ENOENT.into())
             }
+            Self::Config(ConfigError::Untrusted { path, reason }) => {
+                unreadable(Path::new(path), reason)
+            }
+            Self::Config(ConfigError::Conf(_)) => one(
+                "each line is a pattern for interface names, followed by command-line options, \
+                 for example: web? --bridge br1",
+            ),
+            Self::Config(ConfigError::Acl(AclError { kind, .. })) => of_acl(kind),
+            Self::Usage(UsageError::Syntax(_)) => {
+                one("to list the options, run the program with --help")
+            }
+            Self::Usage(UsageError::InvalidName { .. }) => one(
+                "an interface name has 1 to 15 bytes and must not contain white space, /, : or %",
+            ),
             Self::UnknownName { file, .. } => {
-                let instead = if *file == GROUP { "--group GID" } else { "--owner UID" };
-                format!("a user or group that is not in that file is named by number: {instead}")
+                let (names, option) = if *file == GROUP {
+                    ("groups", "--group GID")
+                } else {
+                    ("users", "--owner UID")
+                };
+                one(format!(
+                    "{names} are read only from {file}. For other {names} (LDAP, systemd), give \
+                     the number: {option}"
+                ))
             }
-            Self::InvalidEnv { variable, .. } => {
-                format!("run it without {variable} (unset {variable}), or through sudo, pkexec or doas")
-            }
-            Self::ReadFile { .. } | Self::WriteOutput(_) | Self::Config(ConfigError::Read { .. }) => return None,
-            Self::MissingCapNetAdmin(Some(Withheld::NoNewPrivs)) => {
-                "QEMU's -sandbox on, systemd's NoNewPrivileges= and containers set it, and it keeps every program from getting a privilege: run the caller without it, or let root prepare the tap before (for QEMU: script=no,downscript=no)".to_owned()
-            }
-            Self::MissingCapNetAdmin(Some(Withheld::Nosuid)) => {
-                "a file there lends no privilege: run it as root (with sudo), or install it on a file system that is mounted without nosuid".to_owned()
-            }
-            Self::MissingCapNetAdmin(None) => {
-                "run it as root (with sudo), or let the program lend its privilege to users: install.sh --setcap, or with a package what docs/packages.md has for it".to_owned()
-            }
-            Self::Denied { hint, .. } => hint.clone(),
-            Self::QuotaExceeded { quota, .. } => format!(
-                "delete one that no program has open (sudo qemu-ifdown --delete NAME; ip link show type tun lists them, with the alias \"{}\" or as given by root; who has one open, qemu-ifup --check NAME says), or let root allow more: --max-taps N in {CONF_FILE}", quota.user
+            Self::InvalidEnv { variable, .. } => vec![
+                Advice::run(
+                    "leave out the variable. To do that, run",
+                    Command::plain(format!("unset {variable}")),
+                ),
+                Advice::text("or start the program with sudo, pkexec or doas, which set it"),
+            ],
+            Self::MissingCapNetAdmin(withheld) => without_capability(*withheld),
+            Self::QuotaExceeded { quota, .. } => vec![
+                Advice::run(
+                    "to delete a tap that is not in use, run",
+                    Command::user(quota.user.0, "qemu-ifdown --delete NAME"),
+                ),
+                Advice::run(
+                    format!(
+                        "to list your taps, which have the alias \"{}\", run",
+                        quota.user
+                    ),
+                    Command::plain("ip link show type tun"),
+                ),
+                Advice::text(format!(
+                    "or ask root to raise the limit: --max-taps N in {CONF_FILE}"
+                )),
+            ],
+            Self::AllTapsExceeded { .. } => one(format!(
+                "delete taps that are not in use (qemu-ifdown --delete NAME), or ask root to \
+                 raise the limit: a line with --max-taps N in {CONF_FILE}, for any tap"
+            )),
+            Self::InvalidHelperFd { .. } => one(
+                "only QEMU uses --fd, to pass the number of a socket. Start QEMU with: \
+                 -netdev bridge,id=n1,helper=/etc/qemu-ifup",
             ),
-            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUntrusted(path), .. })) => make_roots(path),
-            Self::Config(ConfigError::Acl(AclError { kind: AclErrorKind::IncludeUnreadable(path, reason), .. })) => unreadable(path, reason),
-            Self::Config(ConfigError::Acl(_)) => "the rules are: allow NAME, allow all, deny NAME, deny all, include /PATH; a comment is a line of its own that begins with #".to_owned(),
-            Self::Config(ConfigError::Conf(_)) => "a line is a pattern of interface names, then options as on the command line: web? --bridge br1".to_owned(),
-            Self::InConf { error, .. } => return error.hint(),
-            Self::Config(ConfigError::Untrusted { path, reason }) if *reason == NOT_ROOTS => make_roots(Path::new(path)),
-            Self::Config(ConfigError::Untrusted { path, reason }) => unreadable(Path::new(path), reason),
-            Self::InvalidHelperFd { .. } => {
-                "--fd is for QEMU, which passes the number of a socket: -netdev bridge,helper=/etc/qemu-ifup".to_owned()
-            }
-            Self::NetworkInUse { .. } => {
-                "this host would reach only one of the two: give the bridge another network with --address (a line of /etc/qemu-ifup.conf for some taps may have its own)".to_owned()
-            }
-            Self::NoSuchBridge { name, .. } => {
-                let name = quoted(name);
-                format!(
-                    "let qemu-ifup create it, now and after each boot (echo '* --create-bridge --address 192.168.10.1/24' | sudo tee -a {CONF_FILE}), with any network that is not in use here; or create it (sudo ip link add {name} type bridge && sudo ip link set {name} up); or name another one (--bridge)"
-                )
-            }
-            Self::NotABridge { name, kind } => {
-                instead_of_a_bridge(*name, kind).replace("NAME", &quoted(name))
-            }
-            Self::MacInUse { mac, bridge, .. } => format!(
-                "a MAC is for one guest: give this one another (QEMU's mac=); this shows what has it: bridge fdb show br {} | grep {mac}",
-                quoted(bridge)
+            Self::NetworkInUse { .. } => one(format!(
+                "if two interfaces are in the same network, the host can reach only one of them. \
+                 Give the bridge an address in another network: --address, on the command line \
+                 or in {CONF_FILE}"
+            )),
+            Self::NoSuchBridge { name, .. } => vec![
+                Advice::run(
+                    "to let qemu-ifup create the bridge, now and after every boot (choose a \
+                     network that is not in use), run",
+                    Command::append(b"* --create-bridge --address 192.168.10.1/24", CONF_FILE),
+                ),
+                Advice::run(
+                    "to create the bridge yourself, run",
+                    Command::root(format!("ip link add {} type bridge", quoted(*name)))
+                        .and(Command::root(format!("ip link set {} up", quoted(*name)))),
+                ),
+                Advice::text("to use another bridge: --bridge BRIDGE"),
+            ],
+            Self::NotABridge { name, kind } => instead_of_a_bridge(*name, kind),
+            Self::MacInUse { mac, bridge, .. } => vec![
+                Advice::text(
+                    "each guest needs its own MAC. Give this guest another MAC (in QEMU: mac=)",
+                ),
+                Advice::run(
+                    format!("to see which port uses {mac}, run"),
+                    Command::plain(format!(
+                        "bridge fdb show br {} | grep {mac}",
+                        quoted(*bridge)
+                    )),
+                ),
+            ],
+            Self::VlanFilteringOff(name) => vec![
+                Advice::text("leave out --pvid and --vlans"),
+                Advice::text(
+                    "or let qemu-ifup create a new bridge with VLAN filtering: \
+                     --create-bridge --bridge brvlan",
+                ),
+                Advice::text(format!(
+                    "if you turn on VLAN filtering on {name}, the tagged frames that now cross \
+                     {name} are dropped: see docs/networks.md"
+                )),
+            ],
+            Self::BridgeExists(_) | Self::TapExists(_) => one("run the command again"),
+            Self::BridgeFull(_) => one(
+                "a bridge can have at most 1023 ports. Delete taps that are not in use, or use \
+                 another bridge: --bridge BRIDGE",
             ),
-            Self::VlanFilteringOff(name) => {
-                format!("leave out --pvid and --vlans, or let qemu-ifup create another bridge, which does (--create-bridge --bridge brvlan); to switch it on stops the tagged frames that cross {name} now: see docs/networks.md")
-            }
-            Self::BridgeExists(_) | Self::TapExists(_) => "run it again".to_owned(),
-            Self::BridgeFull(_) => {
-                "a bridge holds 1023 ports: delete taps that are left over, or use a second bridge".to_owned()
-            }
-            Self::NotATap { .. } => {
-                "name a tap, such as tap0 (those that exist: ip link show type tun)".to_owned()
-            }
-            Self::TapImmutable { name, in_use: false, .. } => format!(
-                "delete it, and qemu-ifup creates it again: sudo qemu-ifdown --delete {}",
-                quoted(name)
-            ),
-            Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => format!(
-                "name another tap, or leave the option out; this says which program has it open: sudo qemu-ifup --check {}",
-                quoted(name)
-            ),
-            Self::TapDiffers { name, can_create: true, .. } => {
-                let name = quoted(name);
-                format!("delete it, and create it anew with the options of this call: qemu-ifdown --delete {name} && qemu-ifup {name}")
-            }
-            Self::TapDiffers { name, bridge, access, can_create: false, .. } => {
+            Self::NotATap { .. } => vec![Advice::run(
+                "give the name of a tap, for example tap0. To list the taps, run",
+                Command::plain("ip link show type tun"),
+            )],
+            Self::TapImmutable {
+                name,
+                access,
+                in_use: false,
+                ..
+            } => vec![Advice::run(
+                "delete the tap, then run this command again to create it with the new settings",
+                Command::delete(*name, *access),
+            )],
+            Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => vec![
+                Advice::text("use another tap, or leave out the option"),
+                who_uses(format!("to see which program uses {name}, run"), *name),
+            ],
+            Self::TapDiffers {
+                name,
+                can_create: true,
+                ..
+            } => vec![Advice::run(
+                "to delete the tap and create it again (give the same options), run",
+                Command::plain(format!(
+                    "qemu-ifdown --delete {name} && qemu-ifup {name}",
+                    name = quoted(*name)
+                )),
+            )],
+            Self::TapDiffers {
+                name,
+                bridge,
+                access,
+                can_create: false,
+                ..
+            } => {
                 let access = match access {
                     Some(TapAccess::Owner(uid)) => format!(" --owner {uid}"),
                     Some(TapAccess::Group(gid)) => format!(" --group {gid}"),
                     None => String::new(),
                 };
-                format!("root changes it, also while a guest has it open: sudo qemu-ifup --bridge {}{access} {}", quoted(bridge), quoted(name))
+                let (bridge, name) = (quoted(*bridge), quoted(*name));
+                vec![Advice::run(
+                    "root can change the tap, also while a guest uses it",
+                    Command::root(format!("qemu-ifup --bridge {bridge}{access} {name}")),
+                )]
             }
-            Self::CreatedByAnother { name, bridge, creator } => format!(
-                "to bring it up for that user: sudo qemu-ifup --bridge {} --owner {} {name}; to have the name for another use, delete it: sudo qemu-ifdown --delete {name}",
-                quoted(bridge), creator.0, name = quoted(name)
+            Self::CreatedByAnother {
+                name,
+                bridge,
+                creator,
+            } => vec![
+                Advice::run(
+                    "to bring the tap up for that user, run",
+                    Command::root(format!(
+                        "qemu-ifup --bridge {} --owner {} {}",
+                        quoted(*bridge),
+                        creator.0,
+                        quoted(*name)
+                    )),
+                ),
+                Advice::run(
+                    "to delete the tap, so that you can use its name, run",
+                    Command::delete(*name, None),
+                ),
+            ],
+            Self::AlternativeName {
+                interface,
+                as_bridge: true,
+                ..
+            } => one(format!(
+                "if {interface} is the bridge, use its name: --bridge {}",
+                quoted(*interface)
+            )),
+            Self::AlternativeName {
+                name, interface, ..
+            } => vec![
+                Advice::text("use another name"),
+                Advice::run(
+                    format!("to delete the alternative name of {interface}, run"),
+                    Command::root(format!(
+                        "ip link property del dev {} altname {}",
+                        quoted(*interface),
+                        quoted(*name)
+                    )),
+                ),
+            ],
+            Self::TapContested { name, .. } => vec![
+                Advice::text(format!(
+                    "another program changed {name} at the same time. Run the command again"
+                )),
+                who_uses(format!("to see which program uses {name}, run"), *name),
+            ],
+            Self::ForwardingTimeout {
+                bridge,
+                state: PortState::Disabled,
+            } => vec![
+                Advice::run(
+                    format!("if bridge {bridge} is down, bring it up"),
+                    Command::root(format!("ip link set dev {} up", quoted(*bridge))),
+                ),
+                Advice::text("or QEMU has set the link down, or --guard has disabled the port"),
+            ],
+            Self::ForwardingTimeout { .. } => vec![
+                Advice::text(
+                    "with STP, a port starts to forward after twice the forward delay, which is \
+                     at most 2 x 30 s. Use --wait 65",
+                ),
+                Advice::text(
+                    "if the bridge cannot be part of a loop, turn off STP (see docs/networks.md)",
+                ),
+            ],
+        }
+    }
+}
+
+fn without_capability(withheld: Option<Withheld>) -> Vec<Advice> {
+    match withheld {
+        Some(Withheld::NoNewPrivs) => vec![
+            Advice::text(
+                "no_new_privs prevents every program from gaining privileges. QEMU's -sandbox on, \
+                 systemd's NoNewPrivileges= and containers set it. Start the calling program \
+                 without it",
             ),
-            Self::AlternativeName { interface, as_bridge: true, .. } => {
-                format!("if that is the bridge, name it: --bridge {}", quoted(interface))
-            }
-            Self::AlternativeName { name, interface, .. } => format!(
-                "choose another name, or take it from that interface: sudo ip link property del dev {} altname {}",
-                quoted(interface), quoted(name)
+            Advice::text(
+                "or create the tap as root beforehand, and start QEMU with \
+                 script=no,downscript=no",
             ),
-            Self::AllTapsExceeded { .. } => format!(
-                "a user deletes a tap that is left over (qemu-ifdown --delete NAME), or root allows more: a line with --max-taps N in {CONF_FILE}, for whichever tap"
+        ],
+        Some(Withheld::Nosuid) => one(
+            "file capabilities do not work on a file system that is mounted nosuid. Run the \
+             command as root (with sudo), or install the program on another file system",
+        ),
+        None => vec![
+            Advice::text("run the command as root (with sudo)"),
+            Advice::text(
+                "to let unprivileged users run it, give the program a file capability: \
+                 ./install.sh --setcap (if installed from a package, see docs/packages.md)",
             ),
-            Self::TapContested { name, .. } => format!(
-                "run it again, and see who else uses it: sudo qemu-ifup --check {}",
-                quoted(name)
-            ),
-            Self::TunDevice(errno) => {
-                let known = TUN_HINTS.iter().find(|(number, _)| number == errno);
-                return known.map(|(_, hint)| (*hint).to_owned());
-            }
-            Self::ForwardingTimeout { bridge, state: PortState::Disabled, .. } => {
-                format!("the bridge is down (sudo ip link set dev {} up), QEMU has switched the link off, or --guard has shut the port", quoted(bridge))
-            }
-            Self::ForwardingTimeout { .. } => {
-                "STP takes twice the forward delay, which is 30 s at most: --wait 65; a bridge that can be part of no loop needs no STP (docs/networks.md)".to_owned()
-            }
-            Self::NotUndone { cause, .. } => return cause.hint(),
-            Self::StepFailed { reason, .. } => match reason {
-                SysError::Errno { errno: Errno::EPERM, .. } => {
-                    "this takes CAP_NET_ADMIN in the network namespace; a container has to get it from outside: docker run --cap-add NET_ADMIN"
-                }
-                SysError::Errno { ext_ack: Some(text), .. } => match text.as_slice() {
-                    IPV6_OFF => "leave the IPv6 address out, or switch IPv6 on for interfaces that are created from now on: sudo sysctl net.ipv6.conf.default.disable_ipv6=0",
-                    NO_BRIDGE_DRIVER => "the kernel has no bridge driver loaded: sudo modprobe bridge; for a container, on its host",
-                    NO_VLAN_FILTERING => "leave out --pvid and --vlans; it takes a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
-                    _ if text.starts_with(NOT_MAPPED) => "name an owner or a group that it maps, root for one (--owner 0); what it maps: cat /proc/self/uid_map",
-                    _ => return None,
-                },
-                SysError::Errno { errno: Errno::EACCES, .. } => {
-                    "under libvirtd's AppArmor profile the path of qemu-bridge-helper has no netlink: name another in libvirt's qemu.conf: bridge_helper = \"/etc/qemu-ifup\""
-                }
-                SysError::NotApplied(_) => "the running kernel is too old for this option: leave it out",
-                SysError::Errno { .. } => return None,
-                SysError::Protocol(_) | SysError::Invalid(_) => REPORT,
-            }
-            .to_owned(),
-        };
-        Some(hint)
+        ],
+    }
+}
+
+fn of_acl(kind: &AclErrorKind) -> Vec<Advice> {
+    match kind {
+        AclErrorKind::IncludeUntrusted(path) => make_roots(path),
+        AclErrorKind::IncludeUnreadable(path, reason) => unreadable(path, reason),
+        AclErrorKind::Syntax
+        | AclErrorKind::UnknownCommand(_)
+        | AclErrorKind::InvalidName(..)
+        | AclErrorKind::LineTooLong
+        | AclErrorKind::NulByte
+        | AclErrorKind::RelativeInclude
+        | AclErrorKind::IncludeLoop
+        | AclErrorKind::TooManyFiles => one(
+            "valid lines are: allow NAME, allow all, deny NAME, deny all, include /PATH. A \
+             comment must be on its own line and begin with #",
+        ),
     }
 }

@@ -1,12 +1,13 @@
-//! [`Error`]: everything that can go wrong. [`display`] has what is said of it, [`hint`] what helps, [`exit_code`] the code.
+//! [`Error`]: everything that can go wrong. [`display`] has the message, [`hint`] what helps (a list of
+//! [`advice::Advice`]), [`exit_code`] the code.
 
+pub mod advice;
 pub mod display;
 pub mod exit_code;
 pub mod hint;
 
-use nix::errno::Errno;
-
 use crate::config::error::{ConfigError, UsageError};
+use crate::error::advice::Advice;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{PortOption, PortState};
 use crate::model::if_name::IfName;
@@ -43,16 +44,16 @@ pub enum Error {
     },
     /// Standard output cannot be written.
     WriteOutput(SysError),
-    /// The caller is not root, and the program has no privilege to lend, or something keeps it from them.
+    /// The caller is not root, and the program has no file capability, or something keeps it from them.
     MissingCapNetAdmin(Option<Withheld>),
-    /// Root's rules do not let this caller do it.
+    /// This caller is not permitted to do it.
     Denied {
         /// What was refused.
         action: String,
         /// The rule.
         reason: String,
         /// What would make it possible.
-        hint: String,
+        hints: Vec<Advice>,
     },
     /// The user has as many taps as they may.
     QuotaExceeded {
@@ -111,7 +112,7 @@ pub enum Error {
     },
     /// The bridge does not filter VLANs.
     VlanFilteringOff(IfName),
-    /// Somebody else created the bridge between the look and our own request.
+    /// Another program created the bridge between the look and our own request.
     BridgeExists(IfName),
     /// The bridge has no room for another port.
     BridgeFull(IfName),
@@ -126,10 +127,12 @@ pub enum Error {
     TapImmutable {
         /// The tap.
         name: IfName,
+        /// Who may open it.
+        access: Option<TapAccess<u32>>,
         /// What cannot be done.
         action: String,
         /// Why not.
-        reason: &'static str,
+        reason: Immutable,
         /// A program has it open.
         in_use: bool,
     },
@@ -178,19 +181,17 @@ pub enum Error {
         /// The number of taps that there are.
         taps: u32,
     },
-    /// Somebody else created the tap between the look and our own request.
+    /// Another program created the tap between the look and our own request.
     TapExists(IfName),
-    /// Somebody else acts on the tap at the same moment.
+    /// Another program changes the tap at the same time.
     TapContested {
         /// The tap.
         name: IfName,
         /// The step that failed.
         action: String,
-        /// What somebody did.
+        /// What the other program did.
         reason: &'static str,
     },
-    /// /dev/net/tun cannot be used.
-    TunDevice(Errno),
     /// The port does not forward in time.
     ForwardingTimeout {
         /// The bridge that it is a port of.
@@ -200,6 +201,8 @@ pub enum Error {
     },
     /// A step failed for any other reason.
     StepFailed {
+        /// What kind of step it was.
+        kind: StepKind,
         /// The step.
         action: String,
         /// The reason.
@@ -212,6 +215,52 @@ pub enum Error {
         /// What is not as before, each an action and a reason.
         left: Vec<String>,
     },
+}
+
+/// What kind of step failed: with the reason, it decides on the hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the steps of a plan have the same names, and are described there"
+)]
+pub enum StepKind {
+    /// /dev/net/tun could not be used, whichever step wanted to.
+    OpenTun,
+    OpenNetlink,
+    CreateBridge,
+    DeleteBridge,
+    CheckQuota,
+    CreateTap,
+    /// The tap could not be attached to a bridge.
+    Attach,
+    /// Any other change of the interface.
+    SetLink,
+    SetPort,
+    SetFdb,
+    SetVlans,
+    SetAccess,
+    Up,
+    DropPrivileges,
+    WaitForwarding,
+    PassFd,
+    SetPersist,
+    DeleteTap,
+    ReleaseTap,
+    /// What comes before a plan, mostly to look.
+    Prepare,
+}
+
+/// What the kernel does not change about a tap that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Immutable {
+    /// It was created with one queue.
+    OneQueue,
+    /// It has a group.
+    HasGroup,
+    /// It has an owner.
+    HasOwner,
+    /// QEMU's bridge helper creates its tap.
+    Exists,
 }
 
 /// A setting of a tap that is not as wanted.
@@ -254,12 +303,23 @@ pub enum Difference {
 }
 
 impl Error {
-    /// A step that failed.
-    pub fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
-        Self::StepFailed {
-            action: action.into(),
-            reason: reason.into(),
+    /// A step that failed. The one place where it is decided whether /dev/net/tun is to blame.
+    pub fn step(kind: StepKind, action: impl Into<String>, reason: impl Into<SysError>) -> Self {
+        let reason = reason.into();
+        if let SysError::TunDevice(errno) = reason {
+            let action = "use /dev/net/tun";
+            return Self::step(StepKind::OpenTun, action, errno);
         }
+        Self::StepFailed {
+            kind,
+            action: action.into(),
+            reason,
+        }
+    }
+
+    /// The same for what comes before a plan.
+    pub fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
+        Self::step(StepKind::Prepare, action, reason)
     }
 }
 

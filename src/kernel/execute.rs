@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::apply::Executor;
-use crate::apply::failure::{StepError, from_tun};
+use crate::apply::failure::StepError;
 use crate::kernel::{Kernel, RENAMED, Tap, verify_access};
 use crate::model::bridge::{PortState, has_exactly};
 use crate::model::change::{LinkUpdate, NewBridge};
@@ -20,7 +20,7 @@ use crate::sys::ifreq::name_to_index;
 use crate::sys::netlink::link::LinkMonitor;
 use crate::sys::netlink::{bridge, fdb, link, vlan};
 use crate::sys::qemu_fd::HelperSocket;
-use crate::sys::tun::{TunError, TunFd, reset_filters, set_access};
+use crate::sys::tun::{TunFd, reset_filters, set_access};
 use crate::sys::{privilege, process};
 
 /// How long to wait until another program closes the tap, before that is an error: QEMU does so as it ends.
@@ -56,7 +56,7 @@ impl Executor for TapExecutor<'_> {
             } => {
                 if self.tap.created.is_none() {
                     let created = TunFd::create(self.tap.name, *multi_queue);
-                    self.tap.created = Some(created.map_err(from_tun)?);
+                    self.tap.created = Some(created?);
                 }
                 self.kernel.give_created(self.tap, *access)?;
             }
@@ -120,7 +120,7 @@ impl TapExecutor<'_> {
         }
         let all = link::get_all(netlink)?;
         if all.iter().any(|link| link.master == Some(index)) {
-            return Err(StepError::BridgeInUse);
+            return Err(SysError::Invalid("the bridge now has a port").into());
         }
         link::delete(netlink, index)?;
         Ok(())
@@ -183,7 +183,7 @@ impl TapExecutor<'_> {
     fn attach(&mut self) -> Result<TunFd, StepError> {
         let link = self.tap.link.as_ref().ok_or(Errno::ENODEV)?;
         let info = link.tap().ok_or(Errno::ENODEV)?;
-        let opened = TunFd::attach(link.name, info).map_err(from_tun)?;
+        let opened = TunFd::attach(link.name, info)?;
         let index = name_to_index(&self.kernel.netlink, link.name)?;
         if index != link.index || opened.name()? != link.name {
             return Err(RENAMED.into());
@@ -199,7 +199,7 @@ impl TapExecutor<'_> {
         let link = link::get_by_index(netlink, index)?;
         if !link.up || link.master != Some(port.bridge.index) {
             return Err(StepError::Contested(
-                "it was taken down or moved at the same moment",
+                "another program brought down or moved the tap at the same time",
             ));
         }
         let options = link.port.unwrap_or_default().options;
@@ -214,7 +214,7 @@ impl TapExecutor<'_> {
             Ok(())
         } else {
             Err(StepError::Contested(
-                "its port was changed at the same moment",
+                "another program changed the port at the same time",
             ))
         }
     }
@@ -232,11 +232,11 @@ impl TapExecutor<'_> {
             let info = link.tap().ok_or(Errno::ENODEV)?;
             // Opening it would add a queue, which takes frames from the guest.
             let attached = if info.queues.is_some_and(|queues| queues > 0) {
-                Err(TunError::from(Errno::EBUSY))
+                Err(SysError::from(Errno::EBUSY))
             } else {
                 TunFd::attach(link.name, info)
             };
-            let error = match attached.map_err(from_tun) {
+            let error = match attached.map_err(StepError::from) {
                 Ok(tap) if tap.name()? == link.name => return Ok(tap.set_persist(false)?),
                 Ok(_) => RENAMED.into(),
                 Err(_) if self.kernel.is_gone(index) => return Ok(()),

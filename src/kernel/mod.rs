@@ -10,8 +10,8 @@ use std::time::Duration;
 use netlink_sys::Socket;
 use nix::errno::Errno;
 
-use crate::apply::failure::{StepError, from_tun};
-use crate::error::Error;
+use crate::apply::failure::StepError;
+use crate::error::{Error, Immutable, StepKind};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, Link, LinkKind};
 use crate::model::spec::TapAccess;
@@ -83,13 +83,15 @@ impl Tap {
 }
 
 /// The driver reports only the name of the tap that a descriptor has open, so names are compared after a look-up.
-pub(super) const RENAMED: SysError = SysError::Invalid("it was renamed at the same moment");
+pub(super) const RENAMED: SysError =
+    SysError::Invalid("another program renamed the tap at the same time");
 
 impl Kernel {
     /// Opens a netlink socket.
     pub fn open() -> Result<Self, Error> {
         let netlink = NetlinkSocket::open();
-        let netlink = netlink.map_err(|error| Error::failed("open a netlink socket", error))?;
+        let netlink = netlink
+            .map_err(|error| Error::step(StepKind::OpenNetlink, "open a netlink socket", error))?;
         Ok(Self {
             netlink,
             bridge: None,
@@ -104,33 +106,23 @@ impl Kernel {
     /// Creates a tap for QEMU. No other program can open it, since it is a single-queue tap. The plan sets its owner. Until
     /// it is handed over, it lives as long as the value that is returned.
     pub fn create_for_qemu(&self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
-        let create = || {
-            let created = TunFd::create_for_qemu(auth.name, vnet_hdr).map_err(from_tun)?;
-            let mut tap = Tap::new(created.name()?);
-            tap.created = Some(created);
-            Ok(tap)
-        };
-        create().map_err(|error| match error {
-            StepError::TunDevice(errno) => Error::TunDevice(errno),
-            StepError::Sys(reason) => match auth.name {
-                Some(name) if reason.errno() == Some(Errno::EBUSY) => Error::TapImmutable {
+        let created = TunFd::create_for_qemu(auth.name, vnet_hdr);
+        match created.and_then(|created| Ok((created.name()?, created))) {
+            Ok((name, created)) => Ok(Tap {
+                created: Some(created),
+                ..Tap::new(name)
+            }),
+            Err(reason) => Err(match auth.name {
+                Some(name) if reason == Errno::EBUSY.into() => Error::TapImmutable {
                     name,
-                    action: "create it".to_owned(),
-                    reason: "it exists already, and QEMU's helper hands over a new tap",
+                    access: None,
+                    action: "create the tap".to_owned(),
+                    reason: Immutable::Exists,
                     in_use: true,
                 },
-                Some(_) | None => Error::failed("create a tap", reason),
-            },
-            StepError::Unverified(reason) => Error::failed("create a tap", reason),
-            StepError::Contested(reason) => {
-                Error::failed("create a tap", SysError::Invalid(reason))
-            }
-            // Only steps of a plan fail with these.
-            StepError::QuotaExceeded { .. }
-            | StepError::AllTapsExceeded { .. }
-            | StepError::BridgeInUse
-            | StepError::NotForwarding { .. } => Error::failed("create a tap", Errno::EINVAL),
-        })
+                Some(_) | None => Error::step(StepKind::CreateTap, "create a tap", reason),
+            }),
+        }
     }
 
     /// Sets the owner of the tap that this run has created, and verifies it: until then, every user who can open /dev/net/tun
@@ -246,10 +238,10 @@ pub fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
 pub(super) fn verify_access(link: &Link, access: TapAccess<u32>) -> Result<(), StepError> {
     match &link.kind {
         LinkKind::Tap(info) if !info.is_for(access) => Err(StepError::Contested(
-            "the kernel says that it is not; the descriptor that was passed on may be another tap's",
+            "the owner did not change; the inherited descriptor may belong to another tap",
         )),
         LinkKind::Tap(info) if info.queues.is_some_and(|queues| queues != 1) => Err(
-            StepError::Contested("another program has opened a queue of it meanwhile"),
+            StepError::Contested("another program opened a queue of the tap at the same time"),
         ),
         LinkKind::Tap(_) => Ok(()),
         LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => {

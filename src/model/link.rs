@@ -119,7 +119,7 @@ impl Display for LinkKind {
             Self::Tun => f.write_str("a tun interface"),
             Self::Bridge(_) => f.write_str("a bridge"),
             Self::Other(kind) => write!(f, "an interface of kind {kind}"),
-            Self::Unset => f.write_str("a network card or other plain interface"),
+            Self::Unset => f.write_str("a physical, loopback or similar interface"),
         }
     }
 }

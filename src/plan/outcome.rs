@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use crate::error::advice::{Advice, Command};
 use crate::escape::ShellQuoted;
 use crate::model::addr::IpPrefix;
 use crate::model::bridge::PortState;
@@ -126,7 +127,9 @@ impl Display for Notice {
             Self::AlreadyUp(bridge) => write!(f, "already up on {bridge}, nothing to do"),
             Self::Moved { from, to } => write!(f, "moved from {from} to {to}"),
             Self::OpenToAll => f.write_str(
-                "warning: it has several queues and no owner, so that every user can join it and read the guest's traffic: create it with qemu-ifup first, and let the other program (libvirt: managed='no') only open it",
+                "warning: it has several queues and no owner, so that every user can join it and \
+                 read the guest's traffic: create it with qemu-ifup first, and let the other \
+                 program (libvirt: managed='no') only open it",
             ),
             Self::Of {
                 access,
@@ -144,46 +147,100 @@ impl Display for Notice {
             }
             Self::Stays(Some(bridge)) => write!(
                 f,
-                "stays on {bridge}: a user other than root deletes taps (--delete), and takes none down"
+                "stays on {bridge}: a user other than root deletes taps (--delete), and takes none \
+                 down"
             ),
             Self::Stays(None) => f.write_str(
-                "stays as it is: a user other than root deletes taps (--delete), and takes none down",
+                "stays as it is: a user other than root deletes taps (--delete), and takes none \
+                 down",
             ),
             Self::NotWaited => {
                 f.write_str("not waited for: it forwards only while a program has it open")
             }
             Self::NoAddress { bridge, address } => write!(
                 f,
-                "{bridge} exists already, and does not have the address {address}, which only a new bridge gets: sudo ip address add {address} dev {}",
-                ShellQuoted(bridge.as_bytes())
+                "{bridge} already exists without the address {address} \
+                 (--address applies only to a new bridge). To add the address, run"
             ),
             Self::Gone => f.write_str("does not exist, nothing to do"),
             Self::AlreadyDown => f.write_str("already down and in no bridge, nothing to do"),
             Self::NotPersistent { is_down } => {
-                let only = if *is_down { ", only down and in no bridge" } else { "" };
-                write!(f, "not deleted{only}: it is not persistent and disappears with the program that has it open")
+                let only = if *is_down {
+                    ", only down and in no bridge"
+                } else {
+                    ""
+                };
+                write!(
+                    f,
+                    "not deleted{only}: it is not persistent and disappears with the program that \
+                     has it open"
+                )
             }
             Self::DeletedInUse => f.write_str(
-                "a program has it open, which has no network from now on, also if the tap is created again",
+                "a program has it open, which has no network from now on, also if the tap is \
+                 created again",
             ),
             Self::BridgeDown(bridge) => write!(
                 f,
-                "warning: {bridge} is down, no frame passes: sudo ip link set dev {} up",
-                ShellQuoted(bridge.as_bytes())
+                "warning: bridge {bridge} is down and forwards nothing. To bring it up, run"
             ),
-            Self::Stp { bridge, seconds } => write!(
+            Self::Stp { seconds, .. } => write!(
                 f,
-                "warning: {bridge} has STP, so the guest has no network for {seconds} s; QEMU can wait for it (--wait {}), or: qemu-ifup --check --bridge {}",
-                seconds + 5,
-                ShellQuoted(bridge.as_bytes())
+                "warning: STP is on, so the guest has no network for the first {seconds} s. \
+                 To make QEMU wait, add --wait {}. For other fixes, run",
+                seconds + 5
             ),
-            Self::DockerDrops(bridge) => {
-                let quoted = ShellQuoted(bridge.as_bytes());
-                write!(
-                    f,
-                    "warning: frames on {bridge} go through iptables, where Docker drops them unless a rule lets them pass: sudo iptables -I FORWARD -i {quoted} -o {quoted} -j ACCEPT (until the next boot)"
-                )
+            Self::DockerDrops(bridge) => write!(
+                f,
+                "warning: frames on {bridge} pass through iptables, and Docker's rules drop them. \
+                 To accept them until the next boot, run"
+            ),
+        }
+    }
+}
+
+impl Notice {
+    /// The command that helps; the text then ends before ": COMMAND".
+    fn command(self) -> Option<Command> {
+        match self {
+            Self::NoAddress { bridge, address } => {
+                let bridge = ShellQuoted(bridge.as_bytes());
+                let command = format!("ip address add {address} dev {bridge}");
+                Some(Command::root(command))
             }
+            Self::BridgeDown(bridge) => {
+                let bridge = ShellQuoted(bridge.as_bytes());
+                Some(Command::root(format!("ip link set dev {bridge} up")))
+            }
+            Self::Stp { bridge, .. } => {
+                let bridge = ShellQuoted(bridge.as_bytes());
+                let command = format!("qemu-ifup --check --bridge {bridge}");
+                Some(Command::plain(command))
+            }
+            Self::DockerDrops(bridge) => {
+                let bridge = ShellQuoted(bridge.as_bytes());
+                let command = format!("iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT");
+                Some(Command::root(command))
+            }
+            Self::AlreadyUp(_)
+            | Self::Moved { .. }
+            | Self::OpenToAll
+            | Self::Of { .. }
+            | Self::Stays(_)
+            | Self::NotWaited
+            | Self::Gone
+            | Self::AlreadyDown
+            | Self::NotPersistent { .. }
+            | Self::DeletedInUse => None,
+        }
+    }
+}
+
+impl From<Notice> for Advice {
+    fn from(notice: Notice) -> Self {
+        Self {
+            text: notice.to_string().into(),
+            command: notice.command(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Step`]: one request to the kernel.
 
+use crate::error::StepKind;
 use crate::escape::ShellQuoted;
 use crate::model::bridge::{FdbEntry, PortOptions};
 use crate::model::change::{LinkUpdate, NewBridge};
@@ -85,6 +86,32 @@ pub enum Step {
 }
 
 impl Step {
+    /// What kind of step it is, for the hint if it fails.
+    pub fn kind(&self) -> StepKind {
+        match self {
+            Self::CreateBridge(_) => StepKind::CreateBridge,
+            Self::DeleteBridge(_) => StepKind::DeleteBridge,
+            Self::CheckQuota(_) => StepKind::CheckQuota,
+            Self::CreateTap { .. } => StepKind::CreateTap,
+            Self::SetLink(LinkUpdate {
+                master: Some(Some(_)),
+                ..
+            }) => StepKind::Attach,
+            Self::SetLink(_) => StepKind::SetLink,
+            Self::SetPort(_) => StepKind::SetPort,
+            Self::SetFdb { .. } => StepKind::SetFdb,
+            Self::SetVlans { .. } => StepKind::SetVlans,
+            Self::SetAccess { .. } => StepKind::SetAccess,
+            Self::Up(_) => StepKind::Up,
+            Self::DropPrivileges => StepKind::DropPrivileges,
+            Self::WaitForwarding { .. } => StepKind::WaitForwarding,
+            Self::PassFd => StepKind::PassFd,
+            Self::SetPersist => StepKind::SetPersist,
+            Self::DeleteTap => StepKind::DeleteTap,
+            Self::ReleaseTap => StepKind::ReleaseTap,
+        }
+    }
+
     /// The action of the step, to follow "cannot".
     pub fn description(&self) -> String {
         match self {

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::{Gid, getgroups};
 
 use crate::error::Error;
+use crate::error::advice::Reader;
 use crate::model::spec::{NameOrId, TapAccess};
 use crate::sys::file::{self, GROUP, PASSWD, SUBUID, parse_id};
 use crate::sys::privilege::{Credentials, Withheld};
@@ -21,23 +22,6 @@ pub enum Authority {
     Delegated,
     /// Nothing.
     None,
-}
-
-impl Authority {
-    /// A text for whoever has this in their shell. In the source each command that takes privilege begins with `sudo `: root
-    /// needs none, which not every container has, and a user deletes a tap of theirs without.
-    pub fn without_needless_sudo(self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let needless: &[&str] = match self {
-            Self::Root => &[""],
-            Self::Delegated => &["qemu-ifdown --delete "],
-            Self::None => &[],
-        };
-        for command in needless {
-            text = text.replace(&format!("sudo {command}"), command);
-        }
-        text
-    }
 }
 
 /// The right to change a tap that exists: of root, and of a plan that is only printed. Only `Caller::unrestricted` returns it.
@@ -118,16 +102,18 @@ impl Caller {
         }
     }
 
-    /// What they may act with in their own shell, from which sudo, pkexec or doas may have called the program.
-    pub fn authority_in_shell(&self) -> Authority {
-        if self.real_uid() == 0 && self.invoking != Ok(0) {
-            return Authority::None;
-        }
-        self.authority()
+    /// Who reads the messages: the user in whose shell the program was called, also through sudo, pkexec or doas.
+    pub fn reader(&self) -> Reader {
+        Reader(self.invoking.as_ref().ok().copied())
     }
 
-    /// What kept the program's privilege from them.
-    pub(super) fn withheld(&self) -> Option<Withheld> {
+    /// Whether the program has CAP_NET_ADMIN.
+    pub fn has_net_admin(&self) -> bool {
+        self.credentials.net_admin
+    }
+
+    /// What keeps the capability of the program's file from them.
+    pub fn withheld(&self) -> Option<Withheld> {
         self.credentials.withheld
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::conf::CONF_FILE;
 use crate::error::Error;
+use crate::error::advice::{Advice, Command};
 use crate::escape::ShellQuoted;
 use crate::model::spec::{Creator, Quota, TapSpec};
 use crate::policy::rules::{Policy, only_root};
@@ -28,8 +29,9 @@ impl Policy<'_> {
         match mtu {
             Some(mtu) if self.is_unprivileged() && mtu != bridge => Err(only_root(
                 format!("set MTU {mtu}"),
-                "it is not the bridge's, and the bridge, with everybody on it, would follow",
-                "leave it out: the tap gets the bridge's; only root (sudo) may set another",
+                "it differs from the MTU of the bridge, and would change the MTU of the bridge for \
+                 all guests",
+                "leave out --mtu to use the MTU of the bridge. Only root can set another MTU",
             )),
             Some(_) | None => Ok(()),
         }
@@ -46,26 +48,35 @@ impl Policy<'_> {
         }
         if !name.iter().all(is_plain) {
             return Err(only_root(
-                "create it".to_owned(),
-                "the name of a user's tap has only letters, digits, '.', '_' and '-'",
-                "choose such a name",
+                "create the tap".to_owned(),
+                "an unprivileged user can create only taps whose names consist of letters, \
+                 digits, '.', '_' and '-'",
+                "use such a name",
             ));
         }
         if is_taps || spec.name_configured {
             return Ok(());
         }
-        let mut hint = format!(
-            "choose such a name; or root creates it (sudo qemu-ifup -- {}), or writes a line for that name into {CONF_FILE}",
-            ShellQuoted(name)
-        );
+        let mut hints = vec![
+            Advice::text("use a name that begins with tap or vnet"),
+            Advice::run(
+                "or root can create the tap",
+                Command::root(format!("qemu-ifup -- {}", ShellQuoted(name))),
+            ),
+        ];
         let line = [name, b" --bridge ", spec.bridge.as_bytes()].concat();
         if spec.bridge.as_bytes().iter().all(is_plain) && !name.starts_with(b"-") {
-            hint += &format!(": echo {} | sudo tee -a {CONF_FILE}", ShellQuoted(&line));
+            let text = "or root can permit this name with a line";
+            hints.push(Advice::run(text, Command::append(&line, CONF_FILE)));
+        } else {
+            let text = format!("or root can permit this name with a line in {CONF_FILE}");
+            hints.push(Advice::text(text));
         }
         Err(Error::Denied {
-            action: "create it".to_owned(),
-            reason: "a user's tap has a name such as tap0 or vnet0".to_owned(),
-            hint,
+            action: "create the tap".to_owned(),
+            reason: "an unprivileged user can create only taps whose names begin with tap or vnet"
+                .to_owned(),
+            hints,
         })
     }
 }

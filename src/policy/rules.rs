@@ -4,6 +4,7 @@ use crate::config::acl::{ACL_FILE, Acl, Verdict};
 use crate::config::conf::CONF_FILE;
 use crate::config::options::TapOptions;
 use crate::error::Error;
+use crate::error::advice::Advice;
 use crate::model::if_name::IfName;
 use crate::model::spec::{TapAccess, TapSpec};
 use crate::policy::caller::{Authority, Caller, Unrestricted};
@@ -68,11 +69,11 @@ impl Policy<'_> {
         if self.is_unprivileged() && self.rules.is_some_and(|rules| rules.is_sub_uid) {
             let uid = self.caller.real_uid();
             return Err(only_root(
-                "create it".to_owned(),
-                &format!(
-                    "uid {uid} is in a range of /etc/subuid, whose user has a limit on taps of their own"
+                "create the tap".to_owned(),
+                format!(
+                    "uid {uid} is in a range of /etc/subuid, and the limit is that of its user"
                 ),
-                "run it as that user; or root (sudo) creates the tap",
+                "run the command as that user, or ask root to create the tap",
             ));
         }
         self.check_acl(bridge)?;
@@ -88,7 +89,9 @@ impl Policy<'_> {
             Err(Error::Denied {
                 action,
                 reason: format!("a line of {CONF_FILE} has {line} for it"),
-                hint: "name another tap, or let root change that line".to_owned(),
+                hints: vec![Advice::text(
+                    "use another tap, or ask root to change that line",
+                )],
             })
         };
         let is_theirs = |access| match access {
@@ -100,7 +103,7 @@ impl Policy<'_> {
                 TapAccess::Owner(uid) => format!("--owner {uid}"),
                 TapAccess::Group(gid) => format!("--group {gid}"),
             };
-            return denied("use it".to_owned(), option);
+            return denied("use the tap".to_owned(), option);
         }
         match (asked.bridge, spec.bound_bridge) {
             (Some(asked), Some(bound)) if asked != bound => {
@@ -116,8 +119,11 @@ impl Policy<'_> {
         match asked.administrators {
             Some(name) if self.is_unprivileged() => Err(Error::Denied {
                 action: format!("use --{name}"),
-                reason: "it is the administrator's option".to_owned(),
-                hint: "root may; or root gives it to users in /etc/qemu-ifup.conf".to_owned(),
+                reason: "only root can use this option".to_owned(),
+                hints: vec![Advice::text(format!(
+                    "run the command as root, or ask root to set the option for this tap in \
+                     {CONF_FILE}"
+                ))],
             }),
             Some(_) | None => Ok(()),
         }
@@ -128,23 +134,28 @@ impl Policy<'_> {
         if !self.is_unprivileged() {
             return Ok(());
         }
-        let add = format!("to allow it, root adds this line to {ACL_FILE}: allow {bridge}");
+        let add =
+            format!("to allow {bridge}, ask root to add this line to {ACL_FILE}: allow {bridge}");
         let acl = self.rules.and_then(|rules| rules.acl.as_ref());
         let (reason, hint) = match acl.map(|acl| acl.verdict(bridge)) {
             Some(Verdict::Allowed) => return Ok(()),
             Some(Verdict::Denied(location)) => (
                 format!("denied by {location}"),
                 format!(
-                    "a denial outweighs every allow: root would have to delete it from {location}"
+                    "a deny rule overrides all allow rules. Use another bridge, or ask root to \
+                     delete {location}"
                 ),
             ),
             Some(Verdict::NotAllowed) => (format!("no line of {ACL_FILE} allows {bridge}"), add),
-            None => (format!("there is no {ACL_FILE} to allow it"), add),
+            None => (
+                format!("{ACL_FILE} does not exist, so no bridge is allowed"),
+                add,
+            ),
         };
         Err(Error::Denied {
             action: format!("attach to {bridge}"),
             reason,
-            hint,
+            hints: vec![Advice::text(hint)],
         })
     }
 
@@ -155,9 +166,13 @@ impl Policy<'_> {
                 if self.is_unprivileged() && access != TapAccess::Owner(self.caller.real_uid()) =>
             {
                 Err(only_root(
-                    format!("give a tap to {access}"),
-                    "only root gives taps to others",
-                    "leave it out: the tap is then yours; or root (sudo) creates it",
+                    match access {
+                        TapAccess::Owner(uid) => format!("set the owner to uid {uid}"),
+                        TapAccess::Group(gid) => format!("set the group to gid {gid}"),
+                    },
+                    "only root can create taps for other users",
+                    "leave out --owner and --group to own the tap yourself, or ask root to create \
+                     the tap",
                 ))
             }
             Some(_) | None => Ok(()),
@@ -166,10 +181,10 @@ impl Policy<'_> {
 }
 
 /// An error if only root may do it. No command is suggested: it could hit another guest.
-pub(super) fn only_root(action: String, reason: &str, hint: &str) -> Error {
+pub(super) fn only_root(action: String, reason: impl Into<String>, hint: &'static str) -> Error {
     Error::Denied {
         action,
-        reason: reason.to_owned(),
-        hint: hint.to_owned(),
+        reason: reason.into(),
+        hints: vec![Advice::text(hint)],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::error::{Difference, Error};
+use crate::error::{Difference, Error, Immutable};
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{PortOption, has_exactly, locked_entries};
 use crate::model::if_name::IfName;
@@ -49,9 +49,9 @@ impl Policy<'_> {
         match tap.link.creator() {
             Some(Creator(uid)) if uid != self.caller.real_uid() && spec.bound_access.is_none() => {
                 Err(only_root(
-                    "use it".to_owned(),
-                    &format!("uid {uid} created it"),
-                    "name another tap; only root (sudo) may use this one",
+                    "use the tap".to_owned(),
+                    format!("uid {uid} created it"),
+                    "use another tap. Only root can use this tap",
                 ))
             }
             Some(_) | None => Ok(()),
@@ -80,13 +80,13 @@ impl Policy<'_> {
             return Ok(());
         }
         Err(only_root(
-            "use it".to_owned(),
+            "use the tap".to_owned(),
             match info.owner {
-                Some(uid) if uid != self.caller.real_uid() => "it is another user's",
-                None if info.group.is_none() => "it has no owner, so it is not yours",
-                Some(_) | None => "it is for a group that you are not in",
+                Some(uid) if uid != self.caller.real_uid() => "its owner is another user",
+                None if info.group.is_none() => "it has no owner",
+                Some(_) | None => "its group is one that you are not a member of",
             },
-            "name another tap; only root (sudo) may use this one",
+            "use another tap. Only root can use this tap",
         ))
     }
 
@@ -116,14 +116,12 @@ impl Policy<'_> {
     }
 }
 
-/// Why a tap cannot have a second queue.
-pub const ONE_QUEUE: &str = "it was created for one, and the kernel cannot change that";
-
 /// Refuses settings of a tap that exists which the kernel cannot change.
 pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), Error> {
     let immutable = |action: String, reason| {
         Err(Error::TapImmutable {
             name: tap.link.name,
+            access: tap.info.access(),
             action,
             reason,
             in_use: tap.link.is_open(),
@@ -131,17 +129,17 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
     };
     // QEMU created its tap with the queues that it wants; the option is for taps that this program creates.
     if spec.multi_queue && !tap.info.multi_queue && !tap.has_fd {
-        return immutable("give it several queues".to_owned(), ONE_QUEUE);
+        return immutable("use several queues".to_owned(), Immutable::OneQueue);
     }
     let TapInfo { owner, group, .. } = tap.info;
     let (action, other) = match spec.access {
         Some(TapAccess::Owner(uid)) if owner != Some(uid) => (
             format!("set the owner to uid {uid}"),
-            group.map(|_| "it has a group, which the kernel cannot take back"),
+            group.map(|_| Immutable::HasGroup),
         ),
         Some(TapAccess::Group(gid)) if group != Some(gid) => (
             format!("set the group to gid {gid}"),
-            owner.map(|_| "it has an owner, whom the kernel cannot take back"),
+            owner.map(|_| Immutable::HasOwner),
         ),
         Some(_) | None => return Ok(()),
     };

@@ -1,4 +1,4 @@
-//! What is told, and where: stderr for whoever is watching, syslog for whoever comes later.
+//! Messages: stderr for the caller, syslog for later; LOG_AUTH for what users are refused.
 
 mod syslog;
 
@@ -10,11 +10,12 @@ use nix::unistd::Uid;
 
 use crate::config::program::{Program, Verbosity};
 use crate::error::Error;
+use crate::error::advice::{Advice, Reader};
 use crate::error::exit_code::ExitCode;
 use crate::model::if_name::IfName;
 use crate::plan::outcome::Outcome;
 use crate::plan::step::Step;
-use crate::policy::caller::{Authority, Caller};
+use crate::policy::caller::Caller;
 
 /// Tells people what happens. Nothing here can fail: a closed stderr or a missing syslogd must not stop the work.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct Reporter {
     verbosity: Verbosity,
     tap: Option<IfName>,
     caller: Option<u32>,
-    /// What whoever reads this may act with.
-    reader: Authority,
+    /// Who reads this.
+    reader: Reader,
 }
 
 impl Reporter {
@@ -35,7 +36,7 @@ impl Reporter {
             verbosity: Verbosity::Normal,
             tap: None,
             caller: None,
-            reader: Authority::None,
+            reader: Reader(None),
         }
     }
 
@@ -46,7 +47,7 @@ impl Reporter {
 
     /// From here on, the messages are for this caller.
     pub fn set_caller(&mut self, caller: &Caller) {
-        self.reader = caller.authority_in_shell();
+        self.reader = caller.reader();
     }
 
     /// From here on, this much is printed, and the messages are about this tap, if it is known.
@@ -63,11 +64,12 @@ impl Reporter {
     /// An error, and what to do about it.
     pub fn error(&self, error: &Error) {
         let mut text = self.line(error);
-        if let Some(hint) = error.hint() {
+        for hint in error.hints() {
+            let hint = hint.for_reader(self.reader);
             text += &format!("\n{}: hint: {hint}", self.program.name());
         }
-        self.to_stderr(&text);
-        // Refusals are for whoever watches over users.
+        Self::to_stderr(&text);
+        // Refusals are for those who watch over users.
         if error.exit_code() == ExitCode::NotPermitted {
             self.log(Facility::LOG_AUTH, Severity::LOG_NOTICE, error);
         } else {
@@ -75,14 +77,15 @@ impl Reporter {
         }
     }
 
-    /// Something worth knowing that is no error.
-    pub fn notice(&self, notice: &impl Display) {
+    /// Something worth knowing that is not an error.
+    pub fn notice(&self, notice: impl Into<Advice>) {
         if self.verbosity != Verbosity::Quiet {
-            self.to_stderr(&self.line(notice));
+            let text = notice.into().for_reader(self.reader);
+            Self::to_stderr(&self.line(&text));
         }
     }
 
-    /// Something that whoever watches over users should know.
+    /// Something that those who watch over users should know.
     pub fn security(&self, notice: &impl Display) {
         self.log(Facility::LOG_AUTH, Severity::LOG_WARNING, notice);
     }
@@ -90,7 +93,7 @@ impl Reporter {
     /// A step that is done to this tap, as the command that does the same.
     pub fn step(&self, tap: IfName, step: &Step) {
         if self.verbosity == Verbosity::Verbose {
-            self.to_stderr(&step.ip_command(tap));
+            Self::to_stderr(&step.ip_command(tap));
         }
     }
 
@@ -100,9 +103,8 @@ impl Reporter {
     }
 
     /// One write for each message, so that those of several programs do not mix. If nobody can read it, so be it.
-    fn to_stderr(&self, text: &str) {
-        let text = self.reader.without_needless_sudo(text) + "\n";
-        let _ = io::stderr().write_all(text.as_bytes());
+    fn to_stderr(text: &str) {
+        let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 
     fn line(&self, text: &impl Display) -> String {
@@ -121,8 +123,8 @@ impl Reporter {
         syslog::send(facility, severity, self.program.name(), || {
             let parent = std::os::unix::process::parent_id();
             let caller = match self.caller {
-                Some(uid) => format!(" (uid {uid}, for pid {parent})"),
-                None => format!(" (for pid {parent})"),
+                Some(uid) => format!(" (uid {uid}, called by pid {parent})"),
+                None => format!(" (called by pid {parent})"),
             };
             self.with_tap(text) + &caller
         });

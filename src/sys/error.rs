@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use nix::errno::Errno;
 
 use crate::escape::Escaped;
+use crate::model::spec::TapAccess;
 
 /// The words of an errno that other programs have, and that people search for: those of glibc's strerror(3). The libc that
 /// the program is linked with may be musl, whose words are others.
@@ -23,6 +24,30 @@ const GLIBC: [(Errno, &str); 6] = [
     (Errno::ENFILE, "Too many open files in system"),
 ];
 
+/// What a refusal means where the kernel does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// IPv6 is disabled for new interfaces, or the kernel does not have it.
+    Ipv6Off,
+    /// A new bridge was to have the same address twice.
+    SameAddress,
+    /// The kernel does not support VLAN filtering.
+    NoVlanFiltering,
+    /// The id is not mapped in this user namespace.
+    NotMapped(TapAccess<u32>),
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipv6Off => f.write_str("IPv6 is disabled"),
+            Self::SameAddress => f.write_str("the same address is given twice"),
+            Self::NoVlanFiltering => f.write_str("this kernel does not support VLAN filtering"),
+            Self::NotMapped(id) => write!(f, "{id} is not mapped in this user namespace"),
+        }
+    }
+}
+
 /// Why a request to the kernel failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SysError {
@@ -30,9 +55,13 @@ pub enum SysError {
     Errno {
         /// The errno.
         errno: Errno,
-        /// The message of the extended ACK (`NLMSGERR_ATTR_MSG` in linux/netlink.h).
+        /// The message of the extended ACK (`NLMSGERR_ATTR_MSG` in linux/netlink.h): the kernel's text only.
         ext_ack: Option<Vec<u8>>,
     },
+    /// It was refused, and we know what that means.
+    Known(Cause, Errno),
+    /// /dev/net/tun cannot be opened, or is another device (ENOTTY).
+    TunDevice(Errno),
     /// It was acknowledged and not carried out; which part of it.
     NotApplied(&'static str),
     /// A netlink reply is malformed or not expected; how.
@@ -42,19 +71,15 @@ pub enum SysError {
 }
 
 impl SysError {
-    /// The errno, if it was refused.
+    /// The errno of a request that the kernel refused without a known cause.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Errno { errno, .. } => Some(*errno),
-            Self::NotApplied(_) | Self::Protocol(_) | Self::Invalid(_) => None,
-        }
-    }
-
-    /// The message of the extended ACK, or what we say in its place.
-    pub fn ext_ack(&self) -> Option<&[u8]> {
-        match self {
-            Self::Errno { ext_ack, .. } => ext_ack.as_deref(),
-            Self::NotApplied(_) | Self::Protocol(_) | Self::Invalid(_) => None,
+            Self::Known(..)
+            | Self::TunDevice(_)
+            | Self::NotApplied(_)
+            | Self::Protocol(_)
+            | Self::Invalid(_) => None,
         }
     }
 }
@@ -72,7 +97,7 @@ impl From<std::io::Error> for SysError {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(number) => Errno::from_raw(number).into(),
-            None => Self::Invalid("the system call failed without a reason"),
+            None => Self::Invalid("the system call failed without an error code"),
         }
     }
 }
@@ -83,7 +108,9 @@ impl Display for SysError {
             Self::Errno {
                 errno,
                 ext_ack: None,
-            } => f.write_str(strerror(*errno)),
+            }
+            | Self::TunDevice(errno) => f.write_str(strerror(*errno)),
+            Self::Known(cause, errno) => write!(f, "{cause} ({})", strerror(*errno)),
             Self::Errno {
                 errno,
                 ext_ack: Some(text),

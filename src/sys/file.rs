@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> Result<Contents, SysError> {
     // One byte more than allowed, since the size may have changed since, or be unknown (/proc).
     file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).map_err(|_| Errno::EFBIG)? > MAX_SIZE {
-        return Err(SysError::Invalid("it is larger than 1 MiB"));
+        return Err(SysError::Invalid("larger than 1 MiB"));
     }
     Ok(Contents {
         bytes,
@@ -58,7 +58,7 @@ fn open_regular(path: &Path) -> Result<(File, Metadata), SysError> {
     if metadata.is_file() {
         Ok((file, metadata))
     } else {
-        Err(SysError::Invalid("it is not a regular file"))
+        Err(SysError::Invalid("not a regular file"))
     }
 }
 

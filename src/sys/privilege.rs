@@ -145,7 +145,7 @@ fn set_caps_verified(keep: u32) -> Result<(), SysError> {
         Ok(())
     } else {
         Err(SysError::Invalid(
-            "the remaining capabilities are not those that were kept",
+            "the capabilities were not dropped as requested",
         ))
     }
 }
@@ -159,7 +159,9 @@ fn verify_ids(user: Uid, group: Gid) -> Result<(), SysError> {
     if dropped && !can_return {
         Ok(())
     } else {
-        Err(SysError::Invalid("the uid and gid are not the caller's"))
+        Err(SysError::Invalid(
+            "the uid and gid were not set to the caller's",
+        ))
     }
 }
 

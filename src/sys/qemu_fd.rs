@@ -86,7 +86,7 @@ impl HelperSocket {
         match getsockname::<UnixAddr>(fd) {
             Ok(_) => Ok(Self(fd)),
             // The address is of another family.
-            Err(Errno::EINVAL) => Err(SysError::Invalid("it is a socket, but not a Unix socket")),
+            Err(Errno::EINVAL) => Err(SysError::Invalid("not a Unix socket")),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -11,7 +11,7 @@ use nix::sys::stat::{SFlag, fstat, major, minor};
 use crate::model::if_name::IfName;
 use crate::model::link::TapInfo;
 use crate::model::spec::TapAccess;
-use crate::sys::error::SysError;
+use crate::sys::error::{Cause, SysError};
 use crate::sys::ifreq::{parse_name, with_name};
 
 /// The driver's device node (Documentation/networking/tuntap.rst of the kernel).
@@ -31,21 +31,6 @@ mod ioctl {
     nix::ioctl_write_int_bad!(tundetachfilter, libc::TUNDETACHFILTER);
     nix::ioctl_write_ptr_bad!(tunsetsteeringebpf, libc::TUNSETSTEERINGEBPF, libc::c_int);
     nix::ioctl_write_ptr_bad!(tunsetfilterebpf, libc::TUNSETFILTEREBPF, libc::c_int);
-}
-
-/// Why a tap could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TunError {
-    /// /dev/net/tun cannot be used: it cannot be opened, or is something else (ENOTTY).
-    Device(Errno),
-    /// Anything else.
-    Sys(SysError),
-}
-
-impl<E: Into<SysError>> From<E> for TunError {
-    fn from(error: E) -> Self {
-        Self::Sys(error.into())
-    }
 }
 
 /// A descriptor that has a tap open.
@@ -68,7 +53,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if an interface of that name exists.
-    pub fn create(name: IfName, multi_queue: bool) -> Result<Self, TunError> {
+    pub fn create(name: IfName, multi_queue: bool) -> Result<Self, SysError> {
         let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | IFF_NO_CARRIER;
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
@@ -81,7 +66,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if an interface of that name exists.
-    pub fn create_for_qemu(name: Option<IfName>, vnet_hdr: bool) -> Result<Self, TunError> {
+    pub fn create_for_qemu(name: Option<IfName>, vnet_hdr: bool) -> Result<Self, SysError> {
         let tun = open()?;
         let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
         if vnet_hdr {
@@ -99,7 +84,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if it has one queue and somebody has it open.
-    pub fn attach(name: IfName, info: &TapInfo) -> Result<Self, TunError> {
+    pub fn attach(name: IfName, info: &TapInfo) -> Result<Self, SysError> {
         let mut flags = libc::IFF_TAP;
         for (is_set, flag) in [
             (!info.packet_info, libc::IFF_NO_PI),
@@ -136,20 +121,20 @@ pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
 /// Opens the driver's device node.
 ///
 /// # Errors
-/// [`TunError::Device`] where it is the node that cannot be opened.
-pub fn open() -> Result<File, TunError> {
+/// [`SysError::TunDevice`] where it is the node that cannot be opened.
+pub fn open() -> Result<File, SysError> {
     let file = OpenOptions::new().read(true).write(true).open(TUN);
     file.map_err(|error| match error.raw_os_error() {
         // Of the process and the machine, not of the device node.
         Some(number @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
             Errno::from_raw(number).into()
         }
-        Some(number) => TunError::Device(Errno::from_raw(number)),
+        Some(number) => SysError::TunDevice(Errno::from_raw(number)),
         None => error.into(),
     })
 }
 
-fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TunFd, TunError> {
+fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<TunFd, SysError> {
     // The flags are 16 bits here, the topmost of which is IFF_TUN_EXCL.
     let [a, b, ..] = flags.to_le_bytes();
     request.ifr_ifru.ifru_flags = c_short::from_le_bytes([a, b]);
@@ -157,13 +142,10 @@ fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<
     match unsafe { ioctl::tunsetiff(tun.as_raw_fd(), &raw const request) } {
         Ok(_) => Ok(TunFd(tun.into())),
         // No driver but tun's knows this call.
-        Err(Errno::ENOTTY) => Err(TunError::Device(Errno::ENOTTY)),
+        Err(Errno::ENOTTY) => Err(SysError::TunDevice(Errno::ENOTTY)),
         Err(errno) => Err(errno.into()),
     }
 }
-
-/// How the reason begins where an id is refused.
-pub const NOT_MAPPED: &[u8] = b"this user namespace does not map ";
 
 /// Sets who may open the tap that this descriptor has open.
 pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
@@ -175,10 +157,7 @@ pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), Sys
     };
     match set {
         Ok(_) => Ok(()),
-        Err(Errno::EINVAL) => Err(SysError::Errno {
-            errno: Errno::EINVAL,
-            ext_ack: Some([NOT_MAPPED, access.to_string().as_bytes()].concat()),
-        }),
+        Err(errno @ Errno::EINVAL) => Err(SysError::Known(Cause::NotMapped(access), errno)),
         Err(errno) => Err(errno.into()),
     }
 }

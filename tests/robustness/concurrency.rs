@@ -165,7 +165,7 @@ fn ifup_and_ifdown_of_the_same_tap_at_once_leave_it_up_or_down_and_never_by_half
             // up it could not go then.
             for run in [&up, &down] {
                 let refused = matches!(run.code, 5 | 7) && run.stderr.contains(" cannot ");
-                let left = run.code == 5 && run.stderr.contains("at the same moment");
+                let left = run.code == 5 && run.stderr.contains("at the same time");
                 assert!(run.code == 0 || may_fail && refused || left, "{at}");
                 failures += usize::from(run.code != 0);
             }

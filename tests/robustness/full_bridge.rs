@@ -81,7 +81,8 @@ fn a_bridge_takes_1023_taps_and_refuses_seven_more_without_a_trace() {
     for n in MOST_PORTS..MOST_PORTS + 7 {
         let up = s.ifup(&[&format!("tap{n}")]);
         assert_eq!(up.code, 4, "tap{n}: {up:?}");
-        let said = format!("qemu-ifup: tap{n}: cannot attach to br0: the bridge is full\n");
+        let said =
+            format!("qemu-ifup: tap{n}: cannot attach to br0: the bridge already has 1023 ports\n");
         assert!(up.stderr.starts_with(&said), "{up:?}");
     }
     let left = changes(&before, &s.settled());

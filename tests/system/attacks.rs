@@ -369,7 +369,7 @@ fn the_holder_of_another_tap_cuts_off_a_locked_guest_and_check_says_so() {
         (&world.victim).write_all(&honest).unwrap();
         received(&world.uplink, &honest)
     };
-    let problem = "tap1 is locked and has no static entry";
+    let problem = "tap1 is locked, but br0 has no static fdb entry";
     let own = mac(&s, "tap0");
     assert!(passes());
     assert!(!s.ifup(&["--check", "tap1"]).stdout.contains(problem));
@@ -388,7 +388,7 @@ fn the_holder_of_another_tap_cuts_off_a_locked_guest_and_check_says_so() {
     let lock = lock.replace("MAC", &text(VICTIM));
     let lock = || s.ifup(&words(&lock)[1..]);
     let refused = lock();
-    assert_error(&refused, 4, "tap0 has that MAC already", "bridge fdb show");
+    assert_error(&refused, 4, "tap0 already uses that MAC", "bridge fdb show");
     s.sh(&format!("ip link set dev tap0 address {own}"));
     assert_silent_success(&lock());
     assert!(passes());

@@ -72,7 +72,7 @@ fn the_tap_that_a_full_bridge_has_no_room_for_is_not_left_behind() {
     fs::write(&file, batch).unwrap();
     s.sh("ip -batch \"$DIR/batch\"");
     let run = s.ifup(&["tap0"]);
-    let error = "qemu-ifup: tap0: cannot attach to br0: the bridge is full";
+    let error = "qemu-ifup: tap0: cannot attach to br0: the bridge already has 1023 ports";
     assert_refused(&run, 4, error, "1023");
     assert!(s.link("tap0").is_none());
     assert_eq!(s.ports("br0").len(), 1023);

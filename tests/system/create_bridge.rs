@@ -42,7 +42,7 @@ fn a_bridge_that_exists_is_never_changed() {
         (
             "ip link add br0 address 02:00:00:00:00:77 type bridge stp_state 1 forward_delay 1000 ageing_time 7000
              ip address add 10.9.9.1/24 dev br0",
-            "qemu-ifup: tap0: warning: br0 is down, no frame passes: ip link set dev br0 up\n",
+            "qemu-ifup: tap0: warning: bridge br0 is down and forwards nothing. To bring it up, run: ip link set dev br0 up\n",
         ),
         (
             "ip link add br0 address 02:00:00:00:00:77 mtu 9000 type bridge priority 99
@@ -63,7 +63,7 @@ fn a_bridge_that_exists_is_never_changed() {
         assert_eq!(before[1].as_array().unwrap().len(), 1);
         // Nor is it said to have what only a new one gets.
         let notice = format!(
-            "qemu-ifup: tap0: br0 exists already, and does not have the address {IPV4}, which only a new bridge gets: ip address add {IPV4} dev br0\n"
+            "qemu-ifup: tap0: br0 already exists without the address {IPV4} (--address applies only to a new bridge). To add the address, run: ip address add {IPV4} dev br0\n"
         );
         let args = create_args("tap0");
         assert_succeeded(&s.ifup(&args), &format!("{notice}{warning}"));
@@ -146,45 +146,45 @@ fn where_the_bridge_cannot_be_created_or_used_nothing_is_left() {
         (
             "--create-bridge --bridge v0 tap0",
             4,
-            "cannot attach to v0: it is not a bridge but",
+            "cannot attach to v0: v0 is not a bridge (it is",
             "--bridge",
         ),
         (
             "--create-bridge --bridge lo tap0",
             4,
-            "cannot attach to lo: it is not a bridge but",
-            "name a bridge with --bridge",
+            "cannot attach to lo: lo is not a bridge (it is",
+            "use a bridge: --bridge",
         ),
         (
             "--create-bridge v0",
             5,
-            "it is not a tap but an interface of kind veth",
-            "name a tap",
+            "not a tap (it is an interface of kind veth",
+            "give the name of a tap",
         ),
         (
             "--create-bridge tun0",
             5,
-            "it is not a tap but a tun",
-            "name a tap",
+            "not a tap (it is a tun",
+            "give the name of a tap",
         ),
         // The new bridge has the name that the tap was to have.
         (
             "--create-bridge --bridge tap0 tap0",
             2,
-            "cannot be the tap and its bridge",
+            "the tap and the bridge cannot have the same name",
             "",
         ),
         // The kernel does not take one of the addresses.
         (
             "--create-bridge --address fd00::1/64 --address fd00::1/48 tap0",
             7,
-            "cannot create the bridge br0: two of its addresses are the same (File exists)",
+            "cannot create the bridge br0: the same address is given twice (File exists)",
             "",
         ),
         (
             "--create-bridge --address 10.0.0.1/8 --address 10.0.0.1/8 --address fd00::1/64 tap0",
             7,
-            "cannot create the bridge br0: two of its addresses are the same (File exists)",
+            "cannot create the bridge br0: the same address is given twice (File exists)",
             "",
         ),
         (
@@ -224,7 +224,8 @@ fn a_new_bridge_filters_vlans_where_they_are_asked_for_and_is_not_created_by_a_k
         let expected = json!([{"vlan": 10, "flags": ["PVID", "Egress Untagged"]}]);
         assert_eq!(vlans, &expected);
     } else {
-        let error = "tap0: cannot create the bridge br0: this kernel has no VLAN filtering";
+        let error =
+            "tap0: cannot create the bridge br0: this kernel does not support VLAN filtering";
         assert_eq!(run.code, 7, "{run:?}");
         assert!(run.stderr.contains(error), "{run:?}");
         assert!(
@@ -245,8 +246,8 @@ fn an_ipv6_address_on_a_host_without_ipv6_is_refused_with_a_hint_and_nothing_is_
     assert_error(
         &run,
         7,
-        "cannot create the bridge br0: IPv6 is switched off",
-        "leave the IPv6 address out",
+        "cannot create the bridge br0: IPv6 is disabled",
+        "leave out the IPv6 address",
     );
     assert_settled_as(&s, &before, "refused");
     // All the others are created.
@@ -274,14 +275,16 @@ fn a_network_that_another_interface_is_in_is_not_given_to_a_new_bridge() {
         let run = s.ifup(args);
         let address = args.get(3).unwrap_or(&"192.168.10.1/24");
         let error = format!(
-            "{prefix}cannot create the bridge br1 with {address}: br0 is in that network already"
+            "{prefix}cannot create bridge br1 with address {address}: br0 already has an address in that network"
         );
-        assert_error(&run, 4, &error, "another network with --address");
+        assert_error(&run, 4, &error, "an address in another network: --address");
         assert_settled_as(&s, &before, "refused");
         let check = s.ifup(&[&["--check", "-q"], args].concat());
         assert_eq!(check.code, 4, "{check:?}");
         assert!(
-            check.stdout.contains("br0 is in that network already"),
+            check
+                .stdout
+                .contains("br0 already has an address in that network"),
             "{check:?}"
         );
     }
@@ -298,7 +301,7 @@ fn a_network_that_another_interface_is_in_is_not_given_to_a_new_bridge() {
     assert!(
         check
             .stdout
-            .contains("br1 has 192.168.10.9/24, and br0 is in the same network"),
+            .contains("br1 (192.168.10.9/24) and br0 are in the same network"),
         "{check:?}"
     );
 }

@@ -58,7 +58,7 @@ fn a_bridge_that_somebody_creates_at_that_very_moment_is_used_as_it_is() {
         s.sh("ip link add br0 type bridge; ip address add 10.9.9.1/24 dev br0; ip link set br0 up");
     });
     let notice = format!(
-        "qemu-ifup: tap0: br0 exists already, and does not have the address {IPV4}, which only a new bridge gets: ip address add {IPV4} dev br0\n"
+        "qemu-ifup: tap0: br0 already exists without the address {IPV4} (--address applies only to a new bridge). To add the address, run: ip address add {IPV4} dev br0\n"
     );
     assert_succeeded(&run, &notice);
     assert_in_bridge(&s, "br0", "tap0");
@@ -72,7 +72,7 @@ fn a_bridge_that_somebody_creates_at_that_very_moment_is_used_as_it_is() {
     assert_error(
         &run,
         4,
-        "cannot attach to br0: it is not a bridge but an interface of kind veth",
+        "cannot attach to br0: br0 is not a bridge (it is an interface of kind veth",
         "--bridge",
     );
     assert!(s.link("br0").is_some() && s.link("tap0").is_none());

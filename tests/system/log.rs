@@ -21,11 +21,11 @@ fn success_is_logged_as_information_and_failure_as_an_error() {
     let expected = [
         (
             "<30>qemu-ifup[",
-            "tap0: up on br0, given to uid 0 (uid 0, for pid ",
+            "tap0: up on br0, given to uid 0 (uid 0, called by pid ",
         ),
         (
             "<30>qemu-ifdown[",
-            "tap0: down, detached from br0, given to uid 0 (uid 0, for pid ",
+            "tap0: down, detached from br0, given to uid 0 (uid 0, called by pid ",
         ),
         (
             "<27>qemu-ifup[",
@@ -76,7 +76,7 @@ fn assert_logged(lines: &[String], start: &str, words: &[&str], uid: u32) {
     for word in words {
         assert!(line.contains(word), "no '{word}': {line}");
     }
-    let end = format!(" (uid {uid}, for pid {})", std::process::id());
+    let end = format!(" (uid {uid}, called by pid {})", std::process::id());
     assert!(line.ends_with(&end), "no '{end}': {line}");
 }
 
@@ -152,8 +152,8 @@ fn each_refusal_is_one_line_for_the_administrator_with_the_rule() {
     let table: [(&[&str], &str); 4] = [
         (&["--bridge", "br9", "tap0"], "tap0: cannot attach to br9: denied by /etc/qemu/bridge.conf:3"),
         (&["--bridge", "br8", "tap0"], "tap0: cannot attach to br8: no line of /etc/qemu/bridge.conf allows br8"),
-        (&["t0"], "t0: cannot use it: it is another user's"),
-        (&["--owner", "5", "tap0"], "tap0: cannot give a tap to uid 5"),
+        (&["t0"], "t0: cannot use the tap: its owner is another user"),
+        (&["--owner", "5", "tap0"], "tap0: cannot set the owner to uid 5"),
     ];
     for (args, words) in table {
         let run = s.as_user(ALICE, ALICE, &[&["/etc/qemu-ifup"], args].concat());

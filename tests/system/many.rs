@@ -60,9 +60,9 @@ fn what_fails_in_the_middle_has_a_message_of_its_own_and_the_others_are_done() {
 
     let up = s.ifup(&["tap0", "tap1", "veth0", "tap2", "br0", "tap3"]);
     let expected = [
-        "qemu-ifup: tap1: /etc/qemu-ifup.conf:1: cannot attach to br9: no such bridge (there is br0)",
-        "qemu-ifup: veth0: cannot use it: it is not a tap but an interface of kind veth",
-        "qemu-ifup: br0: cannot use it: it is not a tap but a bridge",
+        "qemu-ifup: tap1: /etc/qemu-ifup.conf:1: cannot attach to br9: no such bridge (existing bridges: br0)",
+        "qemu-ifup: veth0: not a tap (it is an interface of kind veth)",
+        "qemu-ifup: br0: not a tap (it is a bridge)",
     ];
     assert_eq!(messages(&up), expected);
     assert_eq!(up.code, 4, "that of the first: {up:?}");
@@ -75,7 +75,7 @@ fn what_fails_in_the_middle_has_a_message_of_its_own_and_the_others_are_done() {
         let names = ["tap0", "tun0", "tap9", "tap2", "tap3"];
         let down = s.ifdown(&[options, &names].concat());
         let expected = [
-            "qemu-ifdown: tun0: cannot use it: it is not a tap but a tun interface",
+            "qemu-ifdown: tun0: not a tap (it is a tun interface)",
             "qemu-ifdown: tap9: does not exist, nothing to do",
         ];
         assert_eq!(messages(&down), expected, "{verb}");
@@ -157,7 +157,7 @@ fn a_bridge_is_filled_and_the_tap_for_which_it_has_no_room_is_told() {
     s.sh("ip link add veth0 type veth peer name veth1; ip link set veth0 master br0");
     let names = taps(1023);
     let up = s.ifup(&words(&names));
-    let full = "qemu-ifup: tap1022: cannot attach to br0: the bridge is full";
+    let full = "qemu-ifup: tap1022: cannot attach to br0: the bridge already has 1023 ports";
     assert_eq!((messages(&up), up.code), (vec![full], 4));
     assert_eq!(s.ports("br0").len(), 1023);
     assert_eq!(s.link("tap1022"), None);
@@ -364,11 +364,11 @@ fn each_tap_has_its_line_in_syslog() {
     let said = |line: &String| line.split_once("]: ").unwrap().1.to_owned();
     let said: Vec<String> = lines.iter().map(said).collect();
     let expected = [
-        "tap0: up on br0, given to uid 0 (uid 0, for pid ",
-        "lo: cannot use it: it is not a tap but a network card or other plain interface (uid 0, for pid ",
-        "tap1: up on br0, given to uid 0 (uid 0, for pid ",
-        "tap0: down, detached from br0, deleted, given to uid 0 (uid 0, for pid ",
-        "tap1: down, detached from br0, deleted, given to uid 0 (uid 0, for pid ",
+        "tap0: up on br0, given to uid 0 (uid 0, called by pid ",
+        "lo: not a tap (it is a physical, loopback or similar interface) (uid 0, called by pid ",
+        "tap1: up on br0, given to uid 0 (uid 0, called by pid ",
+        "tap0: down, detached from br0, deleted, given to uid 0 (uid 0, called by pid ",
+        "tap1: down, detached from br0, deleted, given to uid 0 (uid 0, called by pid ",
     ];
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {
@@ -431,7 +431,7 @@ fn what_is_wrong_with_a_bridge_is_said_once() {
     let Some(s) = sandbox() else { return };
     s.sh("ip link set br0 down");
     let up = s.ifup(&["tap0", "tap1", "tap2"]);
-    let down = "qemu-ifup: tap0: warning: br0 is down, no frame passes: ip link set dev br0 up";
+    let down = "qemu-ifup: tap0: warning: bridge br0 is down and forwards nothing. To bring it up, run: ip link set dev br0 up";
     assert_eq!((messages(&up), up.code), (vec![down], 0));
     assert_eq!(s.ports("br0").len(), 3);
 }
@@ -457,14 +457,14 @@ fn check_has_the_host_once_and_each_tap_in_one_array() {
     for expected in [
         "tap0 is up on br0",
         "tap7 does not exist and will be created",
-        "veth0: cannot use it: it is not a tap but an interface of kind veth",
-        "lo: cannot use it: it is not a tap but a network card or other plain interface",
+        "veth0: not a tap (it is an interface of kind veth)",
+        "lo: not a tap (it is a physical, loopback or similar interface)",
     ] {
         assert!(of_taps.iter().any(|what| what == expected), "{of_taps:#?}");
     }
     s.assert_unchanged(&before);
     // Every finding is there once, and text has them as well.
-    let text = s.ifup(&["--check", "tap0", "tap7", "veth0", "lo"]);
+    let text = s.ifup(&["--check", "-v", "tap0", "tap7", "veth0", "lo"]);
     let lines = text.stdout.lines();
     let of_host = lines.filter(|line| line.contains("/dev/net/tun "));
     assert_eq!((of_host.count(), text.code), (1, 5));

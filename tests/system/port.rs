@@ -60,7 +60,8 @@ fn vlans_on_a_bridge_that_does_not_filter_them_are_refused_and_nothing_is_change
     ] {
         for tap in ["tap0", "tap1", "tap2"] {
             let run = s.ifup(&words(&format!("{options} {tap}")));
-            let error = format!("qemu-ifup: {tap}: cannot set VLANs: br0 does not filter them");
+            let error =
+                format!("qemu-ifup: {tap}: cannot set VLANs: VLAN filtering is off on bridge br0");
             assert_error(&run, 4, &error, "leave out --pvid and --vlans");
             s.assert_unchanged(&before);
         }
@@ -155,7 +156,7 @@ fn the_later_line_wins_and_the_command_line_over_all() {
     // Of the lines that apply, the last one with the option that conflicts is named.
     let run = s.ifup(&["tap0"]);
     let error = "/etc/qemu-ifup.conf:2: --no-guard cannot be combined with --lock-mac";
-    assert_error(&run, 8, error, "--help lists the options");
+    assert_error(&run, 8, error, "run the program with --help");
     for (args, on) in [
         ("web0", &["guard", "isolated", "locked", "mcast_flood"][..]),
         ("tap1", &["guard", "isolated", "learning", "mcast_flood"]),
@@ -261,7 +262,7 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
     let Some(s) = Sandbox::new() else { return };
     s.bridge_up("br0");
     let before = s.snapshot();
-    let hint = "--help lists the options";
+    let hint = "run the program with --help";
     for option in ["--flood", "--learning", "--no-guard"] {
         let error = format!("qemu-ifup: tap0: {option} cannot be combined with --lock-mac");
         let run = s.ifup(&["--lock-mac", MAC, option, "tap0"]);
@@ -289,7 +290,7 @@ fn what_a_locked_port_does_not_go_with_is_refused_and_nothing_is_changed() {
         let error = format!(
             "--lock-mac must be the MAC of a network card, such as 52:54:00:12:34:56, not '{wrong}'"
         );
-        assert_error(&run, 2, &error, "--help lists the options");
+        assert_error(&run, 2, &error, "run the program with --help");
     }
     s.assert_unchanged(&before);
 }
@@ -310,14 +311,14 @@ fn a_mac_that_something_else_on_the_bridge_has_is_refused_and_nothing_is_changed
     assert_succeeded(&s.ifup(&["--lock-mac", MAC, "tap1"]), "");
     let of_bridge = crate::common::interfaces::mac(&s, "br0");
     let before = s.settled();
-    let hint = "a MAC is for one guest: give this one another";
+    let hint = "Give this guest another MAC";
     for (mac, interface) in [
         (MAC, "tap1"),
         (&of_bridge, "br0"),
         ("52:54:00:00:00:d0", "d0"),
         ("52:54:00:00:00:05", "d0"),
     ] {
-        let error = format!("cannot lock it to {mac}: {interface} has that MAC already");
+        let error = format!("cannot lock the tap to MAC {mac}: {interface} already uses that MAC");
         for tap in ["tap0", "tap2"] {
             for more in ["--isolated", "--dry-run"] {
                 let run = s.ifup(&["--lock-mac", mac, more, tap]);
@@ -335,7 +336,7 @@ fn a_mac_that_something_else_on_the_bridge_has_is_refused_and_nothing_is_changed
     s.sh("ip link add br2 type bridge; ip tuntap add tap4 mode tap; ip link set tap4 master br2");
     let mac = crate::common::interfaces::mac(&s, "tap4");
     let run = s.ifup(&["--bridge", "br2", "--lock-mac", &mac, "tap4"]);
-    assert_error(&run, 4, "br2 has that MAC already", hint);
+    assert_error(&run, 4, "br2 already uses that MAC", hint);
 
     // One that was learned at another port, or filtered for by an interface, or is another bridge's, is no obstacle.
     s.sh("bridge fdb add 52:54:00:00:00:06 dev d0 master dynamic

@@ -26,15 +26,15 @@ fn no_interface_but_a_tap_is_touched_by_either_program() {
         ("v0", "an interface of kind veth"),
         ("mv0", "an interface of kind macvlan"),
         ("tun0", "a tun interface"),
-        ("lo", "a network card or other plain interface"),
+        ("lo", "a physical, loopback or similar interface"),
     ];
     if zoo(&s) {
         cases.push(("mt0", "an interface of kind macvtap"));
     }
     let before = s.snapshot();
     for (name, what) in cases {
-        let hint = "name a tap, such as tap0 (those that exist: ip link show type tun)";
-        let error = format!("{name}: cannot use it: it is not a tap but {what}");
+        let hint = "give the name of a tap, for example tap0. To list the taps, run: ip link show type tun";
+        let error = format!("{name}: not a tap (it is {what})");
         assert_refused(&s.ifup(&[name]), 5, &format!("qemu-ifup: {error}"), hint);
         for args in [&[name][..], &["--delete", name]] {
             assert_refused(&s.ifdown(args), 5, &format!("qemu-ifdown: {error}"), hint);
@@ -47,17 +47,23 @@ fn no_interface_but_a_tap_is_touched_by_either_program() {
 fn only_a_bridge_that_is_there_is_attached_to() {
     let Some(s) = sandbox() else { return };
     let mut cases = vec![
-        ("br9", "no such bridge (there is br0)"),
-        ("v0", "it is not a bridge but an interface of kind veth"),
-        ("mv0", "it is not a bridge but an interface of kind macvlan"),
-        ("tap1", "it is not a bridge but a tap"),
+        ("br9", "no such bridge (existing bridges: br0)"),
+        ("v0", "v0 is not a bridge (it is an interface of kind veth)"),
+        (
+            "mv0",
+            "mv0 is not a bridge (it is an interface of kind macvlan)",
+        ),
+        ("tap1", "tap1 is not a bridge (it is a tap)"),
         (
             "lo",
-            "it is not a bridge but a network card or other plain interface",
+            "lo is not a bridge (it is a physical, loopback or similar interface)",
         ),
     ];
     if zoo(&s) {
-        cases.push(("mt0", "it is not a bridge but an interface of kind macvtap"));
+        cases.push((
+            "mt0",
+            "mt0 is not a bridge (it is an interface of kind macvtap)",
+        ));
     }
     let before = s.snapshot();
     for (bridge, why) in cases {
@@ -112,31 +118,31 @@ fn what_nobody_can_change_about_a_tap_is_refused() {
             "user 54321",
             true,
             &["--owner", "54322"],
-            "cannot set the owner to uid 54322: it is in use, another program has it open",
+            "cannot set the owner to uid 54322: the tap is in use by another program",
         ),
         (
             "",
             true,
             &["--group", "54322"],
-            "cannot set the group to gid 54322: it is in use, another program has it open",
+            "cannot set the group to gid 54322: the tap is in use by another program",
         ),
         (
             "user 54321",
             false,
             &["--multi-queue"],
-            "cannot give it several queues: it was created for one, and the kernel cannot change that",
+            "cannot use several queues: the tap was created with one queue, and the kernel cannot change that",
         ),
         (
             "user 54321",
             false,
             &["--group", "54321"],
-            "cannot set the group to gid 54321: it has an owner, whom the kernel cannot take back",
+            "cannot set the group to gid 54321: the tap has an owner, and the kernel cannot remove it",
         ),
         (
             "group 54321",
             false,
             &["--owner", "54321"],
-            "cannot set the owner to uid 54321: it has a group, which the kernel cannot take back",
+            "cannot set the owner to uid 54321: the tap has a group, and the kernel cannot remove it",
         ),
     ];
     for (setup, is_held, args, error) in cases {
@@ -146,7 +152,7 @@ fn what_nobody_can_change_about_a_tap_is_refused() {
         let run = s.ifup(&[args, &["tap0"]].concat());
         let error = format!("qemu-ifup: tap0: {error}");
         let hint = if is_held {
-            "qemu-ifup --check tap0"
+            "qemu-ifup --check -v tap0"
         } else {
             "qemu-ifdown --delete tap0"
         };

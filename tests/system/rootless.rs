@@ -61,6 +61,6 @@ fn an_id_that_the_user_namespace_does_not_map_is_named() {
     let Some(s) = Sandbox::new() else { return };
     let refused = rootless(&s, "SUDO_UID=1000 qemu-ifup --create-bridge tap0");
     assert_eq!(refused.code, 7, "{refused:?}");
-    let reason = "this user namespace does not map uid 1000";
+    let reason = "uid 1000 is not mapped in this user namespace";
     assert!(refused.stderr.contains(reason), "{refused:?}");
 }

@@ -71,7 +71,7 @@ fn quiet_silences_notices_but_not_errors() {
     assert_silent_success(&s.ifup(&["-q", "tap0"]));
     assert_silent_success(&s.ifdown(&["--quiet", "gone"]));
     let run = s.ifup(&["--quiet", "--bridge", "br9", "tap0"]);
-    let error = "qemu-ifup: tap0: cannot attach to br9: no such bridge (there is br0)";
+    let error = "qemu-ifup: tap0: cannot attach to br9: no such bridge (existing bridges: br0)";
     assert_refused(&run, 4, error, "ip link add br9 type bridge");
 }
 

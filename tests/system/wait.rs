@@ -46,11 +46,11 @@ fn waiting_ends_when_the_port_forwards_and_sleeps_meanwhile() {
 fn a_port_that_does_not_forward_in_time_is_an_error_and_all_is_undone() {
     let Some(s) = Sandbox::new() else { return };
     let cases = [
-        (STP, "it is still listening", "twice the forward delay"),
+        (STP, "(state: listening)", "twice the forward delay"),
         (
             "ip link add br0 address 02:00:00:00:00:77 type bridge; ip link set br0 addrgenmode none",
-            "it is still disabled",
-            "the bridge is down",
+            "(state: disabled)",
+            "is down, bring it up",
         ),
     ];
     for (setup, state, hint) in cases {
@@ -63,7 +63,7 @@ fn a_port_that_does_not_forward_in_time_is_an_error_and_all_is_undone() {
         assert_error(
             &run,
             9,
-            &format!("tap0: cannot wait until it forwards: {state}"),
+            &format!("tap0: timed out: the port does not forward yet {state}"),
             hint,
         );
         let expected = Duration::from_secs(1)..Duration::from_millis(1800);

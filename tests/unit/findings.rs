@@ -3,18 +3,46 @@
 use crate::build::{link, name};
 use nix::errno::Errno;
 use qemu_ifup::check::diagnose;
-use qemu_ifup::check::finding::{Finding, Fix, Level, exit_code};
+use qemu_ifup::check::finding::{Finding, exit_code};
+use qemu_ifup::check::id::{Id, Level};
 use qemu_ifup::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
-use qemu_ifup::config::acl::Verdict;
+use qemu_ifup::config::acl::{ACL_FILE, Acl};
+use qemu_ifup::config::conf::MatchedConf;
+use qemu_ifup::config::options::TapOptions;
+use qemu_ifup::error::advice::Reader;
 use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::error::hint::TUN_HINTS;
 use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo, PortOptions};
+use qemu_ifup::model::bridge::{BR_MAX_PORTS, BridgeInfo};
+use qemu_ifup::model::if_name::IfName;
 use qemu_ifup::model::link::{Link, LinkKind, TapInfo};
 use qemu_ifup::model::state::InterfaceManager::{Dhcpcd, NetworkManager, Networkd};
 use qemu_ifup::model::state::{Sysctls, TapHolder};
-use qemu_ifup::policy::caller::Authority;
+use qemu_ifup::policy::caller::Caller;
 use qemu_ifup::sys::error::strerror;
+use qemu_ifup::sys::file::Contents;
+use qemu_ifup::sys::privilege::Credentials;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn root() -> Caller {
+    let credentials = Credentials {
+        uid: 0.into(),
+        gid: 0.into(),
+        net_admin: true,
+        withheld: None,
+    };
+    Caller::from_parts(credentials, Vec::new(), |_| None, |_, _| Ok(0))
+}
+
+fn acl(lines: &str) -> Acl {
+    let contents = Contents {
+        bytes: lines.into(),
+        dev_ino: (0, 0),
+        root_owned: true,
+    };
+    Acl::load(Path::new(ACL_FILE), &contents, |_| unreachable!()).unwrap()
+}
 
 /// What is seen of a host where all is well.
 fn healthy() -> HostSnapshot {
@@ -33,23 +61,11 @@ fn healthy() -> HostSnapshot {
     HostSnapshot {
         privileged_helper: None,
         context: CheckContext {
-            binds_users: false,
-            bridge_from: "default",
-            authority: Authority::Root,
-            uid: 0,
-            reader: Authority::Root,
-            net_admin: true,
-            withheld: None,
-            conf: Ok(Vec::new()),
-            acl: Ok(Some(Verdict::Allowed)),
-            bridge_name: name("br0"),
-            creates_bridge: false,
-            addresses: Vec::new(),
-            mtu: None,
-            port: PortOptions::default(),
-            lock_mac: None,
-            has_options: false,
-            wait: None,
+            caller: root(),
+            asked: TapOptions::default(),
+            options: TapOptions::default(),
+            conf: Ok(MatchedConf::default()),
+            acl: Ok(Some(acl("allow br0\n"))),
             tap: Some(name("tap0")),
         },
         tun: Ok(()),
@@ -139,15 +155,15 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
         (|_| {}, "VLAN filtering is off"),
         (|snapshot| bridge_info(snapshot).vlan_filtering = true, "VLAN filtering is on"),
         (|snapshot| details(snapshot).ports = ports(1022), "br0 has 1022 of 1023 ports"),
-        (|snapshot| snapshot.managers = vec![(NetworkManager, Some(false))], "NetworkManager is running and leaves tap0 alone"),
+        (|snapshot| snapshot.managers = vec![(NetworkManager, Some(false))], "NetworkManager is running and does not manage tap0"),
         (|snapshot| snapshot.managers = vec![(Dhcpcd, None)], "dhcpcd is running"),
-        (|_| {}, "bridged frames go through no firewall"),
+        (|_| {}, "bridged frames bypass the firewall"),
         (
             |snapshot| {
                 snapshot.sysctls.br_netfilter = true;
                 snapshot.sysctls.bridge_nf = [true, false, true];
             },
-            "bridged frames go through iptables and arptables, where no rules were found",
+            "bridged frames pass through iptables and arptables, where no rules were found",
         ),
         // Without the module, a bridge's own switch means nothing.
         (
@@ -155,29 +171,29 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
                 snapshot.sysctls.filters = [true; 3];
                 bridge_info(snapshot).nf_call = [true; 3];
             },
-            "bridged frames go through no firewall",
+            "bridged frames bypass the firewall",
         ),
         (|snapshot| hold(snapshot, &[(7, 54321)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 7)"),
         // Its descriptor may have been passed on by root, or by its owner.
         (|snapshot| hold(snapshot, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
         (|snapshot| snapshot.context.acl = Ok(None), "does not apply to root"),
-        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier until a port has one"),
+        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier (normal until a port has a carrier)"),
         (
             |snapshot| {
                 bridge_info(snapshot).stp_enabled = true;
                 bridge_info(snapshot).forward_delay = 1500;
-                snapshot.context.wait = Some(30);
+                snapshot.context.options.wait = Some(30);
             },
-            "STP is on: a port forwards after 30 s, which QEMU waits for",
+            "STP is on: ports forward after 30 s, and QEMU waits for that (--wait)",
         ),
-        (|snapshot| snapshot.vhost_net = Err(Errno::EACCES), "/dev/vhost-net: Permission denied"),
+        (|snapshot| snapshot.vhost_net = Err(Errno::EACCES), "/dev/vhost-net cannot be opened (Permission denied)"),
         (
             |snapshot| {
                 details(snapshot).ports = ports(1);
                 snapshot.is_guest = true;
                 snapshot.sysctls.ip_forward = Some(false);
             },
-            "this host is itself a guest: if its hypervisor lets only its own MAC pass, guests do not get beyond p0",
+            "this host is a virtual machine. If its hypervisor accepts only this host's MAC, guests cannot reach the network beyond p0",
         ),
     ];
     for (change, words) in table {
@@ -188,59 +204,68 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
     }
 }
 
-/// A change, how bad it is, what is said, and what is to be done.
-type Row = (Change, Level, &'static str, Option<Fix>);
+/// A change, what kind of finding it is, what is said, what is to be done, and whether that is a command that fixes it.
+type Row = (Change, Id, &'static str, &'static str, bool);
+
+/// What is to be done, as root reads it.
+fn help(found: &Finding) -> (String, bool) {
+    let root = Reader(Some(0));
+    match &found.fix {
+        Some(fix) => {
+            assert!(found.advice.is_empty(), "{found:?}");
+            (fix.for_reader(root), true)
+        }
+        None => {
+            let advice = found.advice.iter().map(|advice| advice.for_reader(root));
+            (advice.collect::<Vec<_>>().join("\n"), false)
+        }
+    }
+}
 
 #[test]
 fn each_thing_that_is_not_as_it_should_be_has_its_level_and_its_fix() {
-    let command = |text: &str| Some(Fix::Command(text.to_owned()));
-    let advice = |text: &str| Some(Fix::Advice(text.to_owned()));
-    let (bridge, tap) = (
-        Level::Warning(ExitCode::Bridge),
-        Level::Warning(ExitCode::Tap),
-    );
     #[rustfmt::skip]
     let table: [Row; 8] = [
         (
             |snapshot| details(snapshot).ports = ports(1023),
-            Level::Problem(ExitCode::Bridge),
-            "cannot attach to br0: the bridge is full",
-            advice("a bridge holds 1023 ports: delete taps that are left over, or use a second bridge"),
+            Id::BridgeFull,
+            "cannot attach to br0: the bridge already has 1023 ports",
+            "a bridge can have at most 1023 ports. Delete taps that are not in use, or use another bridge: --bridge BRIDGE", false,
         ),
-        (|snapshot| snapshot.tun = Err(Errno::EIO), Level::Problem(ExitCode::Tun), "I/O error", None),
+        (|snapshot| snapshot.tun = Err(Errno::EIO), Id::TunUnusable, "I/O error", "", false),
         (
             |snapshot| snapshot.managers = vec![(NetworkManager, Some(true))],
-            tap,
+            Id::ManagerManagesTap,
             "NetworkManager is running and may configure tap0",
-            command("nmcli device set tap0 managed no"),
+            "nmcli device set tap0 managed no", true,
         ),
         (
             |snapshot| {
                 snapshot.bridge = None;
-                snapshot.context.creates_bridge = true;
+                snapshot.context.options.create_bridge = Some(true);
                 snapshot.bridge_driver = Some(false);
             },
-            Level::Problem(ExitCode::Kernel),
-            "the kernel has no bridges, and no module for them",
-            advice("install the package with all modules of this kernel; or a kernel with CONFIG_BRIDGE"),
+            Id::BridgeModuleMissing,
+            "the kernel does not support bridges, and there is no bridge module",
+            "install the package that has all modules of this kernel, or a kernel with CONFIG_BRIDGE", false,
         ),
         (
             |snapshot| snapshot.managers = vec![(Networkd, Some(true))],
-            tap,
+            Id::ManagerManagesTap,
             "systemd-networkd is running and may configure tap0",
-            command(r"printf '[Match]\nName=tap0\n[Link]\nUnmanaged=yes\n' | tee /etc/systemd/network/05-qemu-ifup-tap0.network && networkctl reload"),
+            r"printf '[Match]\nName=tap0\n[Link]\nUnmanaged=yes\n' | tee /etc/systemd/network/05-qemu-ifup-tap0.network && networkctl reload", true,
         ),
         (
             |snapshot| snapshot.denied_by_apparmor = Some("/usr/local/bin/qemu-ifup".into()),
-            Level::Warning(ExitCode::NotPermitted),
-            "AppArmor does not let libvirtd run /usr/local/bin/qemu-ifup, as <script> would",
-            advice("the line '/usr/local/bin/qemu-ifup PUx,' in /etc/apparmor.d/local/usr.sbin.libvirtd, one such for qemu-ifdown, and then systemctl reload apparmor"),
+            Id::ApparmorDenies,
+            "AppArmor does not permit libvirtd to run /usr/local/bin/qemu-ifup, so <script path=...> fails",
+            "add the line '/usr/local/bin/qemu-ifup PUx,' and the same line for qemu-ifdown to /etc/apparmor.d/local/usr.sbin.libvirtd, then run: systemctl reload apparmor", false,
         ),
         (
             |snapshot| hold(snapshot, &[(7, 54321), (8, 1000)]),
-            tap,
-            "tap0 is also open in q\\x1b[2J\\x0a (pid 8) of uid 1000, whose tap it is not: it gets some of the guest's frames",
-            advice("find out what that is, before its guest goes on: ps -fp 8"),
+            Id::TapShared,
+            "tap0 is also in use by q\\x1b[2J\\x0a (pid 8) (uid 1000), who is not the owner: this program receives some of the guest's frames",
+            "before you go on using the guest, find out what this program is: ps -fp 8", false,
         ),
         (
             |snapshot| {
@@ -248,19 +273,19 @@ fn each_thing_that_is_not_as_it_should_be_has_its_level_and_its_fix() {
                 bridge_info(snapshot).forward_delay = 1500;
                 details(snapshot).ports = ports(2);
             },
-            bridge,
-            "STP is on: a port forwards 30 s after a guest starts, too late for its DHCP",
-            command("echo '* --wait 35' | tee -a /etc/qemu-ifup.conf"),
+            Id::StpDelay,
+            "STP is on: ports forward 30 s after a guest starts, which is often too late for DHCP",
+            "echo '* --wait 35' | tee -a /etc/qemu-ifup.conf", true,
         ),
     ];
-    for (change, level, words, fix) in table {
+    for (change, id, words, to_do, is_fix) in table {
         let found = found_with(change);
         let bad = bad(&found);
         assert_eq!(bad.len(), 1, "{words}: {found:#?}");
-        assert_eq!(
-            (bad[0].level, &*bad[0].message, &bad[0].fix),
-            (level, words, &fix)
-        );
+        assert_eq!((bad[0].id, &*bad[0].message), (id, words));
+        assert_eq!(help(bad[0]), (to_do.to_owned(), is_fix));
+        let level = id.level();
+        assert_eq!(bad[0].level, level);
         let warns = matches!(level, Level::Warning(_));
         let code = if warns {
             ExitCode::Success
@@ -307,11 +332,9 @@ fn there_is_at_most_one_warning_about_the_mac_of_a_bridge_and_none_about_one_tha
                 ..link(4, "up0", LinkKind::Unset)
             }));
         });
-        let fixes: Vec<_> = bad(&found).iter().map(|found| found.fix.clone()).collect();
-        let expected: Vec<_> = command
-            .map(|command| Some(Fix::Command(command.to_owned())))
-            .into_iter()
-            .collect();
+        let fixes: Vec<_> = bad(&found).into_iter().map(help).collect();
+        let expected = command.map(|command| (command.to_owned(), true));
+        let expected: Vec<_> = expected.into_iter().collect();
         assert_eq!(
             fixes, expected,
             "{address:?} {tap:?} {uplink:?} {has_own_mac:?}"
@@ -321,19 +344,89 @@ fn there_is_at_most_one_warning_about_the_mac_of_a_bridge_and_none_about_one_tha
 
 #[test]
 fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
-    for (errno, hint) in TUN_HINTS {
-        let found = found_with(|snapshot| {
-            snapshot.tun = Err(errno);
-            snapshot.context.reader = Authority::None;
-        });
-        let line = found.iter().find(|found| found.subject == "/dev/net/tun");
-        let line = line.unwrap();
-        assert_eq!(line.level, Level::Problem(ExitCode::Tun));
-        assert_eq!(line.message, strerror(errno));
-        assert_eq!(line.fix, Some(Fix::Advice(hint.to_owned())));
+    let advice = |errno| {
+        let found = found_with(|snapshot| snapshot.tun = Err(errno));
+        let found = found.iter().find(|found| found.id == Id::TunUnusable);
+        let found = found.unwrap();
+        assert_eq!(found.level, Level::Problem(ExitCode::Tun));
+        assert_eq!(found.message, strerror(errno));
+        help(found).0
+    };
+    let all = [
+        Errno::ENOTTY,
+        Errno::ENOENT,
+        Errno::ENODEV,
+        Errno::ENXIO,
+        Errno::EACCES,
+        Errno::EPERM,
+    ];
+    let different: BTreeSet<String> = all.into_iter().map(advice).collect();
+    // One cause has two error numbers.
+    assert_eq!(advice(Errno::ENODEV), advice(Errno::ENXIO));
+    assert_eq!(different.len(), all.len() - 1, "{different:?}");
+    assert!(!different.contains(""));
+}
+
+#[test]
+fn each_finding_names_the_interface_and_the_bridge_that_it_is_about() {
+    let (tap, bridge) = (Some(name("tap0")), Some(name("br0")));
+    #[rustfmt::skip]
+    let table: [(Change, Id, Option<IfName>, Option<IfName>); 6] = [
+        (|_| {}, Id::Root, None, None),
+        (|_| {}, Id::VlanFiltering, None, bridge),
+        (|_| {}, Id::TapOwner, tap, None),
+        (|_| {}, Id::TapUp, tap, bridge),
+        (|snapshot| snapshot.bridge.as_mut().unwrap().up = false, Id::BridgeDown, None, bridge),
+        (|snapshot| details(snapshot).ports = ports(1), Id::UplinkUp, Some(name("p0")), bridge),
+    ];
+    for (change, id, ifname, bridge) in table {
+        let found = found_with(change);
+        let found = found.iter().find(|found| found.id == id);
+        let found = found.unwrap_or_else(|| panic!("no {id:?}"));
+        assert_eq!((found.ifname, found.bridge), (ifname, bridge), "{found:?}");
     }
-    assert_eq!(
-        TUN_HINTS[2].1, TUN_HINTS[3].1,
-        "one cause, two error numbers"
-    );
+}
+
+/// (id, level, meaning) of each.
+fn documented_rows() -> Vec<(String, String, String)> {
+    let row = |id: &Id| {
+        let (name, level) = (id.as_str(), id.level().as_str());
+        (name.to_owned(), level.to_owned(), id.meaning().to_owned())
+    };
+    Id::ALL.iter().map(row).collect()
+}
+
+#[test]
+fn the_manual_and_the_page_on_troubles_list_the_findings_of_the_source() {
+    let file = |name| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    let manual = file("man/qemu-ifup.8").unwrap();
+    let (_, list) = manual.split_once(".Ss Findings\n").unwrap();
+    let (list, _) = list.split_once(".El\n").unwrap();
+    let of_manual = list.split(".It Li ").skip(1).map(|item| {
+        let (name, text) = item.split_once('\n').unwrap();
+        let (level, meaning) = text.split_once(": ").unwrap();
+        let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ");
+        (name.to_owned(), level.to_owned(), meaning)
+    });
+    assert_eq!(of_manual.collect::<Vec<_>>(), documented_rows());
+
+    let page = file("docs/troubleshooting.md").unwrap();
+    let (_, table) = page.split_once("| id | level | meaning |\n").unwrap();
+    let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
+    let of_page = rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_matches('`');
+        (name.to_owned(), cells[2].to_owned(), cells[3].to_owned())
+    });
+    assert_eq!(of_page.collect::<Vec<_>>(), documented_rows());
+}
+
+#[test]
+fn the_ids_of_findings_are_unique_and_in_lower_case() {
+    let names: BTreeSet<&str> = Id::ALL.iter().map(|id| id.as_str()).collect();
+    assert_eq!(names.len(), Id::ALL.len());
+    for name in names {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(name.chars().all(is_plain), "{name}");
+    }
 }

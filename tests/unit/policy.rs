@@ -81,16 +81,16 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
         (tap(None, Some(ALICE)), "", ""),
         (tap(Some(ALICE), Some(STAFF)), "", ""),
         (tap(None, None), "no owner", ""),
-        (tap(Some(BOB), None), "another user's", ""),
-        (tap(Some(0), None), "another user's", ""),
-        (tap(None, Some(OUTSIDERS)), "group that you are not in", ""),
-        (tap(None, Some(0)), "group that you are not in", ""),
-        (tap(Some(ALICE), Some(OUTSIDERS)), "group that you are not in", ""),
-        (tap(Some(BOB), Some(STAFF)), "another user's", ""),
+        (tap(Some(BOB), None), "another user", ""),
+        (tap(Some(0), None), "another user", ""),
+        (tap(None, Some(OUTSIDERS)), "not a member of", ""),
+        (tap(None, Some(0)), "not a member of", ""),
+        (tap(Some(ALICE), Some(OUTSIDERS)), "not a member of", ""),
+        (tap(Some(BOB), Some(STAFF)), "another user", ""),
         (Some(LinkKind::Tun), "", "a tun"),
         (Some(LinkKind::Bridge(BridgeInfo::default())), "", "a bridge"),
         (Some(LinkKind::Other("macvtap".into())), "", "kind macvtap"),
-        (Some(LinkKind::Unset), "", "plain"),
+        (Some(LinkKind::Unset), "", "physical"),
     ];
     let masters = [None, Some("br0"), Some("br1"), Some("br8"), Some("br9")];
     let bridges = [
@@ -102,20 +102,24 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
     let options = [
         (None, None, ""),
         (None, Some(1500), ""),
-        (None, Some(9000), "it is not the bridge's"),
-        (None, Some(1499), "it is not the bridge's"),
+        (None, Some(9000), "it differs from the MTU of the bridge"),
+        (None, Some(1499), "it differs from the MTU of the bridge"),
         (Some(TapAccess::Owner(ALICE)), None, ""),
-        (Some(TapAccess::Owner(BOB)), None, "give a tap to uid 54322"),
-        (Some(TapAccess::Owner(0)), None, "give a tap to uid 0"),
+        (
+            Some(TapAccess::Owner(BOB)),
+            None,
+            "set the owner to uid 54322",
+        ),
+        (Some(TapAccess::Owner(0)), None, "set the owner to uid 0"),
         (
             Some(TapAccess::Group(ALICE)),
             None,
-            "give a tap to gid 54321",
+            "set the group to gid 54321",
         ),
         (
             Some(TapAccess::Group(STAFF)),
             None,
-            "give a tap to gid 54330",
+            "set the group to gid 54330",
         ),
     ];
 
@@ -146,7 +150,7 @@ fn policy_allows_a_combination_exactly_where_it_allows_each_part() {
                 match bound {
                     // A tap that exists is down, so it is not left as it is; and it is not changed.
                     Ok(true) | Err(_) if kind.is_some() => {
-                        reasons.extend([*tap_rule, "a user other than root"]);
+                        reasons.extend([*tap_rule, "Unprivileged users can create"]);
                     }
                     Ok(true) => reasons.extend(rules),
                     Ok(false) => {}

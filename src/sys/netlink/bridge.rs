@@ -7,21 +7,12 @@ use nix::errno::Errno;
 use crate::model::bridge::{PortOption, PortOptions};
 use crate::model::change::NewBridge;
 use crate::model::link::IfIndex;
-use crate::sys::error::SysError;
+use crate::sys::error::{Cause, SysError};
 use crate::sys::netlink::addr::address_message;
 use crate::sys::netlink::attr::{Message, put_bytes, put_nested, put_str, put_u32};
 use crate::sys::netlink::link::{get_by_index, link_message};
 use crate::sys::netlink::link_parse::{br, brport};
 use crate::sys::netlink::socket::{NetlinkSocket, Request};
-
-/// The kernel's text if it has no bridge driver (`rtnl_newlink()` in net/core/rtnetlink.c).
-pub const NO_BRIDGE_DRIVER: &[u8] = b"Unknown device type";
-/// The same in ours, where the kernel has none.
-pub const NO_VLAN_FILTERING: &[u8] = b"this kernel has no VLAN filtering";
-/// Why a bridge cannot have its addresses.
-pub const SAME_ADDRESS: &[u8] = b"two of its addresses are the same";
-/// Why a bridge cannot have an IPv6 address.
-pub const IPV6_OFF: &[u8] = b"IPv6 is switched off";
 
 /// Creates a bridge with its addresses, up, all of it or nothing.
 ///
@@ -59,26 +50,17 @@ pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysErr
     let Err((position, error)) = netlink.request_batch([first].into_iter().chain(others)) else {
         return Ok(());
     };
-    let reason = match (position, &error) {
-        (
-            0,
-            SysError::Errno {
-                errno: Errno::EOPNOTSUPP,
-                ext_ack: None,
-            },
-        ) if new.vlan_filtering => NO_VLAN_FILTERING,
-        (0, _) => return Err(error),
+    let no_filtering = new.vlan_filtering && error == Errno::EOPNOTSUPP.into();
+    Err(match (position, error.errno()) {
+        (0, Some(errno)) if no_filtering => SysError::Known(Cause::NoVlanFiltering, errno),
+        (0, _) => error,
         // The bridge exists, and one of its addresses was refused.
-        (_, _) => match error.errno() {
-            Some(Errno::EEXIST) => SAME_ADDRESS,
-            // ipv6_add_addr() in net/ipv6/addrconf.c, and a kernel without IPv6.
-            Some(Errno::EACCES | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => IPV6_OFF,
-            _ => return Err(error),
-        },
-    };
-    Err(SysError::Errno {
-        errno: error.errno().unwrap_or(Errno::EINVAL),
-        ext_ack: Some(reason.to_vec()),
+        (_, Some(errno @ Errno::EEXIST)) => SysError::Known(Cause::SameAddress, errno),
+        // ipv6_add_addr() in net/ipv6/addrconf.c, and a kernel without IPv6.
+        (_, Some(errno @ (Errno::EACCES | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT))) => {
+            SysError::Known(Cause::Ipv6Off, errno)
+        }
+        (_, _) => error,
     })
 }
 

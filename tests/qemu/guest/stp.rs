@@ -28,7 +28,7 @@ impl Guest {
                  # The bridge has seen a frame before it is counted.
                  until_is tap0/statistics/rx_packets 1
                  cat br0/bridge/root_id $state >&2
-                 qemu-ifup --check tap0 | grep -c \"tap0 is shut\" >&2
+                 qemu-ifup --check tap0 | grep -c \"port tap0 is disabled\" >&2
                  ip link set dev tap0 carrier off
                  ip link set dev tap0 carrier on
                  until_is $state 1

@@ -72,7 +72,7 @@ fn never_more_than(most: usize, host: &Host, args: &[&str]) {
         let run = run(&mut call(n));
         if run.code != 0 && refused.is_none() {
             assert_eq!(taps(host).len(), most, "{run:?}");
-            assert_refused(&run, 3, &format!("may have: {most} of "));
+            assert_refused(&run, 3, &format!("has {most} taps, and the limit is "));
             refused = Some(n);
         }
     }
@@ -104,7 +104,7 @@ fn a_user_has_64_taps_at_most_however_many_are_made_at_once() {
     let mut helper = host.call(ALICE, "qemu-ifup", &["--br=br0", "--fd=0"]);
     let run = run_with_input(helper.stdin(OwnedFd::from(theirs)));
     drop(helper);
-    assert_refused(&run, 3, "may have: 64 of 64");
+    assert_refused(&run, 3, "has 64 taps, and the limit is 64");
     assert_eq!(received(&ours).len(), 0);
     assert_eq!(taps(&host).len(), 64);
     // The number is for users, and not for root.
@@ -189,12 +189,16 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
         set_owner(&tap, MALLORY).unwrap();
     }
     let refused = host.ifup(ALICE, &["tap3"]);
-    assert_refused(&refused, 3, "has as many taps as a user may have: 3 of 3");
+    assert_refused(&refused, 3, "has 3 taps, and the limit is 3");
     // They who got it have made none.
     for tap in ["tap3", "tap4", "tap5"] {
         assert_done(&host.ifup(MALLORY, &[tap]));
     }
-    assert_refused(&host.ifup(MALLORY, &["tap6"]), 3, "may have: 3 of 3");
+    assert_refused(
+        &host.ifup(MALLORY, &["tap6"]),
+        3,
+        "has 3 taps, and the limit is 3",
+    );
     // What root makes for a user counts where it says so itself.
     s.sh(&format!(
         "ip tuntap add tap7 mode tap user {BOB}; ip link set tap7 up"
@@ -202,9 +206,17 @@ fn a_tap_counts_for_its_creator_whoever_owns_it() {
     for tap in ["tap8", "tap9"] {
         assert_done(&host.ifup(BOB, &[tap]));
     }
-    assert_refused(&host.ifup(BOB, &["vnet0"]), 3, "may have: 3 of 3");
+    assert_refused(
+        &host.ifup(BOB, &["vnet0"]),
+        3,
+        "has 3 taps, and the limit is 3",
+    );
     s.sh("ip link set tap7 alias 'web server'");
-    assert_refused(&host.ifup(BOB, &["vnet0"]), 3, "may have: 3 of 3");
+    assert_refused(
+        &host.ifup(BOB, &["vnet0"]),
+        3,
+        "has 3 taps, and the limit is 3",
+    );
 }
 
 /// Joins every tap of these that is there, keeps it, and gives it away.

@@ -22,38 +22,39 @@ fn provoke(rules: Option<&str>, table: &[(&str, &str, i32, &str, &str)]) {
 /// What is not here needs a second program at just the right moment, or a kernel that says yes and does not act.
 #[test]
 fn each_error_has_its_exit_code_and_its_hint() {
-    let no_bridge = "let qemu-ifup create it, now and after each boot (echo '* --create-bridge --address 192.168.10.1/24' | tee -a /etc/qemu-ifup.conf)";
+    let no_bridge =
+        "run: echo '* --create-bridge --address 192.168.10.1/24' | tee -a /etc/qemu-ifup.conf";
     #[rustfmt::skip]
     let table = [
         ("", "qemu-ifup --help >/dev/full", 1, "cannot write the output: No space", ""),
         ("", "qemu-ifup --check >/dev/full", 1, "cannot write the output: No space", ""),
         ("", "qemu-ifup -n tap0 >/dev/full", 1, "cannot write the output: No space", ""),
         ("rm /etc/passwd", "qemu-ifup -u ann tap0", 1, "cannot read /etc/passwd: No such", ""),
-        ("", "qemu-ifup", 2, "IFNAME is missing", "--help lists the options"),
-        ("", "qemu-ifdown --wait 1 tap0", 2, "unknown option --wait", "--help lists"),
+        ("", "qemu-ifup", 2, "IFNAME is missing", "--help"),
+        ("", "qemu-ifdown --wait 1 tap0", 2, "unknown option --wait", "run the program with --help"),
         ("", "qemu-ifup a/b", 2, "'a/b' is not an interface name", "1 to 15 bytes"),
-        ("", "qemu-ifup -u ann0 tap0", 2, "'ann0': not in /etc/passwd", "--owner UID"),
-        ("", "qemu-ifup -g staff0 tap0", 2, "'staff0': not in /etc/group", "--group GID"),
-        ("", "SUDO_UID=x qemu-ifup tap0", 2, "SUDO_UID is 'x'", "run it without SUDO_UID"),
-        ("", "qemu-ifup --fd=0 </dev/null", 2, "hand a tap over descriptor 0", "for QEMU"),
+        ("", "qemu-ifup -u ann0 tap0", 2, "unknown user 'ann0' (not in /etc/passwd)", "--owner UID"),
+        ("", "qemu-ifup -g staff0 tap0", 2, "unknown group 'staff0' (not in /etc/group)", "--group GID"),
+        ("", "SUDO_UID=x qemu-ifup tap0", 2, "SUDO_UID is 'x'", "run: unset SUDO_UID"),
+        ("", "qemu-ifup --fd=0 </dev/null", 2, "pass a tap through file descriptor 0", "only QEMU uses --fd"),
         ("", "alice qemu-ifup tap0", 3, "no CAP_NET_ADMIN", "sudo"),
         ("", "qemu-ifup -b br9 tap0", 4, "cannot attach to br9: no such bridge", no_bridge),
-        ("", "qemu-ifup -b lo tap0", 4, "it is not a bridge but", "ip link show type bridge"),
+        ("", "qemu-ifup -b lo tap0", 4, "lo is not a bridge (it is", "ip link show type bridge"),
         (
             "ip link add d0 type veth peer name d1",
             "qemu-ifup -b d0 tap0",
             4,
-            "it is not a bridge but an interface of kind veth",
+            "d0 is not a bridge (it is an interface of kind veth)",
             "ip link show type bridge",
         ),
-        ("", "qemu-ifup --pvid 5 tap0", 4, "br0 does not filter them", "leave out --pvid and --vlans"),
-        ("", "qemu-ifup lo", 5, "it is not a tap but", "name a tap"),
-        ("", "qemu-ifdown lo", 5, "it is not a tap but", "name a tap"),
+        ("", "qemu-ifup --pvid 5 tap0", 4, "VLAN filtering is off on bridge br0", "leave out --pvid and --vlans"),
+        ("", "qemu-ifup lo", 5, "lo: not a tap (it is", "give the name of a tap"),
+        ("", "qemu-ifdown lo", 5, "lo: not a tap (it is", "give the name of a tap"),
         (
             "ip tuntap add t0 mode tap user 5",
             "qemu-ifup --group 7 t0",
             5,
-            "cannot set the group to gid 7: it has an owner",
+            "cannot set the group to gid 7: the tap has an owner",
             "qemu-ifdown --delete t0",
         ),
         ("rm /dev/net/tun", "qemu-ifup tap0", 6, "No such file", "mknod -m 0666 /dev/net/tun c 10 200"),
@@ -64,14 +65,14 @@ fn each_error_has_its_exit_code_and_its_hint() {
             "printf '\\n* --bridge\\n' >/etc/qemu-ifup.conf",
             "qemu-ifup tap0",
             8,
-            "cannot rely on /etc/qemu-ifup.conf:2: --bridge needs a value",
+            "invalid line: /etc/qemu-ifup.conf:2: --bridge needs a value",
             "web? --bridge br1",
         ),
         (
             "touch /etc/qemu-ifup.conf; chmod 666 /etc/qemu-ifup.conf",
             "qemu-ifup tap0",
             8,
-            "cannot rely on /etc/qemu-ifup.conf: it must be owned by root",
+            "/etc/qemu-ifup.conf is not safe to use: it must be owned by root",
             "chmod go-w /etc/qemu-ifup.conf.new",
         ),
     ];
@@ -95,29 +96,29 @@ fn each_refusal_has_its_exit_code_and_its_hint() {
             "alice qemu-ifup -b br8 tap0",
             3,
             "no line of /etc/qemu/bridge.conf allows br8",
-            "root adds this line to /etc/qemu/bridge.conf: allow br8",
+            "ask root to add this line to /etc/qemu/bridge.conf: allow br8",
         ),
-        ("", "alice qemu-ifup -b br9 tap0", 3, "denied by /etc/qemu/bridge.conf:2", "root would have to delete it from /etc/qemu/bridge.conf:2"),
-        ("", "alice qemu-ifup -u 5 tap0", 3, "cannot give a tap to uid 5", "sudo"),
-        ("", "alice qemu-ifup --mtu 1000 tap0", 3, "cannot set MTU 1000", "sudo"),
+        ("", "alice qemu-ifup -b br9 tap0", 3, "denied by /etc/qemu/bridge.conf:2", "ask root to delete /etc/qemu/bridge.conf:2"),
+        ("", "alice qemu-ifup -u 5 tap0", 3, "cannot set the owner to uid 5", "ask root"),
+        ("", "alice qemu-ifup --mtu 1000 tap0", 3, "cannot set MTU 1000", "Only root"),
         ("", "alice qemu-ifup --create-bridge tap0", 3, "cannot use --create-bridge", "qemu-ifup.conf"),
         ("", "alice qemu-ifup --pvid 5 tap0", 3, "cannot use --pvid", "qemu-ifup.conf"),
-        ("ip tuntap add t0 mode tap user 5", "alice qemu-ifup t0", 3, "it is another user's", "sudo"),
-        ("ip tuntap add t0 mode tap", "alice qemu-ifdown t0", 3, "it has no owner", "sudo"),
-        ("ip tuntap add t0 mode tap group 5", "alice qemu-ifup t0", 3, "a group that you are not in", "sudo"),
+        ("ip tuntap add t0 mode tap user 5", "alice qemu-ifup t0", 3, "its owner is another user", "Only root"),
+        ("ip tuntap add t0 mode tap", "alice qemu-ifdown t0", 3, "it has no owner", "Only root"),
+        ("ip tuntap add t0 mode tap group 5", "alice qemu-ifup t0", 3, "not a member of", "Only root"),
         ("chmod 600 /dev/net/tun", "alice qemu-ifup tap0", 6, "cannot use /dev/net/tun: Permission denied", "chmod 0666 /dev/net/tun"),
         (
             "echo permit br0 >>/etc/qemu/bridge.conf",
             "alice qemu-ifup tap0",
             8,
             "/etc/qemu/bridge.conf:4: 'permit' is not allow, deny or include",
-            "the rules are: allow NAME",
+            "valid lines are: allow NAME",
         ),
         (
             "chmod 666 /etc/qemu/bridge.conf",
             "alice qemu-ifup tap0",
             8,
-            "cannot rely on /etc/qemu/bridge.conf",
+            "/etc/qemu/bridge.conf is not safe to use",
             "chmod go-w /etc/qemu/bridge.conf.new",
         ),
     ];
@@ -130,7 +131,7 @@ fn a_device_that_a_cgroup_keeps_away_has_a_hint_of_its_own() {
     let strace = "strace -qq -o /dev/null -P /dev/net/tun -e inject=open,openat:error=EPERM";
     let run = sh(&s, &format!("{strace} qemu-ifup tap0"));
     let error = "cannot use /dev/net/tun: Operation not permitted";
-    assert_failed(&run, 6, error, "allow it the device c 10:200 rwm");
+    assert_failed(&run, 6, error, "Permit device c 10:200 rwm");
     let checked = check(&s, &format!("{strace} qemu-ifup --check"));
     checked.says("problem", "Operation not permitted");
     assert_eq!(checked.code, 6);
@@ -160,7 +161,7 @@ fn a_wait_in_vain_ends_with_9_and_the_command_that_helps() {
             s.sh(bridge);
             let _held = open_tap_as(0, "wait0", 0).unwrap();
             let run = sh(&s, "qemu-ifup --wait 0 wait0");
-            let error = format!("cannot wait until it forwards: it is still {state}");
+            let error = format!("timed out: the port does not forward yet (state: {state})");
             assert_failed(&run, 9, &error, start);
         });
     }

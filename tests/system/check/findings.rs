@@ -42,21 +42,20 @@ fn an_ordinary_user_is_told_all_that_they_may_know() {
     let checked = check(&s, "alice qemu-ifup --check mine0");
     assert_unchanged(&s, &before);
     assert_eq!(checked.code, 0, "{checked:#?}");
-    checked.says("ok", "uid 54321, without CAP_NET_ADMIN");
+    checked.says("ok", "uid 54321, without CAP_NET_ADMIN. The tap is ready");
     for words in [
         "br0 is up, MTU 1500",
-        "br0 has an address",
+        "br0 has an IP address",
         "br0 has 1 of 1023 ports",
-        "mine0 belongs to uid 54321",
+        "mine0: owner uid 54321",
         "mine0 is up on br0",
     ] {
         checked.says("ok", words);
     }
-    let found = checked.says("ok", "mine0 is in use by a program that you may not see");
-    let names_it = command_in(&found.message, "sudo qemu-ifup --check");
-    let named = must(&s, names_it.split(" names").next().unwrap()).stdout;
+    let found = checked.says("ok", "mine0 is in use by a program of another user");
+    let named = must(&s, command_in(&found.fix, "sudo qemu-ifup --check")).stdout;
     // It is a thread of this process, which is itself elsewhere.
-    let elsewhere = "mine0 is in use by a program of another network namespace";
+    let elsewhere = "mine0 is in use by a program in another network namespace";
     assert!(named.contains(elsewhere), "{named}");
     // Of another tap, or of none, they could have nothing.
     for args in ["", "mine1"] {
@@ -89,10 +88,10 @@ fn lines_of_the_configuration_are_named_with_file_and_number() {
         "# bridges\n*    --bridge br0\ntap? --bridge br1 --isolated\nweb? --bridge br2\n",
     );
     let checked = check(&s, "qemu-ifup --check tap0");
-    checked.says("ok", "/etc/qemu-ifup.conf:2 applies: *    --bridge br0");
+    checked.says("ok", "/etc/qemu-ifup.conf:2 matches: *    --bridge br0");
     checked.says(
         "ok",
-        "/etc/qemu-ifup.conf:3 applies: tap? --bridge br1 --isolated",
+        "/etc/qemu-ifup.conf:3 matches: tap? --bridge br1 --isolated",
     );
     checked.says("ok", "the bridge is br1");
     checked.does_not_say("ok", "/etc/qemu-ifup.conf:4");
@@ -107,9 +106,9 @@ fn broken_files_of_roots_are_findings_with_exit_code_8() {
     let table = [
         // (the file, its contents, its mode, what is said, how the command begins, if there is one)
         ("qemu-ifup.conf", "# nothing\nweb? --brige br1\n", 0o644, "/etc/qemu-ifup.conf:2: unknown option", ""),
-        ("qemu-ifup.conf", "* --bridge br0\n", 0o666, "cannot rely on /etc/qemu-ifup.conf", "cp"),
+        ("qemu-ifup.conf", "* --bridge br0\n", 0o666, "/etc/qemu-ifup.conf is not safe to use", "cp"),
         ("qemu/bridge.conf", "allow br0\nallow\n", 0o644, "/etc/qemu/bridge.conf:2: not a rule", ""),
-        ("qemu/bridge.conf", "allow br0\n", 0o664, "cannot rely on /etc/qemu/bridge.conf", "cp"),
+        ("qemu/bridge.conf", "allow br0\n", 0o664, "/etc/qemu/bridge.conf is not safe to use", "cp"),
     ];
     for (file, contents, mode, words, start) in table {
         on_its_own(words, || {
@@ -156,7 +155,7 @@ fn a_bridge_that_cannot_be_created_since_its_network_is_in_use_is_a_problem() {
     for line in ["qemu-ifup --check", "qemu-ifup --check tap0"] {
         let checked = check(&s, line);
         assert_eq!(checked.code, 4, "{checked:#?}");
-        checked.says("problem", "br0 is in that network already");
+        checked.says("problem", "br0 already has an address in that network");
     }
 }
 
@@ -164,21 +163,21 @@ fn a_bridge_that_cannot_be_created_since_its_network_is_in_use_is_a_problem() {
 fn a_bridge_with_an_uplink_needs_no_forwarding_by_the_host() {
     let Some(s) = host() else { return };
     s.sh("echo 0 >/proc/sys/net/ipv4/ip_forward");
-    let words = "this host does not forward IPv4";
+    let words = "IPv4 forwarding is off";
     let found = check(&s, "qemu-ifup --check");
     let found = found.says("ok", words);
     give_uplink(&s, 1500);
     check(&s, "qemu-ifup --check").does_not_say("ok", words);
     s.sh("ip link del up0");
-    must(&s, command_in(&found.message, "sysctl"));
-    check(&s, "qemu-ifup --check").says("ok", "this host forwards IPv4");
+    must(&s, command_in(&found.fix, "sysctl"));
+    check(&s, "qemu-ifup --check").says("ok", "IPv4 forwarding is on");
 }
 
 #[test]
 fn a_bridge_that_leads_nowhere_is_complained_about() {
     let Some(s) = host() else { return };
     s.sh("ip address flush dev br0");
-    let words = "br0 has neither an address nor an uplink";
+    let words = "br0 has neither an IP address nor an uplink";
     complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip address");
     s.sh("ip link set br0 down");
     complaint_and_cure(
@@ -197,7 +196,7 @@ fn escape_sequences_in_names_do_not_reach_the_terminal() {
     s.sh("name=$(printf 'x\\033[31m'); ip link add \"$name\" type bridge");
     for name in ["t\u{1b}[2J", "x\u{1b}[31m"] {
         for option in ["", "--bridge"] {
-            let line = format!("qemu-ifup --check {option} '{name}'");
+            let line = format!("qemu-ifup --check -v {option} '{name}'");
             let said = sh(&s, &line).stdout;
             assert!(!said.contains('\u{1b}'), "{said:?}");
             assert!(said.contains(&name.replace('\u{1b}', "\\x1b")), "{said}");

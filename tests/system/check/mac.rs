@@ -10,7 +10,7 @@ fn complaint_the_mac_of_the_bridge_changed_as_its_taps_came_and_went() {
     s.sh("ip link add br1 up type bridge; ip address add 192.168.11.1/24 dev br1");
     must(&s, "qemu-ifup --bridge br1 tap0");
     assert_eq!(mac(&s, "br1"), mac(&s, "tap0"));
-    let words = "br1 has the MAC of its port tap0";
+    let words = "br1 uses the MAC of its port tap0";
     complaint_and_cure(
         &s,
         "qemu-ifup --check --bridge br1",
@@ -37,7 +37,7 @@ fn complaint_the_host_lost_its_network_as_the_bridge_took_the_mac_of_a_tap() {
     // A tap of the usual shell scripts, with a MAC that happens to be lower.
     s.sh("ip tuntap add old0 mode tap; ip link set old0 address 02:00:00:00:00:01 master br0 up");
     assert_eq!(mac(&s, "br0"), mac(&s, "old0"));
-    let words = "br0 has the MAC of its port old0";
+    let words = "br0 uses the MAC of its port old0";
     complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
     assert_eq!(mac(&s, "br0"), known);
     // Nor does it with ours.
@@ -54,12 +54,12 @@ fn a_bridge_without_a_mac_of_its_own_is_complained_about_where_users_may_attach_
     s.sh("mount -t sysfs sysfs /sys; ip link del br0; ip link add br0 up type bridge");
     give_uplink(&s, 1500);
     let known = mac(&s, "br0");
-    let words = "br0 has no MAC of its own";
+    let words = "br0 has no fixed MAC";
     complaint_and_cure(&s, "qemu-ifup --check", "warning", words, "ip link set");
     assert_eq!(mac(&s, "br0"), known);
     s.sh(
         "ip link add br1 up type bridge; ip link add port0 master br1 up type veth peer name port1",
     );
     // Nobody but root may attach to that one.
-    check(&s, "qemu-ifup --check -b br1").does_not_say("warning", "MAC of its own");
+    check(&s, "qemu-ifup --check -b br1").does_not_say("warning", "no fixed MAC");
 }

@@ -1,6 +1,6 @@
 //! `--check` read by programs, by many people's eyes at once, and by small terminals.
 
-use crate::check::{Checked, check};
+use crate::check::{Checked, check, parse};
 use crate::common::Run;
 use crate::common::sandbox::Sandbox;
 use crate::host::{host, host_with, must, sh};
@@ -28,9 +28,13 @@ fn objects(run: &Run) -> Vec<Value> {
 #[test]
 fn json_has_what_the_text_has_under_stable_keys() {
     let Some(s) = broken() else { return };
-    for quiet in ["", "--quiet"] {
+    for (quiet, listed) in [("", "--verbose"), ("--quiet", "--quiet")] {
         let line = format!("qemu-ifup --check {quiet} tap0");
-        let text = check(&s, &line);
+        let shown = sh(&s, &format!("qemu-ifup --check {listed} tap0"));
+        let text = Checked {
+            code: shown.code,
+            found: parse(&shown.stdout),
+        };
         let run = sh(&s, &format!("{line} --json"));
         assert_eq!(run.code, text.code);
         let mut objects = objects(&run);
@@ -38,7 +42,17 @@ fn json_has_what_the_text_has_under_stable_keys() {
         assert_eq!(objects.len(), text.found.len());
         for (object, found) in objects.iter().zip(&text.found) {
             let keys: Vec<&String> = object.as_object().unwrap().keys().collect();
-            let expected = ["about", "advice", "exit_code", "fix", "level", "what"];
+            let expected = [
+                "about",
+                "advice",
+                "bridge",
+                "exit_code",
+                "fix",
+                "id",
+                "ifname",
+                "level",
+                "what",
+            ];
             assert_eq!(keys, expected);
             let said = (&object["level"], &object["about"], &object["what"]);
             assert!(
@@ -46,7 +60,10 @@ fn json_has_what_the_text_has_under_stable_keys() {
             );
             let fix = match (&object["fix"], &object["advice"]) {
                 (Value::String(command), Value::Null) => command.clone(),
-                (Value::Null, Value::String(advice)) => format!("advice: {advice}"),
+                (Value::Null, Value::String(advice)) => {
+                    let lines = advice.lines().map(|line| format!("advice: {line}"));
+                    lines.collect::<Vec<_>>().join("\n")
+                }
                 (Value::Null, Value::Null) => String::new(),
                 both => panic!("{both:?}"),
             };
@@ -178,9 +195,12 @@ fn no_line_is_wider_than_the_terminal_but_commands_which_are_to_be_copied() {
     for columns in [60, 80, 120] {
         let printed = on_terminal(&s, columns, "NO_COLOR=1");
         let mut joined = String::new();
+        let mut before = "";
         for line in printed.lines() {
-            let is_command = line.trim_start().starts_with("-> ") && !line.contains("-> advice: ");
+            let is_fix = line.trim_start().starts_with("-> ") && !line.contains("-> advice: ");
+            let is_command = is_fix || before.trim_end().ends_with(':');
             assert!(is_command || line.len() <= columns, "{columns}: {line}");
+            before = line;
             // What goes on stands below what went before.
             match line.strip_prefix(&" ".repeat(24)) {
                 Some(rest) => joined += &format!(" {}", rest.trim_start()),

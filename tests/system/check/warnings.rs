@@ -16,11 +16,11 @@ fn a_guest_that_will_have_no_network_is_warned_about_in_one_line() {
     let table = [
         // (the host, options, the warning, the command that helps)
         ("", "", "", ""),
-        (DOWN, "", "br0 is down, no frame passes", "ip link set dev br0 up"),
-        (STP, "", "br0 has STP, so the guest has no network for 30 s", "qemu-ifup --check"),
+        (DOWN, "", "bridge br0 is down and forwards nothing", "ip link set dev br0 up"),
+        (STP, "", "STP is on, so the guest has no network for the first 30 s", "qemu-ifup --check"),
         (STP, "--wait 1", "", ""),
-        (&docker, "", "Docker drops them unless a rule lets them pass", "iptables -I"),
-        (&everything, "", "br0 is down, no frame passes", "ip link set dev br0 up"),
+        (&docker, "", "Docker's rules drop them", "iptables -I"),
+        (&everything, "", "bridge br0 is down and forwards nothing", "ip link set dev br0 up"),
         (&everything, "--quiet", "", ""),
         (&everything, "--dry-run", "", ""),
     ];
@@ -41,7 +41,7 @@ fn a_guest_that_will_have_no_network_is_warned_about_in_one_line() {
             assert_eq!(warnings.len(), 1, "{said}");
             assert!(said.starts_with("qemu-ifup: tap0: warning: "), "{said}");
             assert!(said.contains(words), "{said}");
-            let printed = must(&s, command_in(&said, start).split(" (").next().unwrap()).stdout;
+            let printed = must(&s, command_in(&said, start)).stdout;
             if start == "iptables -I" {
                 // Whether there is such a rule is not looked at.
                 must(&s, "iptables -C FORWARD -i br0 -o br0 -j ACCEPT");

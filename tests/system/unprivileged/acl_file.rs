@@ -8,7 +8,7 @@ fn an_acl_file_that_is_not_a_plain_file_of_roots_allows_nothing() {
     #[rustfmt::skip]
     let cases = [
         ("echo allow br0 >rules; ln -s rules bridge.conf", 0, ""),
-        ("ln -s nowhere bridge.conf", 8, "a link to a file that does not exist"),
+        ("ln -s nowhere bridge.conf", 8, "a symbolic link to a file that does not exist"),
         ("ln -s bridge.conf bridge.conf", 8, "symbolic links"),
         ("mkfifo bridge.conf", 8, "not a regular file"),
         ("mkdir bridge.conf", 8, "not a regular file"),
@@ -17,8 +17,8 @@ fn an_acl_file_that_is_not_a_plain_file_of_roots_allows_nothing() {
         ("ln -s /proc/self/mem bridge.conf", 8, ""),
         ("(echo allow br0; yes '#' | head -c 10485760) >bridge.conf", 8, "larger than"),
         ("echo allow br0 >bridge.conf; truncate -s 4G bridge.conf", 8, "larger than"),
-        ("echo allow br0 >bridge.conf; chmod 666 bridge.conf", 8, "nobody else may write"),
-        ("echo allow br0 >bridge.conf; chmod 664 bridge.conf", 8, "nobody else may write"),
+        ("echo allow br0 >bridge.conf; chmod 666 bridge.conf", 8, "writable only by root"),
+        ("echo allow br0 >bridge.conf; chmod 664 bridge.conf", 8, "writable only by root"),
         ("echo allow br0 >bridge.conf; chown 54321 bridge.conf", 8, "must be owned by root"),
         ("echo allow br0 >bridge.conf; chown 54322 bridge.conf", 8, "must be owned by root"),
         ("echo allow br0 >a; chown 54321 a; ln -s a bridge.conf", 8, "must be owned by root"),
@@ -76,7 +76,7 @@ fn an_included_acl_file_that_somebody_else_could_have_written_allows_nothing() {
                     host.delete("tap0");
                 } else {
                     let reason =
-                        "the included file must be owned by root, and nobody else may write";
+                        "the included file must be owned by root and writable only by root";
                     host.assert_refused("qemu-ifup", &["tap0"], 8, reason);
                 }
             }

@@ -40,7 +40,7 @@ fn an_ordinary_user_may_not_ask_for_what_is_the_administrators_to_say() {
         ("--isolated --vlans 10", "--vlans"),
     ] {
         let run = alice(&s, &words(&format!("{options} tap0")));
-        let error = format!("tap0: cannot use {named}: it is the administrator's option");
+        let error = format!("tap0: cannot use {named}: only root can use this option");
         assert_error(&run, 3, &error, "/etc/qemu-ifup.conf");
         s.assert_unchanged(&before);
     }
@@ -74,7 +74,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
     assert_error(
         &alice(&s, &["vlan"]),
         4,
-        "cannot set VLANs: br0",
+        "cannot set VLANs: VLAN filtering is off on bridge br0",
         "leave out --pvid and --vlans",
     );
     // The ACL still binds: it allows br0 only.
@@ -91,7 +91,7 @@ fn what_the_administrator_wrote_applies_to_an_ordinary_user() {
     assert_error(
         &alice(&s, &["tap1"]),
         8,
-        "cannot rely on /etc/qemu-ifup.conf: Permission denied",
+        "cannot read /etc/qemu-ifup.conf: Permission denied",
         "chmod",
     );
     assert_settled_as(&s, &before, "refused");

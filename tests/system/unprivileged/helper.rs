@@ -91,12 +91,12 @@ fn a_helper_that_cannot_hand_over_says_why_and_leaves_no_tap() {
             ("--br=br9", 3, "denied by /etc/qemu/bridge.conf:3"),
             ("--br=br8", 3, "allows br8"),
             ("--br=br7", 4, "no such bridge"),
-            ("--owner=0", 2, "--owner"),
-            ("--group=0", 2, "--owner"),
-            ("--multi-queue", 2, "--multi-queue"),
-            ("--mtu=1400", 3, "not the bridge's"),
-            ("--mtu=9000", 3, "not the bridge's"),
-            ("--max-taps=9", 3, "the administrator's option"),
+            ("--owner=0", 2, "--fd cannot be combined with --owner"),
+            ("--group=0", 2, "--fd cannot be combined with --owner"),
+            ("--multi-queue", 2, "--fd cannot be combined with --owner"),
+            ("--mtu=1400", 3, "it differs from the MTU of the bridge"),
+            ("--mtu=9000", 3, "it differs from the MTU of the bridge"),
+            ("--max-taps=9", 3, "only root can use this option"),
         ] {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let args = ["--use-vnet", "--fd=5", bridge];
@@ -154,13 +154,13 @@ fn a_helper_gives_its_tap_the_name_that_its_user_has_given_it() {
             assert_eq!(link["linkinfo"]["info_slave_data"]["isolated"], isolated);
             // A second one of that name is not the first.
             let (refused, ours) = call(words);
-            assert_says(&refused, 5, "it exists already", name);
+            assert_says(&refused, 5, "it already exists", name);
             assert_eq!(received(&ours).len(), 0);
             drop(tap);
             assert_gone(host, &[name.to_owned()]);
         }
         let (refused, ours) = call(&["eth1"]);
-        assert_says(&refused, 3, "a user's tap has a name", "eth1");
+        assert_says(&refused, 3, "begin with tap or vnet", "eth1");
         assert_eq!(received(&ours).len(), 0);
         host.sandbox.assert_unchanged(&before);
     });

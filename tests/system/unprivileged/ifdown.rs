@@ -250,7 +250,10 @@ fn a_tap_that_a_program_has_open_is_tried_for_two_seconds() {
         let busy = host.ifdown(&["--delete", "tap0"]);
         let took = start.elapsed();
         assert_says(&busy, 5, "in use", "held");
-        assert!(busy.stderr.contains("--check tap0"), "who it is: {busy:?}");
+        assert!(
+            busy.stderr.contains("--check -v tap0"),
+            "who it is: {busy:?}"
+        );
         assert!(
             (Duration::from_millis(1800)..Duration::from_secs(4)).contains(&took),
             "{took:?}"

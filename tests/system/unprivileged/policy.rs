@@ -92,16 +92,16 @@ fn a_privilege_by_ambient_capability_is_bound_by_the_same_rules() {
 /// Interfaces that Alice may not touch, how they are created, and what the programs say.
 #[rustfmt::skip]
 const UNTOUCHABLE: [(&str, &str, i32, &str); 10] = [
-    ("bobs", "ip tuntap add bobs mode tap user 54322", 3, "another user's"),
-    ("roots", "ip tuntap add roots mode tap user 0", 3, "another user's"),
+    ("bobs", "ip tuntap add bobs mode tap user 54322", 3, "another user"),
+    ("roots", "ip tuntap add roots mode tap user 0", 3, "another user"),
     ("nobodys", "ip tuntap add nobodys mode tap", 3, "no owner"),
-    ("theirs", "ip tuntap add theirs mode tap group 54331", 3, "a group that you are not in"),
-    ("half", "ip tuntap add half mode tap user 54321 group 54331", 3, "a group that you are not in"),
-    ("halfbobs", "ip tuntap add halfbobs mode tap user 54322 group 54330", 3, "another user's"),
+    ("theirs", "ip tuntap add theirs mode tap group 54331", 3, "its group is one"),
+    ("half", "ip tuntap add half mode tap user 54321 group 54331", 3, "its group is one"),
+    ("halfbobs", "ip tuntap add halfbobs mode tap user 54322 group 54330", 3, "another user"),
     ("tun0", "ip tuntap add tun0 mode tun user 54321", 5, "a tun interface"),
     ("veth0", "ip link add veth0 type veth peer name veth1", 5, "of kind veth"),
     ("br0", ":", 5, "a bridge"),
-    ("lo", ":", 5, "plain interface"),
+    ("lo", ":", 5, "similar interface"),
 ];
 
 #[test]
@@ -151,17 +151,17 @@ fn what_goes_beyond_the_rules_is_refused_for_a_new_tap() {
         (&["-b", "br6"], 3, "no line of /etc/qemu/bridge.conf allows br6"),
         (&["-b", "br7"], 4, "no such bridge"),
         (&["-b", "lo"], 4, "not a bridge"),
-        (&["--owner", &bob], 3, "only root gives taps to others"),
-        (&["--owner", "0"], 3, "only root gives taps to others"),
-        (&["--owner", "root"], 3, "only root gives taps to others"),
-        (&["--group", &staff], 3, "only root gives taps to others"),
-        (&["--group", &own], 3, "only root gives taps to others"),
-        (&["--group", "root"], 3, "only root gives taps to others"),
-        (&["--mtu", "1499"], 3, "it is not the bridge's"),
-        (&["--mtu", "68"], 3, "it is not the bridge's"),
-        (&["--mtu", "1501"], 3, "it is not the bridge's"),
-        (&["--mtu", "9000"], 3, "it is not the bridge's"),
-        (&["--max-taps", "99"], 3, "it is the administrator's option"),
+        (&["--owner", &bob], 3, "only root can create taps for other users"),
+        (&["--owner", "0"], 3, "only root can create taps for other users"),
+        (&["--owner", "root"], 3, "only root can create taps for other users"),
+        (&["--group", &staff], 3, "only root can create taps for other users"),
+        (&["--group", &own], 3, "only root can create taps for other users"),
+        (&["--group", "root"], 3, "only root can create taps for other users"),
+        (&["--mtu", "1499"], 3, "it differs from the MTU of the bridge"),
+        (&["--mtu", "68"], 3, "it differs from the MTU of the bridge"),
+        (&["--mtu", "1501"], 3, "it differs from the MTU of the bridge"),
+        (&["--mtu", "9000"], 3, "it differs from the MTU of the bridge"),
+        (&["--max-taps", "99"], 3, "only root can use this option"),
     ];
     both_ways(|host| {
         for (options, code, reason) in cases {
@@ -206,7 +206,7 @@ fn each_of_the_administrators_options_is_refused_to_a_user() {
             "--no-lock-mac",
         ] {
             let (name, _) = option.split_once('=').unwrap_or((option, ""));
-            let reason = format!("cannot use {name}: it is the administrator's option");
+            let reason = format!("cannot use {name}: only root can use this option");
             for dry in [&[][..], &["-n"]] {
                 let args = [dry, &[option, "tap7"]].concat();
                 host.assert_refused("qemu-ifup", &args, 3, &reason);
@@ -228,7 +228,7 @@ fn a_users_new_tap_has_a_name_that_is_not_taken_for_another_interfaces() {
                         "qemu-ifup",
                         &args,
                         3,
-                        "cannot create it: a user's tap has",
+                        "cannot create the tap: an unprivileged user can create only taps whose names",
                     );
                 }
                 let run = host.ifup(&["--", name]);
@@ -279,7 +279,12 @@ fn a_users_tap_changes_no_bridges_mtu_unless_root_says_so() {
             host.sandbox.sh(&format!("ip link set br0 mtu {of_bridge}"));
             for other in [1499, 1501, 9001] {
                 let args = ["--mtu", &other.to_string(), "tap7"];
-                host.assert_refused("qemu-ifup", &args, 3, "not the bridge's");
+                host.assert_refused(
+                    "qemu-ifup",
+                    &args,
+                    3,
+                    "it differs from the MTU of the bridge",
+                );
             }
             for options in [&[][..], &["--mtu", &of_bridge.to_string()]] {
                 assert_done(&host.ifup(&[options, &["tap7"]].concat()));
@@ -304,7 +309,7 @@ fn without_an_acl_file_nothing_is_allowed() {
         ));
         for reset in ["rm /etc/qemu/bridge.conf", "rm -r /etc/qemu"] {
             host.sandbox.sh(reset);
-            let reason = "there is no /etc/qemu/bridge.conf";
+            let reason = "/etc/qemu/bridge.conf does not exist";
             host.assert_refused("qemu-ifup", &["tap0"], 3, reason);
             // What changes nothing needs no rule.
             let before = host.sandbox.snapshot();
@@ -343,7 +348,9 @@ fn without_the_privilege_the_message_names_the_ways_out_and_a_dry_run_still_work
                 // Where the caller keeps every privilege away, neither of the usual ways out is one.
                 let ways_out = match way {
                     Way::NotAtAll => ["sudo", "install.sh --setcap"],
-                    Way::Capability | Way::Setuid => ["no_new_privs", "let root prepare the tap"],
+                    Way::Capability | Way::Setuid => {
+                        ["no_new_privs", "create the tap as root beforehand"]
+                    }
                 };
                 for way_out in ways_out {
                     assert!(refused.stderr.contains(way_out), "{refused:?}");

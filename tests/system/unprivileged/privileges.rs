@@ -100,18 +100,14 @@ fn what_keeps_the_programs_privilege_from_a_user_is_named() {
             .arg(host.sandbox.dir().join("nosuid/qemu-ifup"))
             .arg("tap0"));
         for (run, cause, hint) in [
-            (
-                no_new_privs,
-                "the caller has no_new_privs set)",
-                "QEMU's -sandbox on",
-            ),
+            (no_new_privs, "no_new_privs is set)", "QEMU's -sandbox on"),
             (
                 nosuid,
                 "the program's file system is mounted nosuid)",
-                "without nosuid",
+                "mounted nosuid",
             ),
         ] {
-            let reason = format!("this user may not (no CAP_NET_ADMIN: {cause}");
+            let reason = format!("not permitted to change interfaces: no CAP_NET_ADMIN ({cause}");
             assert_says(&run, 3, &reason, hint);
             assert!(run.stderr.contains(hint), "{run:?}");
             assert!(!run.stderr.contains("install.sh"), "{run:?}");
@@ -121,6 +117,11 @@ fn what_keeps_the_programs_privilege_from_a_user_is_named() {
         return;
     };
     let plain = host.ifup(&["tap0"]);
-    assert_says(&plain, 3, "this user may not (no CAP_NET_ADMIN)", "plain");
+    assert_says(
+        &plain,
+        3,
+        "not permitted to change interfaces: no CAP_NET_ADMIN",
+        "plain",
+    );
     assert!(plain.stderr.contains("install.sh --setcap"), "{plain:?}");
 }

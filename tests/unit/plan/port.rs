@@ -186,7 +186,7 @@ bridge vlan add dev tap0 vid 10 pvid untagged";
         },
     );
     let error = error.unwrap_err();
-    let said = "cannot lock it to 52:54:00:00:00:01: tap1 has that MAC already";
+    let said = "cannot lock the tap to MAC 52:54:00:00:00:01: tap1 already uses that MAC";
     assert_eq!(error.to_string(), said);
     assert_eq!(error.exit_code(), ExitCode::Bridge);
 }

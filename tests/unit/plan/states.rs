@@ -20,6 +20,7 @@ use qemu_ifup::plan::step::Step;
 use qemu_ifup::policy::authorize::Act;
 use qemu_ifup::policy::caller::Caller;
 use qemu_ifup::policy::rules::{Policy, Rules};
+use qemu_ifup::sys::error::SysError;
 use qemu_ifup::sys::file::Contents;
 use qemu_ifup::sys::privilege::Credentials;
 use std::path::Path;
@@ -101,7 +102,7 @@ impl Executor for OneTap {
                 Ok(())
             }
             Step::DeleteBridge(new) if self.master == Some(new.link.index) => {
-                Err(StepError::BridgeInUse)
+                Err(SysError::Invalid("the bridge now has a port").into())
             }
             Step::DeleteBridge(_)
             | Step::CreateBridge(_)

@@ -4,6 +4,7 @@ use crate::build::{bridge, filtering, name, root, spec, state, state_of, tap, ta
 use crate::plan::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up, up_as_asked};
 use qemu_ifup::config::options::TapOptions;
 use qemu_ifup::error::Error;
+use qemu_ifup::error::advice::Reader;
 use qemu_ifup::error::exit_code::ExitCode;
 use qemu_ifup::model::addr::{IpPrefix, MacAddr};
 use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
@@ -290,11 +291,13 @@ fn what_nobody_can_change_about_a_tap_is_refused_with_a_way_out() {
         let error = up_as_asked(spec, &asked, state).unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Tap, "{error}");
         let hint = if matches!(error, Error::TapBusy { .. }) {
-            "qemu-ifup --check tap0"
+            "qemu-ifup --check -v tap0"
         } else {
             "qemu-ifdown --delete tap0"
         };
-        assert!(error.hint().unwrap().ends_with(hint), "{error}");
+        let hints = error.hints();
+        let last = hints.last().unwrap().for_reader(Reader(Some(0)));
+        assert!(last.ends_with(hint), "{error}: {last}");
     }
 }
 
