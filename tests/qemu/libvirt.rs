@@ -178,25 +178,31 @@ fn libvirt_starts_a_domain_whose_tap_goes_through_the_script() {
     let libvirtd = Libvirtd::start(&s, 0);
     let before = s.snapshot();
 
-    // One queue. libvirt passes no descriptor on, so that nobody else can give the tap to anybody.
-    for conf in ["", "* --owner 54321\n"] {
-        s.etc("qemu-ifup.conf", conf);
-        libvirtd.define("ethernet", SCRIPT);
-        libvirtd.virsh(&["start", "vm"]);
-        let tap = assert_attached(&s, "tap0");
-        assert_eq!(tap.get("user"), None, "{tap:#}");
-        let said = lines(&log);
-        assert!(
-            said.iter().any(|line| line.starts_with("<30>qemu-ifup[")),
-            "{said:?}"
-        );
-        assert!(
-            !said.iter().any(|line| line.contains("warning")),
-            "{said:?}"
-        );
-        libvirtd.virsh(&["destroy", "vm"]);
-        s.assert_unchanged(&before);
-    }
+    // One queue. libvirt passes no descriptor on, so that no other program can give the tap an owner.
+    libvirtd.define("ethernet", SCRIPT);
+    libvirtd.virsh(&["start", "vm"]);
+    let tap = assert_attached(&s, "tap0");
+    assert_eq!(tap.get("user"), None, "{tap:#}");
+    let said = lines(&log);
+    assert!(
+        said.iter().any(|line| line.starts_with("<30>qemu-ifup[")),
+        "{said:?}"
+    );
+    assert!(
+        !said.iter().any(|line| line.contains("warning")),
+        "{said:?}"
+    );
+    libvirtd.virsh(&["destroy", "vm"]);
+    s.assert_unchanged(&before);
+    // A line that wants one is not ignored.
+    s.etc("qemu-ifup.conf", "* --owner 54321\n");
+    let refused = libvirtd.try_virsh(&["start", "vm"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let reason =
+        "status 5: qemu-ifup: tap0: /etc/qemu-ifup.conf:1: cannot set the owner to uid 54321";
+    assert!(refused.stderr.contains(reason), "{refused:?}");
+    s.assert_unchanged(&before);
+    s.etc("qemu-ifup.conf", "");
 
     // Several: everybody can join the tap, and a warning in the auth log says so.
     libvirtd.define("ethernet", &format!("{SCRIPT}<driver queues='2'/>"));
