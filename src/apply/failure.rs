@@ -97,7 +97,12 @@ pub(super) fn classify(tap: IfName, step: &Step, error: StepError) -> Error {
         ) => return Error::BridgeFull(bridge.name),
         (Step::CreateTap { .. }, Some(Errno::EBUSY)) => return Error::TapExists(tap),
         (Step::SetAccess { has_fd: false, .. } | Step::ReleaseTap, Some(Errno::EBUSY)) => {
-            return Error::TapBusy { name: tap, action };
+            let deletes = matches!(step, Step::ReleaseTap);
+            return Error::TapBusy {
+                deletes,
+                name: tap,
+                action,
+            };
         }
         // tun_not_capable() in drivers/net/tun.c: the tap has another owner by now.
         (Step::ReleaseTap, Some(Errno::EPERM)) => {

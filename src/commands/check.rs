@@ -116,11 +116,14 @@ fn try_up(
 ) -> Result<(), Error> {
     let mut tap = Tap::new(spec.tap);
     let mut state = kernel.observe(&mut tap, Some(&spec))?;
-    let is_open = state.tap.as_ref().is_some_and(|tap| tap.link.is_open());
-    // One that a program has open is what that program wanted, whatever the configuration has for others.
-    let is_judged_as_it_is = is_open && asked.multi_queue != Some(true) && asked.access.is_none();
+    // A tap that a program has open has the queues that the program wants. Its owner is a matter of the configuration.
+    let keep_flags = asked.multi_queue != Some(true)
+        && state.tap.as_ref().is_some_and(|tap| {
+            let has_access = |access| tap.link.tap().is_some_and(|info| info.is_for(access));
+            tap.link.is_open() && spec.access.is_none_or(has_access)
+        });
     if let Some(tap) = &mut state.tap {
-        tap.has_fd |= is_judged_as_it_is;
+        tap.has_fd |= keep_flags;
     }
     let auth = match policy.authorize_up(spec, asked, state) {
         // A guest that runs may have opened several queues.
@@ -130,7 +133,7 @@ fn try_up(
                 difference: Difference::SharedQueue,
                 ..
             },
-        ) if is_judged_as_it_is => return Ok(()),
+        ) if keep_flags => return Ok(()),
         authorized => authorized?,
     };
     let kernel = TapExecutor {

@@ -119,6 +119,19 @@ impl BringUp<'_> {
         result.map_err(|error| in_conf(error, self.asked, self.conf))
     }
 
+    /// Deleting a tap is a way to another one only if the user may create it.
+    fn with_way_out(&self, session: &Session<'_>, mut error: Error) -> Error {
+        if let Error::TapDiffers { can_create, .. } = &mut error
+            && *can_create
+        {
+            *can_create = session.load_rules().is_ok_and(|rules| {
+                let policy = Policy::new(&session.caller, rules.as_ref(), session.dry_run);
+                policy.may_create(self.spec, self.asked)
+            });
+        }
+        error
+    }
+
     /// Observes the tap, authorizes the plan, and carries it out. If another run changes the same tap or bridge, it is observed
     /// again.
     fn try_run(
@@ -141,7 +154,8 @@ impl BringUp<'_> {
                     thread::sleep(FINISH_INTERVAL);
                     continue;
                 }
-                auth => auth?,
+                Err(error) => return Err(self.with_way_out(session, error)),
+                Ok(auth) => auth,
             };
             match session.carry_out(&Plan::up(&auth), &mut tap, self.helper) {
                 // The bridge exists now, and the tap only needs to be attached to it.

@@ -352,6 +352,14 @@ impl Error {
                 "delete the tap, then run this command again to create it with the new settings",
                 Command::delete(*name, *access),
             )],
+            Self::TapBusy {
+                name,
+                deletes: true,
+                ..
+            } => vec![who_uses(
+                "end the program that uses the tap. To see which one that is, run".to_owned(),
+                *name,
+            )],
             Self::TapImmutable { name, .. } | Self::TapBusy { name, .. } => vec![
                 Advice::text("use another tap, or leave out the option"),
                 who_uses(format!("to see which program uses {name}, run"), *name),

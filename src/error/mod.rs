@@ -138,6 +138,8 @@ pub enum Error {
     },
     /// Another program has the tap open, and only that one could do this.
     TapBusy {
+        /// It was to be deleted by its owner.
+        deletes: bool,
         /// The tap.
         name: IfName,
         /// What cannot be done.

@@ -120,6 +120,13 @@ impl Policy<'_> {
         })
     }
 
+    /// Whether the caller may create such a tap, as far as the rules decide that; a limit on their number does not count.
+    pub fn may_create(&self, spec: &TapSpec, asked: &TapOptions) -> bool {
+        self.check_creation(spec.bridge, asked).is_ok()
+            && self.check_owner(spec).is_ok()
+            && self.check_name(spec).is_ok()
+    }
+
     /// Authorizes a tap to be brought up. `asked` are the caller's own options; the rest of `spec` is root's.
     ///
     /// # Errors

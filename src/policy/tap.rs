@@ -148,6 +148,7 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
     }
     if tap.link.is_open() && !tap.has_fd {
         return Err(Error::TapBusy {
+            deletes: false,
             name: tap.link.name,
             action,
         });
