@@ -372,7 +372,7 @@ fn there_is_no_other_command_in_the_source() {
                     // A part of one that is found by its first word.
                     let is_inside = line[..at].contains(".and(Command::")
                         || line[..at].ends_with("&& ")
-                        || line[..at].ends_with("'* ")
+                        || line[..at].ends_with("* ")
                         || line[..at].ends_with("| ")
                         || line[..at].ends_with("&& sudo ");
                     if is_word && !is_sudos && !is_inside {

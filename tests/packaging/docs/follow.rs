@@ -28,7 +28,7 @@ const TROUBLESHOOTING: [Step; 19] = [
     Step {
         command: "mkdir -p /dev/net && mknod /dev/net/tun c 10 200",
         before: "rm -r /dev/net",
-        after: "/etc/qemu-ifup --check | grep 'ok .* /dev/net/tun'",
+        after: "/etc/qemu-ifup --check -v | grep 'ok .* /dev/net/tun'",
     },
     Step {
         command: "qemu-ifup --owner USER tap0",
@@ -53,7 +53,7 @@ const TROUBLESHOOTING: [Step; 19] = [
     Step {
         command: "ip link set dev br0 type bridge stp_state 0",
         before: "ip link set dev br0 type bridge stp_state 1",
-        after: "/etc/qemu-ifup --check | grep 'STP is off'",
+        after: "/etc/qemu-ifup --check -v | grep 'STP is off'",
     },
     Step {
         command: "iptables -I FORWARD -i br0 -o br0 -j ACCEPT",
@@ -64,7 +64,7 @@ const TROUBLESHOOTING: [Step; 19] = [
         command: "echo '* --wait 35' >> /etc/qemu-ifup.conf",
         before: "",
         // What follows need not wait for anybody who opens a tap.
-        after: "/etc/qemu-ifup --check tap0 | grep -F -- '--wait 35'; rm /etc/qemu-ifup.conf; touch /etc/qemu-ifup.conf",
+        after: "/etc/qemu-ifup --check -v tap0 | grep -F -- '--wait 35'; rm /etc/qemu-ifup.conf; touch /etc/qemu-ifup.conf",
     },
     Step {
         command: "ip link set dev br0 mtu 9000 && qemu-ifup tap0",

@@ -41,7 +41,7 @@ const STEPS: [Step; 9] = [
     Step {
         command: "sudo ip link set br0 type bridge stp_state 0",
         before: "ip link set br0 type bridge stp_state 1",
-        after: "qemu-ifup --check tap0 | grep 'STP is off'",
+        after: "qemu-ifup --check -v tap0 | grep 'STP is off'",
     },
     Step {
         command: "sudo iptables -I FORWARD -i br0 -o br0 -j ACCEPT",
@@ -58,7 +58,7 @@ const STEPS: [Step; 9] = [
         before: "iptables -F FORWARD
             ! ip netns exec guest busybox ping -c 1 -W 1 192.168.1.1",
         after: "ip netns exec guest busybox ping -c 1 -W 5 192.168.1.1
-            qemu-ifup --check tap0 | grep 'ok .* br_netfilter'",
+            qemu-ifup --check -v tap0 | grep 'ok .* br_netfilter'",
     },
 ];
 

@@ -76,7 +76,7 @@ is_there
 is_there
 [ "$(ip -o link show master br0 | wc -l)" = 2 ]
 /etc/qemu-ifup --check tap0 >&2
-/etc/qemu-ifup --check | grep -F 'br0 has the uplink enp1s0'
+/etc/qemu-ifup --check -v | grep -F 'br0 has the uplink enp1s0'
 if /etc/qemu-ifup --check tap0 | grep -E '^(warning|problem)'; then exit 1; fi
 "#;
 
