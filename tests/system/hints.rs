@@ -206,7 +206,7 @@ fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
                 host()
             };
             let Some(s) = host else { return };
-            s.sh(&format!("ip tuntap add t0 mode tap user {owner}"));
+            s.sh(&format!("ip tuntap add tap5 mode tap user {owner}"));
             let run_as_reader = |command: &str, has_sudo: bool| {
                 let reader = if has_sudo || who != "alice" { "" } else { who };
                 must(&s, &format!("{reader} {command}"));
@@ -218,21 +218,21 @@ fn a_command_for_a_tap_has_sudo_for_whoever_needs_it_and_for_nobody_else() {
                 assert_eq!(with_sudo, if has_sudo { all } else { 0 }, "{text}");
                 command
             };
-            let checked = must_say(&s, &format!("{who} qemu-ifup --check -v t0"));
-            found(&checked, "qemu-ifdown --delete t0", deletes_by_sudo);
-            let attach = found(&checked, "qemu-ifup --bridge br0 t0", attaches_by_sudo);
+            let checked = must_say(&s, &format!("{who} qemu-ifup --check -v tap5"));
+            found(&checked, "qemu-ifdown --delete tap5", deletes_by_sudo);
+            let attach = found(&checked, "qemu-ifup --bridge br0 tap5", attaches_by_sudo);
             run_as_reader(&attach, attaches_by_sudo);
-            assert!(s.link("t0").unwrap()["master"] == "br0");
+            assert!(s.link("tap5").unwrap()["master"] == "br0");
             s.etc("qemu-ifup.conf", "* --multi-queue\n");
-            let checked = must_say(&s, &format!("{who} qemu-ifup --check -v t0"));
-            let mut delete = found(&checked, "qemu-ifdown --delete t0", deletes_by_sudo);
+            let checked = must_say(&s, &format!("{who} qemu-ifup --check -v tap5"));
+            let mut delete = found(&checked, "qemu-ifdown --delete tap5", deletes_by_sudo);
             if owner == ALICE {
-                let failed = sh(&s, &format!("{who} qemu-ifup --dry-run t0")).stderr;
-                delete = found(&failed, "qemu-ifdown --delete t0", deletes_by_sudo);
+                let failed = sh(&s, &format!("{who} qemu-ifup --dry-run tap5")).stderr;
+                delete = found(&failed, "qemu-ifdown --delete tap5", deletes_by_sudo);
             }
             let delete = delete.split(" && ").next().unwrap();
             run_as_reader(delete, deletes_by_sudo);
-            assert!(s.link("t0").is_none());
+            assert!(s.link("tap5").is_none());
         });
     }
 }
