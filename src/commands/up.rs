@@ -36,7 +36,7 @@ pub(super) fn up(
 ) -> Result<ExitCode, Error> {
     if let ([_, second, ..], Authority::Delegated) = (taps, session.caller.authority()) {
         return Err(Error::Usage(UsageError::Syntax(format!(
-            "a user other than root names one tap in a call: '{second}' is a second one"
+            "an unprivileged user can name only one tap in a call (also given: '{second}')"
         ))));
     }
     let conf = load_conf()?;

@@ -147,12 +147,11 @@ impl Display for Notice {
             }
             Self::Stays(Some(bridge)) => write!(
                 f,
-                "stays on {bridge}: a user other than root deletes taps (--delete), and takes none \
-                 down"
+                "left attached to {bridge}: an unprivileged user can delete the tap (--delete), but not \
+                 detach it"
             ),
             Self::Stays(None) => f.write_str(
-                "stays as it is: a user other than root deletes taps (--delete), and takes none \
-                 down",
+                "left unchanged: an unprivileged user can delete the tap (--delete), but not change it",
             ),
             Self::NotWaited => {
                 f.write_str("not waited for: it forwards only while a program has it open")
