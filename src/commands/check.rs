@@ -129,6 +129,7 @@ fn try_up(
         // A guest that runs may have opened several queues.
         Err(
             Error::TapImmutable { .. }
+            | Error::TapBusy { .. }
             | Error::TapDiffers {
                 difference: Difference::SharedQueue,
                 ..

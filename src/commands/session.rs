@@ -261,6 +261,8 @@ fn tap_spec(
         asked_access,
         bound_access,
         bound_bridge: conf.options.bridge,
+        bound_mtu: conf.options.mtu,
+        is_named: true,
         multi_queue: options.multi_queue == Some(true),
         mtu: options.mtu,
         create_bridge: creates_bridge.then_some(options.addresses),

@@ -87,7 +87,7 @@ pub(super) fn hand_over(
         None => {
             let (mut spec, conf) = spec_of(session, tap.name())?;
             // QEMU has named the bridge, but not the tap. A line for all taps does not bind it to another bridge.
-            spec.bound_bridge = None;
+            spec.is_named = false;
             (spec, conf)
         }
     };

@@ -396,14 +396,18 @@ impl Error {
             Self::CreatedByAnother {
                 name,
                 bridge,
+                access,
                 creator,
             } => vec![
                 Advice::run(
                     "to bring the tap up for that user, run",
                     Command::root(format!(
-                        "qemu-ifup --bridge {} --owner {} {}",
+                        "qemu-ifup --bridge {} {} {}",
                         quoted(*bridge),
-                        creator.0,
+                        match access {
+                            Some(TapAccess::Group(gid)) => format!("--group {gid}"),
+                            Some(TapAccess::Owner(_)) | None => format!("--owner {}", creator.0),
+                        },
                         quoted(*name)
                     )),
                 ),

@@ -164,6 +164,8 @@ pub enum Error {
         name: IfName,
         /// The bridge that it should be on.
         bridge: IfName,
+        /// Who may open it.
+        access: Option<TapAccess<u32>>,
         /// The user whom its alias names.
         creator: Creator,
     },

@@ -105,7 +105,11 @@ impl Kernel {
 
     /// Creates a tap for QEMU. No other program can open it, since it is a single-queue tap. The plan sets its owner. Until
     /// it is handed over, it lives as long as the value that is returned.
-    pub fn create_for_qemu(&self, vnet_hdr: bool, auth: &AuthorizedCreate) -> Result<Tap, Error> {
+    pub fn create_for_qemu(
+        &mut self,
+        vnet_hdr: bool,
+        auth: &AuthorizedCreate,
+    ) -> Result<Tap, Error> {
         let created = TunFd::create_for_qemu(auth.name, vnet_hdr);
         match created.and_then(|created| Ok((created.name()?, created))) {
             Ok((name, created)) => Ok(Tap {
@@ -113,13 +117,17 @@ impl Kernel {
                 ..Tap::new(name)
             }),
             Err(reason) => Err(match auth.name {
-                Some(name) if reason == Errno::EBUSY.into() => Error::TapImmutable {
-                    name,
-                    access: None,
-                    action: "create the tap".to_owned(),
-                    reason: Immutable::Exists,
-                    in_use: true,
-                },
+                Some(name) if reason == Errno::EBUSY.into() => {
+                    // It may be an alternative name.
+                    self.find_link(name)?;
+                    Error::TapImmutable {
+                        name,
+                        access: None,
+                        action: "create the tap".to_owned(),
+                        reason: Immutable::Exists,
+                        in_use: true,
+                    }
+                }
                 Some(_) | None => Error::step(StepKind::CreateTap, "create a tap", reason),
             }),
         }

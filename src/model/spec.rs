@@ -81,6 +81,10 @@ pub struct TapSpec {
     pub asked_access: Option<TapAccess<u32>>,
     /// Who may open it by the configuration alone, which binds an unprivileged user.
     pub bound_access: Option<TapAccess<u32>>,
+    /// The MTU by the configuration alone, which binds an unprivileged user.
+    pub bound_mtu: Option<u32>,
+    /// The caller named the tap, so that a bridge of the configuration is for it.
+    pub is_named: bool,
     /// The bridge by the configuration alone, which binds an unprivileged user.
     pub bound_bridge: Option<IfName>,
     /// It takes several queues.

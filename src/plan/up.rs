@@ -255,7 +255,7 @@ fn create_bridge_step(auth: &AuthorizedUp) -> Option<Step> {
 fn wanted_access(auth: &AuthorizedUp, tap: &ExistingTap) -> Option<TapAccess<u32>> {
     match (tap.info.access(), auth.spec.access) {
         (None, _) => Some(auth.access),
-        (Some(current), Some(wanted)) if current != wanted => Some(wanted),
+        (Some(_), Some(wanted)) if !tap.is_settled_for(wanted) => Some(wanted),
         (Some(_), _) => None,
     }
 }

@@ -144,6 +144,9 @@ impl Policy<'_> {
                 self.check_creation(spec.bridge, asked)?;
                 self.check_owner(&spec)?;
                 let bridge = resolve_bridge(&spec, &state)?;
+                if bridge.is_new {
+                    self.check_new_bridge(&spec)?;
+                }
                 if asked.mtu.is_some() {
                     self.check_mtu(spec.mtu, bridge.mtu)?;
                 }

@@ -106,11 +106,30 @@ impl Policy<'_> {
             return denied("use the tap".to_owned(), option);
         }
         match (asked.bridge, spec.bound_bridge) {
+            (Some(asked), Some(bound)) if asked != bound && spec.is_named => {
+                return denied(format!("attach to {asked}"), format!("--bridge {bound}"));
+            }
+            (_, _) => {}
+        }
+        match (asked.mtu, spec.bound_mtu) {
             (Some(asked), Some(bound)) if asked != bound => {
-                denied(format!("attach to {asked}"), format!("--bridge {bound}"))
+                denied(format!("set MTU {asked}"), format!("--mtu {bound}"))
             }
             (_, _) => Ok(()),
         }
+    }
+
+    /// An unprivileged user's run creates only the bridge that root's configuration creates, not one of any name.
+    pub(super) fn check_new_bridge(&self, spec: &TapSpec) -> Result<(), Error> {
+        let bridge = spec.bound_bridge.unwrap_or(IfName::DEFAULT_BRIDGE);
+        if !self.is_unprivileged() || spec.bridge == bridge {
+            return Ok(());
+        }
+        Err(only_root(
+            format!("create the bridge {}", spec.bridge),
+            format!("for this tap, {CONF_FILE} creates only {bridge}"),
+            "leave out --bridge, or ask root to create the bridge",
+        ))
     }
 
     /// Only the administrator may use options that shape the network rather than a tap, unless the configuration gives them to

@@ -41,6 +41,18 @@ impl ExistingTap {
     }
 }
 
+impl ExistingTap {
+    /// Whether the tap is for these alone, and nothing of another creator can be left in it. A holder can give the tap to another
+    /// user and leave filters or a queue behind; the alias still names its creator.
+    pub fn is_settled_for(&self, access: TapAccess<u32>) -> bool {
+        let is_creator = |creator: Creator| match access {
+            TapAccess::Owner(uid) => creator.0 == uid,
+            TapAccess::Group(_) => true,
+        };
+        self.info.is_for(access) && self.link.creator().is_none_or(is_creator)
+    }
+}
+
 impl Policy<'_> {
     /// A user uses only a tap that they may open and have created, unless the configuration sets its owner. (That this owner is
     /// the user was checked before.)
@@ -67,6 +79,7 @@ impl Policy<'_> {
                 Err(Error::CreatedByAnother {
                     name: spec.tap,
                     bridge: spec.bridge,
+                    access: tap.info.access(),
                     creator,
                 })
             }
@@ -131,27 +144,35 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
     if spec.multi_queue && !tap.info.multi_queue && !tap.has_fd {
         return immutable("use several queues".to_owned(), Immutable::OneQueue);
     }
+    let busy = |action| {
+        Err(Error::TapBusy {
+            deletes: false,
+            name: tap.link.name,
+            action,
+        })
+    };
+    // QEMU runs its script when it has opened one queue. Another one would get frames of the guest.
+    if tap.has_fd && tap.info.queues.is_some_and(|queues| queues != 1) {
+        return busy("use the tap for QEMU".to_owned());
+    }
     let TapInfo { owner, group, .. } = tap.info;
     let (action, other) = match spec.access {
-        Some(TapAccess::Owner(uid)) if owner != Some(uid) => (
+        Some(access) if tap.is_settled_for(access) => return Ok(()),
+        Some(TapAccess::Owner(uid)) => (
             format!("set the owner to uid {uid}"),
             group.map(|_| Immutable::HasGroup),
         ),
-        Some(TapAccess::Group(gid)) if group != Some(gid) => (
+        Some(TapAccess::Group(gid)) => (
             format!("set the group to gid {gid}"),
             owner.map(|_| Immutable::HasOwner),
         ),
-        Some(_) | None => return Ok(()),
+        None => return Ok(()),
     };
     if let Some(reason) = other {
         return immutable(action, reason);
     }
     if tap.link.is_open() && !tap.has_fd {
-        return Err(Error::TapBusy {
-            deletes: false,
-            name: tap.link.name,
-            action,
-        });
+        return busy(action);
     }
     Ok(())
 }

@@ -155,12 +155,32 @@ pub fn is_sub_uid(uid: u32) -> Result<bool, SysError> {
 
 /// A line is a user, the first uid, and how many there are.
 fn has_sub_uid(line: &[u8], uid: u32) -> Option<()> {
+    if line.trim_ascii_start().starts_with(b"#") {
+        return None;
+    }
     let mut fields = line.split(|&byte| byte == b':').skip(1);
-    let mut number = || parse_decimal(std::str::from_utf8(fields.next()?).ok()?);
+    let mut number = || parse_c_number(std::str::from_utf8(fields.next()?).ok()?);
     let (first, count) = (number()?, number()?);
     (first..first.saturating_add(count))
-        .contains(&uid)
+        .contains(&uid.into())
         .then_some(())
+}
+
+/// Parses a number as strtoul(3) does with base 0, by which newuidmap(1) reads its file: decimal, octal or hexadecimal.
+fn parse_c_number(text: &str) -> Option<u64> {
+    let text = text.trim_ascii();
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, radix) = if let Some(digits) = text.strip_prefix("0x").or(text.strip_prefix("0X"))
+    {
+        (digits, 16)
+    } else if text.len() > 1 && text.starts_with('0') {
+        (text, 8)
+    } else {
+        (text, 10)
+    };
+    let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    // Only a number that is too large is left.
+    is_number.then(|| u64::from_str_radix(digits, radix).unwrap_or(u64::MAX))
 }
 
 /// Parses a uid or gid. The kernel's "no id", all ones, is nobody's.
@@ -199,7 +219,19 @@ mod tests {
         assert!(!has("ann:100000:65536", 165_536));
         assert!(!has("ann:100000:65536", 99_999));
         assert!(has("ann:4294967000:65536", 4_294_967_001));
-        for wrong in ["", "#", "ann", "ann:1", "ann:x:5", "ann:1:"] {
+        for line in [
+            "ann:0x186a0:65536",
+            "ann:0303240:65536",
+            "ann: 100000:65536",
+            "ann:+100000:65536",
+            "ann:100000:4294967296",
+            "ann:100000:99999999999999999999999",
+        ] {
+            assert!(has(line, 100_005), "{line}");
+        }
+        for wrong in [
+            "", "#", "ann", "ann:1", "ann:x:5", "ann:1:", "#ann:0:9", "ann:0x:9",
+        ] {
             assert!(!has(wrong, 1), "{wrong}");
         }
     }

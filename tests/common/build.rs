@@ -36,6 +36,8 @@ pub fn spec() -> TapSpec {
         asked_access: None,
         bound_access: None,
         bound_bridge: None,
+        bound_mtu: None,
+        is_named: true,
         multi_queue: false,
         mtu: None,
         create_bridge: None,
