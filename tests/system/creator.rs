@@ -3,7 +3,7 @@
 use crate::common::interfaces::info;
 use crate::common::json::is_up;
 use crate::common::sandbox::Sandbox;
-use crate::common::strace::calls;
+use crate::common::strace::{calls, place_of};
 use crate::common::users::{ALICE, BOB, open_tap_as};
 use crate::common::{Run, bin, command, eventually, run};
 use crate::expect::{assert_in_bridge, ifup_with, sandbox};
@@ -157,7 +157,43 @@ fn a_tap_that_changes_its_owner_is_no_longer_its_creators() {
     crate::expect::assert_settled_as(&s, &before, "held");
 }
 
+/// Its holder can change the owner without any privilege. The alias still names the creator.
+#[test]
+fn a_tap_that_its_creator_has_made_another_users_is_taken_over_whole_or_not_at_all() {
+    let Some(s) = sandbox() else { return };
+    let alices = ALICE.to_string();
+    for (words, flags) in [("", 0), ("multi_queue", libc::IFF_MULTI_QUEUE)] {
+        bobs(&s, words);
+        let held = open_tap_as(BOB, "tap0", flags).unwrap();
+        // SAFETY: TUNSETOWNER takes a number and touches no memory.
+        unsafe { ioctl::owner(held.as_raw_fd(), ALICE.cast_signed()) }.unwrap();
+        assert_eq!(info(&s, "tap0")["user"], ALICE);
+        // He still has a queue of it.
+        let before = s.settled();
+        let busy = s.ifup(&["--owner", &alices, "tap0"]);
+        assert_eq!(busy.code, 5, "{busy:?}");
+        crate::expect::assert_settled_as(&s, &before, "held");
+        // A filter that lets no frame pass stays when he closes it.
+        // SAFETY: TUNSETTXFILTER reads flags, a count of 1 and one address after it.
+        unsafe { ioctl::tx(held.as_raw_fd(), [0_u16, 1, 0, 0, 0].as_ptr()) }.unwrap();
+        drop(held);
+        eventually(|| {
+            info(&s, "tap0")["numqueues"]
+                .as_u64()
+                .is_none_or(|queues| queues == 0)
+                .then_some(())
+        })
+        .unwrap();
+        let calls = calls(&s, "qemu-ifup", &["--owner", &alices, "tap0"]);
+        let [given, reset] = ["TUNSETOWNER", "TUNSETTXFILTER"].map(|call| place_of(&calls, call));
+        assert!(given < reset, "{words}");
+        assert_eq!(alias(&s), None);
+        s.sh("ip link del tap0");
+    }
+}
+
 mod ioctl {
+    nix::ioctl_write_int_bad!(owner, libc::TUNSETOWNER);
     nix::ioctl_write_ptr_bad!(attach, libc::TUNATTACHFILTER, libc::sock_fprog);
     nix::ioctl_write_ptr_bad!(filter, libc::TUNSETFILTEREBPF, libc::c_int);
     nix::ioctl_write_ptr_bad!(steering, libc::TUNSETSTEERINGEBPF, libc::c_int);

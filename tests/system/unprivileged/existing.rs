@@ -216,9 +216,11 @@ fn a_tap_that_its_users_guest_has_open_is_as_wanted() {
         let s = &host.sandbox;
         s.etc("qemu-ifup.conf", "tap1 --multi-queue\n");
         let flags = [libc::IFF_VNET_HDR, libc::IFF_MULTI_QUEUE];
+        // A tap that is closed loses its carrier a moment later.
+        let mut held = Vec::new();
         for (tap, flags) in ["tap0", "tap1"].into_iter().zip(flags) {
             assert_done(&host.ifup(&[tap]));
-            let _held = open_tap_as(ALICE, tap, flags).unwrap();
+            held.push(open_tap_as(ALICE, tap, flags).unwrap());
             s.sh(&format!(
                 "ip link set {tap} address 52:54:00:01:02:03; ip link set {tap} txqueuelen 77 addrgenmode none
                  tc qdisc replace dev {tap} root pfifo 2>/dev/null || :"
@@ -408,5 +410,28 @@ fn two_runs_at_once_for_one_new_tap_both_end_well_and_it_is_whole() {
             "{} of {PAIRS} pairs:\n{some}",
             wrong.len()
         );
+    });
+}
+
+#[test]
+fn to_delete_a_tap_is_no_way_out_if_the_user_may_not_create_it_again() {
+    both_ways(|host| {
+        let own = ALICE.to_string();
+        for (tap, bridge, rules) in [
+            ("tap5", "br0", "deny all\n"),
+            ("web5", "br0", "allow br0\n"),
+            ("tap5", "br1", "allow br0\n"),
+        ] {
+            host.sandbox.etc("qemu/bridge.conf", rules);
+            let made = host
+                .sandbox
+                .ifup(&["--bridge", bridge, "--owner", &own, tap]);
+            assert_eq!(made.code, 0, "{made:?}");
+            let refused = host.ifup(&["--bridge", bridge, "--isolated", tap]);
+            assert_eq!(refused.code, 5, "{refused:?}");
+            assert!(!refused.stderr.contains("--delete"), "{refused:?}");
+            assert!(refused.stderr.contains("sudo qemu-ifup"), "{refused:?}");
+            host.sandbox.sh(&format!("ip link del {tap}"));
+        }
     });
 }

@@ -164,3 +164,31 @@ fn a_run_of_roots_that_cannot_give_a_tap_to_whom_the_line_says_fails() {
         assert_eq!(info(s, "tap5")["user"], BOB);
     });
 }
+
+#[test]
+fn a_lines_mtu_binds_and_only_the_bridge_of_a_line_is_created() {
+    both_ways(|host| {
+        host.sandbox.sh("ip link set br0 mtu 1500");
+        assert_kept_from_alice(
+            host,
+            "tap* --mtu 1400",
+            &[&["--mtu", "1500", "tap5"]],
+            &[
+                &["--br=br0", "--mtu=1500", "tap5"],
+                &["--br=br0", "--mtu=1500"],
+            ],
+        );
+        host.sandbox.etc("qemu/bridge.conf", "allow all\n");
+        for line in ["* --create-bridge", "* --create-bridge --bridge br7"] {
+            let names: [&[&str]; 2] = [
+                &["--bridge", "brx", "tap5"],
+                &["--bridge", "br\x1b[31m", "tap5"],
+            ];
+            assert_kept_from_alice(host, line, &names, &[&["--br=brx"], &["--br=brx", "tap5"]]);
+        }
+        assert_done(&host.ifup(&["tap5"]));
+        assert_eq!(host.sandbox.ports("br7"), ["tap5"]);
+        assert_done(&host.ifdown(&["--delete", "tap5"]));
+        host.sandbox.sh("ip link del br7");
+    });
+}
