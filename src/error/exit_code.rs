@@ -89,3 +89,14 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::TIMED_OUT;
+
+    #[test]
+    fn the_handler_of_the_time_limit_exits_with_the_code_of_a_timeout() {
+        assert_eq!(TIMED_OUT, ExitCode::Timeout as i32);
+    }
+}
