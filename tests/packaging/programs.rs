@@ -50,6 +50,6 @@ fn qemu_ifdown_holds_none_of_what_only_qemu_ifup_does() {
     let of_both = b"print the steps as ip(8) commands";
     assert!(has("qemu-ifup", of_both) && has("qemu-ifdown", of_both));
     // Of src/commands/session.rs, and so of all that --create-bridge and the others need.
-    let of_one = b"cannot be the tap and its bridge";
+    let of_one = b"the tap and the bridge cannot have the same name";
     assert!(has("qemu-ifup", of_one) && !has("qemu-ifdown", of_one));
 }
