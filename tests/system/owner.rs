@@ -261,6 +261,9 @@ fn a_tap_that_another_program_holds_stays_without_an_owner_and_a_warning_says_wh
         let run = s.ifup(&[tap]);
         assert_eq!(run.code, 5, "{run:?}");
         assert!(run.stderr.contains("54321"), "{run:?}");
+        let checked = s.ifup(&["--check", "--quiet", tap]);
+        assert_eq!(checked.code, 5, "{checked:?}");
+        assert!(checked.stdout.contains("54321"), "{checked:?}");
     }
     s.etc("qemu-ifup.conf", "");
     // What the caller asks for is done or refused.

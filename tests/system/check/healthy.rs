@@ -44,7 +44,7 @@ type Setup = (
 );
 
 #[rustfmt::skip]
-const SETUPS: [Setup; 17] = [
+const SETUPS: [Setup; 16] = [
     ("without an uplink", "qemu-ifup tap0", nothing, "", "tap0"),
     ("a host that forwards nothing", "qemu-ifup tap0; echo 0 >/proc/sys/net/ipv4/ip_forward", nothing, "", "tap0"),
     ("no tap yet", "", nothing, "", "tap0"),
@@ -56,7 +56,6 @@ const SETUPS: [Setup; 17] = [
     ("held", "", |s| qemu(s, ""), "", "tap0"),
     ("held, multi-queue", "", |s| qemu(s, ",queues=2"), "", "tap0"),
     ("one queue, where new taps get several", "echo '* --multi-queue' >/etc/qemu-ifup.conf", |s| qemu(s, ""), "", "tap0"),
-    ("one owner, where new taps get another", "echo '* --group 7' >/etc/qemu-ifup.conf; qemu-ifup tap0 --owner 54321", |_| open(ALICE, 0), "", "tap0"),
     ("isolated", "echo '* --isolated' >/etc/qemu-ifup.conf; qemu-ifup tap0", nothing, "", "tap0"),
     ("like libvirt's", "", |_| open(0, 0), "qemu-ifup tap0", "tap0"),
     ("STP off", "ip link set br0 type bridge stp_state 1; ip link set br0 type bridge stp_state 0; qemu-ifup tap0", nothing, "", "tap0"),
