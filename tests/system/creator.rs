@@ -192,6 +192,28 @@ fn a_tap_that_its_creator_has_made_another_users_is_taken_over_whole_or_not_at_a
     }
 }
 
+/// QEMU has one queue open as it runs its script. A second one would get frames of the guest.
+#[test]
+fn roots_qemu_does_not_run_on_a_tap_that_another_program_has_a_queue_of() {
+    let Some(s) = sandbox() else { return };
+    s.sh("ip tuntap add tap0 mode tap user 0 multi_queue");
+    let call = |held: File| {
+        let mut call = command(bin("qemu-ifup"));
+        crate::common::fds::inherit(&mut call, held, 50);
+        run(call.arg("tap0"))
+    };
+    let others = open_tap_as(0, "tap0", libc::IFF_MULTI_QUEUE).unwrap();
+    let qemus = open_tap_as(0, "tap0", libc::IFF_MULTI_QUEUE).unwrap();
+    let before = s.settled();
+    let refused = call(qemus.try_clone().unwrap());
+    assert_eq!(refused.code, 5, "{refused:?}");
+    crate::expect::assert_settled_as(&s, &before, "another queue");
+    drop(others);
+    let done = call(qemus);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_in_bridge(&s, "br0", "tap0");
+}
+
 mod ioctl {
     nix::ioctl_write_int_bad!(owner, libc::TUNSETOWNER);
     nix::ioctl_write_ptr_bad!(attach, libc::TUNATTACHFILTER, libc::sock_fprog);
