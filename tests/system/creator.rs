@@ -21,6 +21,16 @@ fn bobs(s: &Sandbox, words: &str) {
     ));
 }
 
+/// A tap loses its carrier a moment after it is closed.
+fn await_closed(s: &Sandbox) {
+    let is_closed = || {
+        let flags = s.link("tap0").unwrap()["flags"].clone();
+        let flags = flags.as_array().unwrap().clone();
+        (!flags.iter().any(|flag| flag == "LOWER_UP")).then_some(())
+    };
+    eventually(is_closed).expect("the tap keeps its carrier");
+}
+
 fn alias(s: &Sandbox) -> Option<String> {
     let link = s.link("tap0").unwrap();
     let alias = link["ifalias"].as_str()?;
@@ -177,13 +187,7 @@ fn a_tap_that_its_creator_has_made_another_users_is_taken_over_whole_or_not_at_a
         // SAFETY: TUNSETTXFILTER reads flags, a count of 1 and one address after it.
         unsafe { ioctl::tx(held.as_raw_fd(), [0_u16, 1, 0, 0, 0].as_ptr()) }.unwrap();
         drop(held);
-        eventually(|| {
-            info(&s, "tap0")["numqueues"]
-                .as_u64()
-                .is_none_or(|queues| queues == 0)
-                .then_some(())
-        })
-        .unwrap();
+        await_closed(&s);
         let calls = calls(&s, "qemu-ifup", &["--owner", &alices, "tap0"]);
         let [given, reset] = ["TUNSETOWNER", "TUNSETTXFILTER"].map(|call| place_of(&calls, call));
         assert!(given < reset, "{words}");
@@ -295,6 +299,7 @@ fn a_tap_that_changes_its_owner_has_none_of_the_filters_of_the_former_one() {
             unsafe { ioctl::steering(fd, &raw const number) }.unwrap();
         }
         drop(bobs_end);
+        await_closed(&s);
         let done = s.ifup(&["--owner", &ALICE.to_string(), "tap0"]);
         assert_eq!(done.code, 0, "{filter}: {done:?}");
         let mut tap = open_tap_as(ALICE, "tap0", 0).unwrap();

@@ -241,8 +241,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "helper, root", args: &["--br=br0", "--fd=5"], handed: Handed::Socket, ..ROOTS },
 
     Scenario { name: "new bridge, root", args: &["--create-bridge", "--address", "198.51.100.1/24", "--bridge", NEW_BRIDGE, "tap7"], bridge: NEW_BRIDGE, ..ROOTS },
-    Scenario { name: "new bridge, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, ..PLAIN },
-    Scenario { name: "new bridge, held, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge\n", bridge: NEW_BRIDGE, tap: Some(HERS), holder: Holder::Alice, ends: Ends::Refused, ..PLAIN },
+    Scenario { name: "new bridge, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge --bridge br7\n", bridge: NEW_BRIDGE, ..PLAIN },
+    Scenario { name: "new bridge, held, a user", args: &["--bridge", NEW_BRIDGE, "tap7"], conf: "* --create-bridge --bridge br7\n", bridge: NEW_BRIDGE, tap: Some(HERS), holder: Holder::Alice, ends: Ends::Refused, ..PLAIN },
 
     Scenario { name: "Alice's given to Bob, root", tap: Some(UP_QUEUES), ..ROOTS_FOR_BOB },
     Scenario { name: "Alice's given to Bob while she holds it, root", tap: Some(UP), holder: Holder::Alice, ends: Ends::Refused, ..ROOTS_FOR_BOB },
