@@ -23,7 +23,7 @@ use crate::model::if_name::IfName;
 use crate::model::spec::TapSpec;
 use crate::plan::Plan;
 use crate::plan::step::Step;
-use crate::policy::rules::Policy;
+use crate::policy::rules::{Policy, Rules};
 use crate::report::to_stdout;
 
 /// Says what is wrong with the host, the bridge or the taps. The exit code is that of the first problem.
@@ -35,9 +35,10 @@ pub(super) fn check(
 ) -> Result<ExitCode, Error> {
     let conf = load_conf().map_err(Error::from);
     let acl = load_acl().map_err(Error::from);
+    let rules = session.load_rules();
     let mut findings = Vec::new();
     let mut look = |tap| -> Result<(), Error> {
-        for finding in check_one(session, tap, options, &conf, &acl)? {
+        for finding in check_one(session, tap, options, &conf, &acl, &rules)? {
             // What is about the host is found for each tap, and said once.
             if !findings.contains(&finding) {
                 findings.push(finding);
@@ -68,6 +69,7 @@ fn check_one(
     options: &TapOptions,
     conf: &Result<Conf, Error>,
     acl: &Result<Option<Acl>, Error>,
+    rules: &Result<Option<Rules>, Error>,
 ) -> Result<Vec<Finding>, Error> {
     let name = tap.unwrap_or(IfName::EXAMPLE_TAP);
     let conf = conf.as_ref().map(|conf| conf.for_tap(name));
@@ -94,7 +96,7 @@ fn check_one(
             (Err(error), _) => findings = [refusal(error), findings].concat(),
             // Where nothing is wrong with the host, what was asked for may still be refused.
             (Ok(spec), Ok(_)) if exit_code(&findings, false) == ExitCode::Success => {
-                let tried = session.load_rules().and_then(|rules| {
+                let tried = rules.as_ref().map_err(Clone::clone).and_then(|rules| {
                     let policy = Policy::new(&session.caller, rules.as_ref(), false);
                     try_up(&mut session.kernel, &policy, spec, options)
                 });

@@ -80,7 +80,7 @@ impl Policy<'_> {
         self.check_options(asked)
     }
 
-    /// If a line of the configuration has the owner or the bridge of a tap, that binds an unprivileged user.
+    /// If a line of the configuration has the owner, the bridge or the MTU of a tap, that binds an unprivileged user.
     pub(super) fn check_bound(&self, spec: &TapSpec, asked: &TapOptions) -> Result<(), Error> {
         if self.unrestricted().is_some() {
             return Ok(());

@@ -39,9 +39,13 @@ impl ExistingTap {
         };
         Ok(Self { state, info })
     }
-}
 
-impl ExistingTap {
+    /// Whether another program has a queue open beside QEMU, whose frames it would get: QEMU runs its script after it has opened
+    /// one queue.
+    fn is_shared(&self) -> bool {
+        self.has_fd && self.info.queues.is_some_and(|queues| queues != 1)
+    }
+
     /// Whether the tap is for these alone, and nothing of another creator can be left in it. A holder can give the tap to another
     /// user and leave filters or a queue behind; the alias still names its creator.
     pub fn is_settled_for(&self, access: TapAccess<u32>) -> bool {
@@ -151,8 +155,7 @@ pub(super) fn check_changeable(spec: &TapSpec, tap: &ExistingTap) -> Result<(), 
             action,
         })
     };
-    // QEMU runs its script when it has opened one queue. Another one would get frames of the guest.
-    if tap.has_fd && tap.info.queues.is_some_and(|queues| queues != 1) {
+    if tap.is_shared() {
         return busy("use the tap for QEMU".to_owned());
     }
     let TapInfo { owner, group, .. } = tap.info;
@@ -236,8 +239,7 @@ pub(super) fn as_wanted(
         }
         Some(None) | None => {}
     }
-    // QEMU runs its script after it has opened one queue.
-    if tap.has_fd && info.queues.is_some_and(|queues| queues != 1) {
+    if tap.is_shared() {
         return Err(Difference::SharedQueue);
     }
     Ok(bridge)

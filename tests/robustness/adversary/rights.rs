@@ -73,6 +73,8 @@ pub const RIGHTS: &[Right] = &[
 
 const BOBS: &str = "tap[07] --owner 54322\n";
 
+const DOWN: (Option<bool>, Option<u32>) = (Some(false), None);
+
 impl World {
     fn tap(&mut self, name: &str) -> io::Result<Link> {
         let link = self.find(name).filter(|link| link.tun.is_some());
@@ -90,32 +92,30 @@ impl World {
         let tap = self.tap(name)?;
         let bridge = self.find(bridge).ok_or(io::ErrorKind::NotFound)?;
         // Down, so that it is never up in no bridge on its way.
-        for (up, master) in [
-            (Some(false), None),
-            (None, Some(bridge.index)),
-            (Some(true), None),
-        ] {
+        let then_up = (Some(true), None);
+        self.change_in_turn(tap.index, &[DOWN, (None, Some(bridge.index)), then_up])
+    }
+
+    /// Each change after the other: whether the tap is up, and what it is a port of.
+    fn change_in_turn(
+        &mut self,
+        index: u32,
+        changes: &[(Option<bool>, Option<u32>)],
+    ) -> io::Result<()> {
+        for &(up, master) in changes {
             let change = Change {
                 up,
                 master,
                 ..Change::default()
             };
-            self.rtnetlink.change(tap.index, change)?;
+            self.rtnetlink.change(index, change)?;
         }
         Ok(())
     }
 
     fn root_takes_out(&mut self, name: &str) -> io::Result<()> {
         let tap = self.tap(name)?;
-        for (up, master) in [(Some(false), None), (None, Some(0))] {
-            let change = Change {
-                up,
-                master,
-                ..Change::default()
-            };
-            self.rtnetlink.change(tap.index, change)?;
-        }
-        Ok(())
+        self.change_in_turn(tap.index, &[DOWN, (None, Some(0))])
     }
 
     fn root_puts_back(&mut self, name: &str) -> io::Result<()> {
