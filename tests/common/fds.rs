@@ -1,6 +1,7 @@
 //! File descriptors: of taps, inherited, and passed over a socket.
 
 use crate::common::PATIENCE;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
@@ -15,7 +16,7 @@ pub fn inherit(command: &mut Command, descriptor: impl Into<OwnedFd>, number: Ra
     assert_ne!(descriptor.as_raw_fd(), number);
     let duplicate = move || {
         // SAFETY: takes two numbers; what else has the second one in this child is not used by it any more.
-        nix::errno::Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+        Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
         Ok(())
     };
     // SAFETY: the closure makes one system call and allocates nothing.
@@ -29,7 +30,13 @@ pub fn received(socket: &UnixStream) -> Vec<OwnedFd> {
     let mut room = [IoSliceMut::new(&mut bytes)];
     let mut space = nix::cmsg_space!([RawFd; 4]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags).unwrap();
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut space), flags) {
+            // A receive with a timeout is not restarted after a signal, and libc signals all threads if one changes its ids.
+            Err(Errno::EINTR) => {}
+            message => break message.unwrap(),
+        }
+    };
     let descriptors: Vec<OwnedFd> = message
         .cmsgs()
         .unwrap()
@@ -80,6 +87,6 @@ pub fn set_interface(tun: &File, name: &str, flags: i32) -> io::Result<()> {
     };
     // SAFETY: TUNSETIFF reads and writes one ifreq, which lives on until it returns; the name in it ends with a zero.
     let done = unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) };
-    nix::errno::Errno::result(done)?;
+    Errno::result(done)?;
     Ok(())
 }
