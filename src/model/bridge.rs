@@ -232,9 +232,12 @@ pub fn has_exactly(current: &[FdbEntry], wanted: &[FdbEntry]) -> bool {
 /// address is in it once.
 pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(MacAddr, bool)>) {
     let macs = |entries: &[FdbEntry]| {
-        let mut macs: Vec<_> = entries.iter().map(|e| (e.mac, e.sticky)).collect();
-        macs.sort_unstable();
-        macs.dedup_by_key(|(mac, _)| *mac);
+        let mut macs: Vec<(MacAddr, bool)> = Vec::new();
+        for entry in entries {
+            if macs.iter().all(|&(mac, _)| mac != entry.mac) {
+                macs.push((entry.mac, entry.sticky));
+            }
+        }
         macs
     };
     let added = macs(to);

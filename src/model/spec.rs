@@ -126,16 +126,16 @@ impl VlanSpec {
     /// If no untagged VLAN is given, the current one stays. Every other VLAN that is not given is removed, since through it the
     /// guest could bypass the VLANs that are given.
     pub fn resolve(&self, current: &[PortVlan]) -> Vec<PortVlan> {
-        let mut wanted: Vec<PortVlan> = match self.pvid {
-            Some(vid) => vec![PortVlan::untagged(vid)],
-            None => current.iter().filter(|vlan| vlan.pvid).copied().collect(),
+        let pvid = match self.pvid {
+            Some(vid) => Some(PortVlan::untagged(vid)),
+            None => current.iter().copied().find(|vlan| vlan.pvid),
         };
-        for &vid in &self.tagged {
-            if wanted.iter().all(|vlan| vlan.vid != vid) {
-                wanted.push(PortVlan::tagged(vid));
-            }
+        let mut wanted: Vec<_> = self.tagged.iter().copied().map(PortVlan::tagged).collect();
+        if let Some(pvid) = pvid {
+            wanted.retain(|vlan| vlan.vid != pvid.vid);
+            let place = wanted.partition_point(|vlan| vlan.vid < pvid.vid);
+            wanted.insert(place, pvid);
         }
-        wanted.sort_unstable();
         wanted
     }
 }

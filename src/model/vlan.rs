@@ -38,18 +38,17 @@ impl PortVlan {
 
 /// Parses a list such as `10,20-29`.
 pub fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
-    let mut vids = Vec::new();
+    let mut ranges = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let range = parse_vid(first)?..=parse_vid(last)?;
         if range.is_empty() {
             return None;
         }
-        vids.extend(range);
+        ranges.push(range);
     }
-    vids.sort_unstable();
-    vids.dedup();
-    Some(vids)
+    let is_listed = |vid: &u16| ranges.iter().any(|range| range.contains(vid));
+    Some(VID_RANGE.filter(is_listed).collect())
 }
 
 /// Parses one VLAN ID.

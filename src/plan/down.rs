@@ -15,9 +15,9 @@ impl Plan {
             return Self::gone(auth.name);
         };
         let deleted = auth.delete && tap.info.persistent;
-        let step = if deleted {
+        let steps = if deleted {
             // The kernel detaches it and brings it down itself, in the same request.
-            Some(Step::DeleteTap)
+            vec![Step::DeleteTap]
         } else {
             // In one message: the kernel takes it down before it detaches it.
             let update = LinkUpdate {
@@ -25,9 +25,10 @@ impl Plan {
                 master: tap.link.master.map(|_| None),
                 ..LinkUpdate::default()
             };
-            Some(Step::SetLink(update)).filter(|_| !update.is_empty())
+            let update = Some(update).filter(|update| !update.is_empty());
+            update.map(Step::SetLink).into_iter().collect()
         };
-        let steps = with_undo(Some(tap), step);
+        let steps = with_undo(Some(tap), steps);
         let notice = if auth.delete && !deleted {
             Some(Notice::NotPersistent { is_down: true })
         } else if deleted && tap.link.is_open() {
@@ -70,9 +71,10 @@ impl Plan {
             }
             (false, _) => (Some(Notice::Stays(from)), Outcome::Left),
         };
+        let steps = deleted.then_some(Step::ReleaseTap).into_iter().collect();
         Self {
             tap: auth.name,
-            steps: with_undo(Some(tap), deleted.then_some(Step::ReleaseTap)),
+            steps: with_undo(Some(tap), steps),
             notice,
             outcome,
         }

@@ -61,10 +61,14 @@ impl ExistingTap {
             vlans: None,
             fdb: None,
         });
-        let steps = inverse.map(Step::SetLink).into_iter();
-        let steps = steps.chain(options.map(Step::SetPort));
-        let steps = steps.chain(vlans).chain(fdb);
-        steps.chain(up.map(Step::Up)).collect()
+        let steps = [
+            inverse.map(Step::SetLink),
+            options.map(Step::SetPort),
+            vlans,
+            fdb,
+            up.map(Step::Up),
+        ];
+        steps.into_iter().flatten().collect()
     }
 }
 
@@ -116,10 +120,7 @@ impl Step {
 }
 
 /// Plans steps for this tap; None is a tap that the plan creates.
-pub(super) fn with_undo(
-    tap: Option<&ExistingTap>,
-    steps: impl IntoIterator<Item = Step>,
-) -> Vec<PlannedStep> {
+pub(super) fn with_undo(tap: Option<&ExistingTap>, steps: Vec<Step>) -> Vec<PlannedStep> {
     let mut before = tap.cloned();
     let planned = steps.into_iter().map(|step| {
         let undo = step.undo(before.as_ref());

@@ -43,21 +43,26 @@ impl Plan {
         // Counted before, so that no tap is created in vain, and after, since other runs may create taps at the same time.
         let check_quota = auth.quota.filter(|_| !for_qemu).map(Step::CheckQuota);
         let (restrict, port) = port_steps(auth, None);
-        let commit = if for_qemu {
-            wait_steps(auth).chain([Step::PassFd]).collect()
-        } else {
-            vec![Step::SetPersist]
-        };
+        let mut steps: Vec<Step> = check_quota.into_iter().collect();
+        steps.push(create);
+        if let Some(quota) = auth.quota {
+            steps.push(Step::SetLink(LinkUpdate {
+                creator: Some(Some(quota.user)),
+                ..LinkUpdate::default()
+            }));
+            steps.push(Step::CheckQuota(quota));
+        }
         // The bridge is created as late as possible: all that was done before disappears with this program in any case.
-        let steps = check_quota
-            .into_iter()
-            .chain([create])
-            .chain(count(auth))
-            .chain(create_bridge_step(auth))
-            .chain([Step::SetLink(join)])
-            .chain(restrict)
-            .chain([Step::Up(port)])
-            .chain(commit);
+        steps.extend(create_bridge_step(auth));
+        steps.push(Step::SetLink(join));
+        steps.extend(restrict);
+        steps.push(Step::Up(port));
+        if for_qemu {
+            steps.extend(wait_steps(auth));
+            steps.push(Step::PassFd);
+        } else {
+            steps.push(Step::SetPersist);
+        }
         // A tap that no program has open when this one ends would not continue to forward.
         let not_waited = auth.spec.wait.filter(|_| !for_qemu);
         Self {
@@ -75,7 +80,11 @@ impl Plan {
     fn leave(auth: &AuthorizedUp, tap: &ExistingTap) -> Self {
         let bridge = auth.bridge.link.name;
         let is_held = tap.has_fd || tap.link.is_open();
-        let steps: Vec<Step> = wait_steps(auth).filter(|_| is_held).collect();
+        let steps = if is_held {
+            wait_steps(auth)
+        } else {
+            Vec::new()
+        };
         Self {
             tap: tap.link.name,
             steps: with_undo(Some(tap), steps),
@@ -110,7 +119,6 @@ impl Plan {
         } else {
             (set_access, None)
         };
-        let wait = wait_steps(auth).filter(|_| is_held);
         let (restrict, port) = port_steps(auth, Some(tap).filter(|_| !joins));
         // The creator in the alias can no longer open it.
         let clear_alias = change
@@ -120,15 +128,16 @@ impl Plan {
                 ..LinkUpdate::default()
             });
         // The bridge comes first: if it cannot be created, a guest that uses the tap is not affected.
-        let steps = first
-            .into_iter()
-            .chain(create_bridge_step(auth))
-            .chain(updates.into_iter().map(Step::SetLink))
-            .chain(restrict)
-            .chain(last)
-            .chain(clear_alias.map(Step::SetLink))
-            .chain(goes_up.then_some(Step::Up(port)))
-            .chain(wait);
+        let mut steps: Vec<Step> = first.into_iter().collect();
+        steps.extend(create_bridge_step(auth));
+        steps.extend(updates.into_iter().map(Step::SetLink));
+        steps.extend(restrict);
+        steps.extend(last);
+        steps.extend(clear_alias.map(Step::SetLink));
+        steps.extend(goes_up.then_some(Step::Up(port)));
+        if is_held {
+            steps.extend(wait_steps(auth));
+        }
         let steps = with_undo(Some(tap), steps);
         let wanted = wanted.filter(|_| change.is_none());
         let notice = match tap.master {
@@ -209,27 +218,15 @@ fn target_mtu(auth: &AuthorizedUp) -> u32 {
     auth.spec.mtu.unwrap_or(auth.bridge.mtu.min(MAX_MTU))
 }
 
-/// If the caller has a quota, marks the tap as theirs, and counts.
-fn count(auth: &AuthorizedUp) -> impl Iterator<Item = Step> {
-    let steps = auth.quota.map(|quota| {
-        let mark = LinkUpdate {
-            creator: Some(Some(quota.user)),
-            ..LinkUpdate::default()
-        };
-        [Step::SetLink(mark), Step::CheckQuota(quota)]
-    });
-    steps.into_iter().flatten()
-}
-
 /// Waits until the port forwards, if that is asked for. An unprivileged user's run drops its privileges first.
-fn wait_steps(auth: &AuthorizedUp) -> impl Iterator<Item = Step> + use<> {
+fn wait_steps(auth: &AuthorizedUp) -> Vec<Step> {
+    let Some(seconds) = auth.spec.wait else {
+        return Vec::new();
+    };
     let drop = auth.drops_privileges.then_some(Step::DropPrivileges);
     let bridge = auth.bridge.link.name;
-    let wait = auth.spec.wait.map(|seconds| {
-        let wait = Step::WaitForwarding { bridge, seconds };
-        drop.into_iter().chain([wait])
-    });
-    wait.into_iter().flatten()
+    let wait = Step::WaitForwarding { bridge, seconds };
+    drop.into_iter().chain([wait]).collect()
 }
 
 /// Whether the tap belongs to another user or a group, and neither the command line nor the configuration sets that.

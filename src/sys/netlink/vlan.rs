@@ -40,7 +40,7 @@ impl Emitable for BrVlanMsg {
     }
 }
 
-/// The VLANs of a port, in order.
+/// The VLANs of a port, in the order of their IDs, in which the kernel keeps them (net/bridge/br_vlan.c).
 pub fn get_port_vlans(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
@@ -59,15 +59,13 @@ pub fn get_port_vlans(
         }
         Ok(vlans)
     });
-    let mut vlans = match found {
+    match found {
         // The kernel has no VLAN filtering, or the interface is no longer a port.
         Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
-            Vec::new()
+            Ok(Vec::new())
         }
-        found => found?.concat(),
-    };
-    vlans.sort_unstable();
-    Ok(vlans)
+        found => Ok(found?.concat()),
+    }
 }
 
 fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
