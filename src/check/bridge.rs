@@ -2,7 +2,7 @@
 
 use crate::check::finding::Findings;
 use crate::check::id::Id;
-use crate::check::snapshot::{BridgeDetails, HostSnapshot};
+use crate::check::snapshot::{BridgeDetails, Snapshot};
 use crate::config::acl::Verdict;
 use crate::config::conf::CONF_FILE;
 use crate::error::Error;
@@ -12,11 +12,11 @@ use crate::model::addr::MacAddr;
 use crate::model::bridge::{BR_MAX_PORTS, BridgeInfo};
 use crate::model::link::Link;
 
-pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
-    let name = host.context.bridge();
+pub(super) fn bridge(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let name = seen.bridge.name;
     let quoted = ShellQuoted(name.as_bytes());
-    let (Some(link), details) = (&host.bridge, &host.bridge_details) else {
-        return missing(findings, host);
+    let (Some(link), details) = (&seen.bridge.link, &seen.bridge.details) else {
+        return missing(findings, seen);
     };
     let (Some(info), Some(details)) = (link.bridge(), details) else {
         let kind = link.kind.clone();
@@ -75,8 +75,8 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
             ))]);
     }
     ports(findings, link, details);
-    own_mac(findings, host, link, details);
-    stp(findings, host, info, details);
+    own_mac(findings, seen, link, details);
+    stp(findings, seen, info, details);
     if info.snoops_multicast && info.has_other_querier {
         // As it is on many networks; a guest that boots reports by itself.
         findings
@@ -96,17 +96,17 @@ pub(super) fn bridge(findings: &mut Findings, host: &HostSnapshot) {
     findings.add(Id::VlanFiltering, format!("VLAN filtering is {filtering}"));
 }
 
-fn missing(findings: &mut Findings, host: &HostSnapshot) {
-    let (name, options) = (host.context.bridge(), &host.context.options);
+fn missing(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let (name, options) = (seen.bridge.name, &seen.options);
     // What it says of the bridge is unknown; that it is broken is another finding.
-    if host.context.conf.is_err() {
+    if seen.conf.is_err() {
         return;
     }
     if options.create_bridge != Some(true) {
-        let existing = host.bridges.clone();
+        let existing = seen.host.bridges.clone();
         return findings.error(Id::BridgeMissing, &Error::NoSuchBridge { name, existing });
     }
-    if host.bridge_driver == Some(false) {
+    if seen.host.bridge_driver == Some(false) {
         findings
             .add(
                 Id::BridgeModuleMissing,
@@ -116,7 +116,7 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
                 "install the package that has all modules of this kernel, or a kernel with \
                  CONFIG_BRIDGE",
             )]);
-    } else if let Some((address, interface)) = host.network_in_use {
+    } else if let Some((address, interface)) = seen.network_in_use {
         let error = Error::NetworkInUse {
             bridge: name,
             address,
@@ -124,7 +124,7 @@ fn missing(findings: &mut Findings, host: &HostSnapshot) {
         };
         findings.error(Id::NetworkInUse, &error);
     } else if options.addresses.iter().any(|a| a.ip.is_ipv6())
-        && host.sysctls.disable_ipv6 == Some(true)
+        && seen.host.sysctls.disable_ipv6 == Some(true)
     {
         findings
             .add(
@@ -209,7 +209,7 @@ fn ports(findings: &mut Findings, bridge: &Link, details: &BridgeDetails) {
 }
 
 /// A bridge without a MAC of its own has the lowest of its ports, and a program that has a tap open can change that of the tap.
-fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details: &BridgeDetails) {
+fn own_mac(findings: &mut Findings, seen: &Snapshot<'_>, bridge: &Link, details: &BridgeDetails) {
     let name = bridge.name;
     let (Some(address), false) = (bridge.address, details.has_own_mac == Some(true)) else {
         return;
@@ -219,7 +219,7 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     let has_it = |port: &&Link| port.address == Some(address) && lowest == Some(address);
     let mut taps = details.ports.iter().filter(has_it);
     let tap = taps.find(|port| port.tap().is_some());
-    let for_users = host.context.verdict() == Some(Verdict::Allowed);
+    let for_users = seen.verdict() == Some(Verdict::Allowed);
     let quoted = ShellQuoted(name.as_bytes());
     let set = |mac| Command::root(format!("ip link set dev {quoted} address {mac}"));
     if let Some(tap) = tap {
@@ -250,20 +250,20 @@ fn own_mac(findings: &mut Findings, host: &HostSnapshot, bridge: &Link, details:
     }
 }
 
-fn stp(findings: &mut Findings, host: &HostSnapshot, info: &BridgeInfo, details: &BridgeDetails) {
+fn stp(findings: &mut Findings, seen: &Snapshot<'_>, info: &BridgeInfo, details: &BridgeDetails) {
     let seconds = info.forwarding_delay_secs();
     if !info.stp_enabled {
         findings.add(Id::StpOff, "STP is off: ports forward immediately");
         return;
     }
-    let wait = host.context.options.wait;
+    let wait = seen.options.wait;
     if wait.is_some_and(|wait| wait >= seconds) {
         let message =
             format!("STP is on: ports forward after {seconds} s, and QEMU waits for that (--wait)");
         findings.add(Id::StpWaited, message);
         return;
     }
-    let bridge = host.context.bridge();
+    let bridge = seen.bridge.name;
     let bridge = ShellQuoted(bridge.as_bytes());
     // Without STP, two uplinks may be a loop.
     let fix = if details.uplinks().count() < 2 {

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::check::finding::Findings;
 use crate::check::id::Id;
-use crate::check::snapshot::{BridgeDetails, HostSnapshot};
+use crate::check::snapshot::{BridgeDetails, Snapshot};
 use crate::config::acl::{ACL_FILE, Verdict};
 use crate::config::conf::CONF_FILE;
 use crate::error::advice::{Advice, Command};
@@ -16,8 +16,8 @@ use crate::model::state::InterfaceManager;
 use crate::policy::caller::Authority;
 use crate::sys::error::strerror;
 
-pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
-    let caller = &host.context.caller;
+pub(super) fn privilege(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let caller = &seen.host.context.caller;
     let uid = caller.real_uid();
     match (caller.authority(), caller.has_net_admin()) {
         (Authority::Root, true) => {
@@ -36,7 +36,7 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
                 "give the container that capability: --cap-add NET_ADMIN",
             )]),
         // Then there is nothing left to do for qemu-ifup.
-        (Authority::None, _) if is_prepared(host) => {
+        (Authority::None, _) if is_prepared(seen) => {
             let message = format!(
                 "uid {uid}, without CAP_NET_ADMIN. The tap is ready: this user's QEMU can open it"
             );
@@ -54,13 +54,13 @@ pub(super) fn privilege(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 /// Whether the tap is the caller's, and up on the bridge.
-fn is_prepared(host: &HostSnapshot) -> bool {
-    let is_up = host.tap.as_ref().is_some_and(|tap| tap.up);
-    is_up && host.is_callers_tap() && host.tap_master == Some(host.context.bridge())
+fn is_prepared(seen: &Snapshot<'_>) -> bool {
+    let is_up = seen.tap.as_ref().is_some_and(|tap| tap.up);
+    is_up && seen.is_callers_tap() && seen.tap_master == Some(seen.bridge.name)
 }
 
-pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
-    match host.tun {
+pub(super) fn tun(findings: &mut Findings, seen: &Snapshot<'_>) {
+    match seen.host.tun {
         Ok(()) => {
             findings.add(Id::TunUsable, "can be opened");
         }
@@ -74,8 +74,8 @@ pub(super) fn tun(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 /// Only vhost=on needs it, so there is no warning without it.
-pub(super) fn vhost(findings: &mut Findings, host: &HostSnapshot) {
-    match host.vhost_net {
+pub(super) fn vhost(findings: &mut Findings, seen: &Snapshot<'_>) {
+    match seen.host.vhost_net {
         Ok(()) => findings.add(
             Id::VhostUsable,
             "/dev/vhost-net can be opened: QEMU can use vhost=on",
@@ -90,14 +90,14 @@ pub(super) fn vhost(findings: &mut Findings, host: &HostSnapshot) {
     };
 }
 
-pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
-    let bridge = host.context.bridge();
-    match &host.context.conf {
+pub(super) fn files(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let bridge = seen.bridge.name;
+    match &seen.conf {
         Ok(conf) => {
             for (line, text) in &conf.lines {
                 findings.add(Id::ConfLine, format!("{CONF_FILE}:{line} matches: {text}"));
             }
-            let from = match (host.context.asked.bridge, conf.options.bridge) {
+            let from = match (seen.host.context.asked.bridge, conf.options.bridge) {
                 (Some(_), _) => "from the command line or from the program's name".to_owned(),
                 (None, Some(_)) => format!("from {CONF_FILE}"),
                 (None, None) => "default".to_owned(),
@@ -106,7 +106,7 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
         }
         Err(error) => findings.error(Id::ConfInvalid, error),
     }
-    match (&host.context.acl, host.context.caller.authority()) {
+    match (&seen.host.context.acl, seen.host.context.caller.authority()) {
         (Err(error), _) => findings.error(Id::AclInvalid, error),
         (Ok(_), Authority::Root) => {
             findings.add(Id::AclNotChecked, "does not apply to root");
@@ -115,7 +115,7 @@ pub(super) fn files(findings: &mut Findings, host: &HostSnapshot) {
             let message = "not checked: without CAP_NET_ADMIN it does not matter";
             findings.add(Id::AclNotChecked, message);
         }
-        (Ok(_), Authority::Delegated) => acl(findings, host.context.verdict(), bridge),
+        (Ok(_), Authority::Delegated) => acl(findings, seen.verdict(), bridge),
     }
 }
 
@@ -148,13 +148,9 @@ fn acl(findings: &mut Findings, verdict: Option<Verdict>, bridge: IfName) {
 }
 
 /// QEMU's own bridge helper reads the same ACL, and not the configuration: users can bypass the lines that bind them.
-pub(super) fn helper(findings: &mut Findings, host: &HostSnapshot) {
-    let binds_users = host
-        .context
-        .conf
-        .as_ref()
-        .is_ok_and(|conf| conf.binds_users);
-    let (true, Some((path, is_set_user_id))) = (binds_users, &host.privileged_helper) else {
+pub(super) fn helper(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let binds_users = seen.conf.as_ref().is_ok_and(|conf| conf.binds_users);
+    let (true, Some((path, is_set_user_id))) = (binds_users, &seen.host.privileged_helper) else {
         return;
     };
     let path = path.as_os_str().as_bytes();
@@ -175,12 +171,12 @@ pub(super) fn helper(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 /// Which firewall the frames on the bridge pass through.
-pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
-    let info = host.bridge.as_ref().and_then(Link::bridge);
+pub(super) fn firewall(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let info = seen.bridge.link.as_ref().and_then(Link::bridge);
     let own = info.map(|info| info.nf_call).unwrap_or_default();
-    let settings = &host.sysctls;
-    let has_docker = host.bridges.contains(&IfName::DOCKER_BRIDGE);
-    let bridge = host.context.bridge();
+    let settings = &seen.host.sysctls;
+    let has_docker = seen.host.bridges.contains(&IfName::DOCKER_BRIDGE);
+    let bridge = seen.bridge.name;
     let bridge = ShellQuoted(bridge.as_bytes());
     let (mut harmless, mut drops) = (Vec::new(), Vec::new());
     let (mut accept, mut bypass) = (Vec::new(), Vec::new());
@@ -245,9 +241,9 @@ pub(super) fn firewall(findings: &mut Findings, host: &HostSnapshot) {
     }
 }
 
-pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
-    let uplink = host.bridge_details.as_ref().and_then(BridgeDetails::uplink);
-    match host.sysctls.ip_forward {
+pub(super) fn forwarding(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let uplink = seen.bridge.details.as_ref().and_then(BridgeDetails::uplink);
+    match seen.host.sysctls.ip_forward {
         // Then another machine forwards.
         Some(false) if uplink.is_some() => {}
         // A network of guests and host alone is as good as any.
@@ -265,7 +261,7 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
         }
         None => {}
     }
-    if let (Some(uplink), true) = (uplink, host.is_guest) {
+    if let (Some(uplink), true) = (uplink, seen.host.is_guest) {
         let name = uplink.name;
         findings
             .add(
@@ -279,11 +275,11 @@ pub(super) fn forwarding(findings: &mut Findings, host: &HostSnapshot) {
     }
 }
 
-pub(super) fn managers(findings: &mut Findings, host: &HostSnapshot) {
-    let tap = host.tap.as_ref();
+pub(super) fn managers(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let tap = seen.tap.as_ref();
     let tap = tap.map_or(IfName::EXAMPLE_TAP, |tap| tap.name);
     let quoted = ShellQuoted(tap.as_bytes());
-    for &(manager, told) in &host.managers {
+    for &(manager, told) in &seen.managed {
         let name = match manager {
             InterfaceManager::NetworkManager => "NetworkManager",
             InterfaceManager::Networkd => "systemd-networkd",
@@ -291,7 +287,7 @@ pub(super) fn managers(findings: &mut Findings, host: &HostSnapshot) {
         };
         let manages = match manager {
             // It does not tell, but a tap has no other reason to have an address.
-            InterfaceManager::Dhcpcd => host.tap_has_address.then_some(true).or(told),
+            InterfaceManager::Dhcpcd => seen.tap_has_address.then_some(true).or(told),
             InterfaceManager::NetworkManager | InterfaceManager::Networkd => told,
         };
         match manages {
@@ -331,8 +327,8 @@ pub(super) fn managers(findings: &mut Findings, host: &HostSnapshot) {
 }
 
 /// libvirt runs qemu-ifup as its script, or session mode's bridge helper.
-pub(super) fn apparmor(findings: &mut Findings, host: &HostSnapshot) {
-    let Some(program) = &host.denied_by_apparmor else {
+pub(super) fn apparmor(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let Some(program) = &seen.host.denied_by_apparmor else {
         return;
     };
     let program = Escaped(program.as_os_str().as_bytes());

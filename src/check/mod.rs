@@ -2,20 +2,20 @@
 //! the rest is pure: a snapshot comes in, findings go out.
 
 mod bridge;
-pub mod collect;
+pub(crate) mod collect;
 pub mod finding;
 mod host;
 pub mod id;
 pub mod output;
-pub mod snapshot;
+pub(crate) mod snapshot;
 mod tap;
 
 use crate::check::finding::{Finding, Findings};
-use crate::check::snapshot::HostSnapshot;
+use crate::check::snapshot::Snapshot;
 
 /// Everything that is worth a line, in the order in which a guest depends on it.
-pub fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
-    let mut findings = Findings::new(host.context.bridge(), host.context.tap);
+pub(crate) fn diagnose(seen: &Snapshot<'_>) -> Vec<Finding> {
+    let mut findings = Findings::new(seen.bridge.name, seen.name);
     for look in [
         host::privilege,
         host::tun,
@@ -29,7 +29,7 @@ pub fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
         host::managers,
         host::apparmor,
     ] {
-        look(&mut findings, host);
+        look(&mut findings, seen);
     }
     findings.into_vec()
 }

@@ -1,11 +1,12 @@
 //! What `--check` judges: all that was seen, and what was known before.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
 use crate::config::acl::{Acl, Verdict};
-use crate::config::conf::MatchedConf;
+use crate::config::conf::{Conf, MatchedConf};
 use crate::config::options::TapOptions;
 use crate::error::Error;
 use crate::model::addr::{IpPrefix, MacAddr};
@@ -17,32 +18,71 @@ use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::policy::caller::Caller;
 
 /// What is known before the kernel is asked. An error is one of the findings.
-#[derive(Debug)]
-pub struct CheckContext {
-    /// Who calls.
-    pub caller: Caller,
-    /// What the command line asks for.
-    pub asked: TapOptions,
-    /// The same with the defaults of the configuration.
-    pub options: TapOptions,
-    /// The lines of the configuration that match.
-    pub conf: Result<MatchedConf, Error>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) caller: &'a Caller,
+    /// The options of the command line.
+    pub(crate) asked: &'a TapOptions,
+    pub(crate) conf: &'a Result<Conf, Error>,
     /// The ACL, if there is one.
-    pub acl: Result<Option<Acl>, Error>,
-    /// The tap that is asked about, if one is.
-    pub tap: Option<IfName>,
+    pub(crate) acl: &'a Result<Option<Acl>, Error>,
 }
 
-impl CheckContext {
-    /// The name of the bridge.
-    pub fn bridge(&self) -> IfName {
-        self.options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE)
-    }
+/// What is the same for all taps of a call.
+#[derive(Debug)]
+pub(crate) struct Host<'a> {
+    pub(crate) context: Context<'a>,
+    /// The result of opening /dev/net/tun.
+    pub(crate) tun: Result<(), Errno>,
+    /// All bridges.
+    pub(crate) bridges: Vec<IfName>,
+    pub(crate) sysctls: Sysctls,
+    /// Programs that run and configure interfaces.
+    pub(crate) managers: Vec<InterfaceManager>,
+    /// Whether the caller may open /dev/vhost-net.
+    pub(crate) vhost_net: Result<(), Errno>,
+    /// This host is itself a guest.
+    pub(crate) is_guest: bool,
+    /// The kernel has bridges, or a module for them; None if unknown.
+    pub(crate) bridge_driver: Option<bool>,
+    /// A bridge helper of QEMU's with a privilege of its own, by a set-user-ID bit (true) or by capabilities.
+    pub(crate) privileged_helper: Option<(PathBuf, bool)>,
+    /// This program's path, if AppArmor does not permit libvirtd to run it.
+    pub(crate) denied_by_apparmor: Option<PathBuf>,
+}
 
+/// All that was seen of one tap and its bridge, or of the host alone.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub(crate) host: &'a Host<'a>,
+    /// The tap that is asked about, if one is.
+    pub(crate) name: Option<IfName>,
+    /// The options of the command line, with the defaults of the configuration.
+    pub(crate) options: TapOptions,
+    /// The lines of the configuration that match.
+    pub(crate) conf: Result<MatchedConf, &'a Error>,
+    pub(crate) bridge: Rc<Bridge>,
+    /// One of the addresses of a new bridge, and the interface that is in the same network.
+    pub(crate) network_in_use: Option<(IpPrefix, IfName)>,
+    /// The interface of the tap's name.
+    pub(crate) tap: Option<Link>,
+    /// The interface that the tap is a port of.
+    pub(crate) tap_master: Option<IfName>,
+    /// The tap has a link-local address.
+    pub(crate) tap_has_address: bool,
+    /// The tap is locked, and the forwarding database has no static entry of it, or none of the MAC that is asked for.
+    pub(crate) tap_lacks_mac: bool,
+    /// Who has the tap open, as far as the caller is permitted to know.
+    pub(crate) holders: Vec<TapHolder>,
+    /// Whether each of the host's managers manages the tap; None if unknown.
+    pub(crate) managed: Vec<(InterfaceManager, Option<bool>)>,
+}
+
+impl Snapshot<'_> {
     /// What the ACL says of the bridge.
     pub(super) fn verdict(&self) -> Option<Verdict> {
-        let acl = self.acl.as_ref().ok()?.as_ref();
-        acl.map(|acl| acl.verdict(self.bridge()))
+        let acl = self.host.context.acl.as_ref().ok()?.as_ref();
+        acl.map(|acl| acl.verdict(self.bridge.name))
     }
 
     /// The options of the port, with those of a lock.
@@ -57,75 +97,41 @@ impl CheckContext {
 
     /// The command line has options besides the bridge: they are needed to bring the tap up.
     pub(super) fn has_options(&self) -> bool {
-        let asked = self.asked.clone();
+        let asked = self.host.context.asked.clone();
         TapOptions {
             bridge: None,
             ..asked
         } != TapOptions::default()
     }
-}
 
-/// All that was seen.
-#[derive(Debug)]
-pub struct HostSnapshot {
-    /// What was known before.
-    pub context: CheckContext,
-    /// The result of opening /dev/net/tun.
-    pub tun: Result<(), Errno>,
-    /// The interface of the bridge's name.
-    pub bridge: Option<Link>,
-    /// What belongs to the bridge, if it is one.
-    pub bridge_details: Option<BridgeDetails>,
-    /// One of the addresses of a new bridge, and the interface that is in the same network.
-    pub network_in_use: Option<(IpPrefix, IfName)>,
-    /// All bridges.
-    pub bridges: Vec<IfName>,
-    /// Settings of the kernel.
-    pub sysctls: Sysctls,
-    /// The interface of the tap's name.
-    pub tap: Option<Link>,
-    /// The interface that the tap is a port of.
-    pub tap_master: Option<IfName>,
-    /// The tap has a link-local address.
-    pub tap_has_address: bool,
-    /// The tap is locked, and the forwarding database has no static entry of it, or none of the MAC that is asked for.
-    pub tap_lacks_mac: bool,
-    /// Who has the tap open, as far as the caller is permitted to know.
-    pub holders: Vec<TapHolder>,
-    /// Programs that run and configure interfaces; whether they manage the tap, where that is told.
-    pub managers: Vec<(InterfaceManager, Option<bool>)>,
-    /// Whether the caller may open /dev/vhost-net.
-    pub vhost_net: Result<(), Errno>,
-    /// This host is itself a guest.
-    pub is_guest: bool,
-    /// The kernel has bridges, or a module for them; None where that is not told.
-    pub bridge_driver: Option<bool>,
-    /// A bridge helper of QEMU's with a privilege of its own, by a set-user-ID bit (true) or by capabilities.
-    pub privileged_helper: Option<(PathBuf, bool)>,
-    /// This program's path, where AppArmor does not let libvirtd run it.
-    pub denied_by_apparmor: Option<PathBuf>,
-}
-
-impl HostSnapshot {
     /// The tap is the caller's own.
     pub(super) fn is_callers_tap(&self) -> bool {
-        let access = TapAccess::Owner(self.context.caller.real_uid());
+        let access = TapAccess::Owner(self.host.context.caller.real_uid());
         let tap = self.tap.as_ref().and_then(Link::tap);
         tap.is_some_and(|tap| tap.is_for(access))
     }
 }
 
+/// The interface that was named as the bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bridge {
+    pub(crate) name: IfName,
+    /// None if there is no such interface.
+    pub(crate) link: Option<Link>,
+    /// None if it is no bridge.
+    pub(crate) details: Option<BridgeDetails>,
+}
+
 /// What belongs to a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeDetails {
-    /// Its ports.
-    pub ports: Vec<Link>,
+pub(crate) struct BridgeDetails {
+    pub(crate) ports: Vec<Link>,
     /// It has an address that is not link-local.
-    pub has_address: bool,
+    pub(crate) has_address: bool,
     /// One of its addresses, and the interface that is in the same network.
-    pub network_in_use: Option<(IpPrefix, IfName)>,
-    /// Its MAC was set and stays, whatever ports it has. None where that is not told.
-    pub has_own_mac: Option<bool>,
+    pub(crate) network_in_use: Option<(IpPrefix, IfName)>,
+    /// Its MAC was set and stays, whatever ports it has. None if unknown.
+    pub(crate) has_own_mac: Option<bool>,
 }
 
 impl BridgeDetails {

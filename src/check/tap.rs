@@ -2,7 +2,7 @@
 
 use crate::check::finding::Findings;
 use crate::check::id::Id;
-use crate::check::snapshot::HostSnapshot;
+use crate::check::snapshot::Snapshot;
 use crate::error::Error;
 use crate::error::advice::{Advice, Command};
 use crate::escape::ShellQuoted;
@@ -11,37 +11,37 @@ use crate::model::if_name::IfName;
 use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
 
 /// The command that makes the tap what it should be. None if the options of this call are needed for that.
-fn again(host: &HostSnapshot, name: IfName) -> Option<Command> {
-    let bridge = host.context.bridge();
+fn again(seen: &Snapshot<'_>, name: IfName) -> Option<Command> {
+    let bridge = seen.bridge.name;
     let bridge = ShellQuoted(bridge.as_bytes());
     let name = ShellQuoted(name.as_bytes());
     let command = format!("qemu-ifup --bridge {bridge} {name}");
-    (!host.context.has_options()).then(|| Command::root(command))
+    (!seen.has_options()).then(|| Command::root(command))
 }
 
 const SAME_COMMAND: &str = "run the same command without --check";
 
 /// The same as what fixes the last finding.
-fn fix(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
-    match again(host, name) {
+fn fix(findings: &mut Findings, seen: &Snapshot<'_>, name: IfName) {
+    match again(seen, name) {
         Some(command) => findings.fix(command),
         None => findings.advise([Advice::text(SAME_COMMAND)]),
     }
 }
 
 /// The same where somebody has to decide: the text says what it does.
-fn advise(findings: &mut Findings, host: &HostSnapshot, name: IfName, text: &str) {
-    findings.advise([match again(host, name) {
+fn advise(findings: &mut Findings, seen: &Snapshot<'_>, name: IfName, text: &str) {
+    findings.advise([match again(seen, name) {
         Some(command) => Advice::run(format!("{text}, run"), command),
         None => Advice::text(format!("{text}, {SAME_COMMAND}")),
     }]);
 }
 
-pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
-    let Some(name) = host.context.tap else {
+pub(super) fn tap(findings: &mut Findings, seen: &Snapshot<'_>) {
+    let Some(name) = seen.name else {
         return;
     };
-    let Some(link) = &host.tap else {
+    let Some(link) = &seen.tap else {
         let message = format!("{name} does not exist and will be created");
         findings.add(Id::TapWillBeCreated, message);
         return;
@@ -50,7 +50,7 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
         let kind = link.kind.clone();
         return findings.error(Id::NotATap, &Error::NotATap { name, kind });
     };
-    access(findings, host, link, info);
+    access(findings, seen, link, info);
     let persistent = if info.persistent {
         "persistent"
     } else {
@@ -65,40 +65,40 @@ pub(super) fn tap(findings: &mut Findings, host: &HostSnapshot) {
         Id::TapQueues,
         format!("{name} is {persistent} and {queues}; qdisc {}", link.qdisc),
     );
-    holders(findings, host, link, info);
-    attached(findings, host, link);
-    if host.tap_lacks_mac {
-        lacks_mac(findings, host, name);
+    holders(findings, seen, link, info);
+    attached(findings, seen, link);
+    if seen.tap_lacks_mac {
+        lacks_mac(findings, seen, name);
     }
-    if let Some(bridge) = &host.bridge
+    if let Some(bridge) = &seen.bridge.link
         && link.mtu != bridge.mtu
-        && host.context.options.mtu != Some(link.mtu)
+        && seen.options.mtu != Some(link.mtu)
     {
         let message = format!(
             "{name} has MTU {}, but the bridge has MTU {}",
             link.mtu, bridge.mtu
         );
         findings.add(Id::TapMtu, message);
-        fix(findings, host, name);
+        fix(findings, seen, name);
     }
     let makes_address = |mode| mode != AddrGenMode::None;
-    if host.tap_has_address {
+    if seen.tap_has_address {
         let message = format!(
             "{name} has a link-local IP address, so the guest can reach the host directly on \
              {name}"
         );
         findings.add(Id::TapAddress, message);
-        fix(findings, host, name);
+        fix(findings, seen, name);
     } else if link.addr_gen_mode.is_some_and(makes_address) {
         let message = format!("{name} will get an IPv6 link-local address when it has a carrier");
         findings.add(Id::TapIpv6, message);
-        fix(findings, host, name);
+        fix(findings, seen, name);
     }
 }
 
-fn lacks_mac(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
-    let bridge = host.tap_master.unwrap_or(host.context.bridge());
-    let lock_mac = host.context.lock_mac();
+fn lacks_mac(findings: &mut Findings, seen: &Snapshot<'_>, name: IfName) {
+    let bridge = seen.tap_master.unwrap_or(seen.bridge.name);
+    let lock_mac = seen.lock_mac();
     let of = lock_mac.map_or(String::new(), |mac| format!(" for {mac}"));
     findings.add(
         Id::TapMacNotAllowed,
@@ -108,7 +108,7 @@ fn lacks_mac(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
         ),
     );
     if lock_mac.is_some() {
-        return fix(findings, host, name);
+        return fix(findings, seen, name);
     }
     let command = format!(
         "qemu-ifup --bridge {} --lock-mac MAC {}",
@@ -122,10 +122,10 @@ fn lacks_mac(findings: &mut Findings, host: &HostSnapshot, name: IfName) {
 }
 
 /// Which program uses it.
-fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
+fn holders(findings: &mut Findings, seen: &Snapshot<'_>, link: &Link, info: &TapInfo) {
     let name = link.name;
-    for holder in &host.holders {
-        let is_stranger = host.holders.len() > 1
+    for holder in &seen.holders {
+        let is_stranger = seen.holders.len() > 1
             && holder.uid != 0
             && info.owner.is_some_and(|owner| owner != holder.uid);
         if is_stranger {
@@ -149,11 +149,11 @@ fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &Tap
             findings.add(Id::TapInUse, message);
         }
     }
-    if !host.holders.is_empty() {
+    if !seen.holders.is_empty() {
         return;
     }
     // Root sees all that are here.
-    if link.is_open() && host.context.caller.real_uid() == 0 {
+    if link.is_open() && seen.host.context.caller.real_uid() == 0 {
         let message = format!("{name} is in use by a program in another network namespace");
         findings.add(Id::TapInUse, message);
     } else if link.is_open() {
@@ -180,25 +180,25 @@ fn holders(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &Tap
 }
 
 /// Which bridge it is attached to.
-fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
-    let (name, bridge) = (link.name, host.context.bridge());
+fn attached(findings: &mut Findings, seen: &Snapshot<'_>, link: &Link) {
+    let (name, bridge) = (link.name, seen.bridge.name);
     let port = link.port.unwrap_or_default();
-    let Some(master) = host.tap_master else {
+    let Some(master) = seen.tap_master else {
         // That the bridge is missing is another finding.
-        if host.bridge.is_none() {
+        if seen.bridge.link.is_none() {
             let message = format!("{name} is not attached to a bridge yet");
             findings.add(Id::TapNotAttachedYet, message);
             return;
         }
         let message = format!("{name} is not attached to a bridge");
         findings.add(Id::TapNotAttached, message);
-        return fix(findings, host, name);
+        return fix(findings, seen, name);
     };
     if master != bridge {
         let message = format!("{name} is attached to {master}, not to {bridge}");
         findings.add(Id::TapOnOtherBridge, message);
         if !link.is_open() {
-            return fix(findings, host, name);
+            return fix(findings, seen, name);
         }
         // Its guest may well be where it should be.
         findings.advise([Advice::run(
@@ -209,14 +209,14 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
                 ShellQuoted(name.as_bytes())
             )),
         )]);
-        return advise(findings, host, name, &format!("to move {name} to {bridge}"));
+        return advise(findings, seen, name, &format!("to move {name} to {bridge}"));
     }
     if !link.up {
         findings.add(Id::TapDown, format!("{name} is down"));
-        return fix(findings, host, name);
+        return fix(findings, seen, name);
     }
     // Without a carrier, or if the bridge is down, no port forwards.
-    let bridge_up = host.bridge.as_ref().filter(|bridge| bridge.up);
+    let bridge_up = seen.bridge.link.as_ref().filter(|bridge| bridge.up);
     let info = bridge_up.and_then(Link::bridge);
     let is_disabled = link.carrier
         && info.is_some_and(|bridge| bridge.stp_enabled)
@@ -229,7 +229,7 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
         );
         let down = format!("ip link set dev {} down", ShellQuoted(name.as_bytes()));
         let down = Command::root(down);
-        return findings.advise(match again(host, name) {
+        return findings.advise(match again(seen, name) {
             Some(again) => vec![Advice::run(
                 "to enable the port again, run",
                 down.and(again),
@@ -240,7 +240,7 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
             ],
         });
     }
-    let lacks = host.context.port().differing_from(port.options);
+    let lacks = seen.port().differing_from(port.options);
     if lacks.is_empty() {
         let options = port.options.differing_from(PortOptions::of_new_port());
         let with = if options.is_empty() { "" } else { ", with " };
@@ -254,13 +254,13 @@ fn attached(findings: &mut Findings, host: &HostSnapshot, link: &Link) {
     );
     if link.is_open() {
         let text = "to change the options, also for the running guest";
-        advise(findings, host, name, text);
+        advise(findings, seen, name, text);
     } else {
-        fix(findings, host, name);
+        fix(findings, seen, name);
     }
 }
 
-fn access(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapInfo) {
+fn access(findings: &mut Findings, seen: &Snapshot<'_>, link: &Link, info: &TapInfo) {
     let name: IfName = link.name;
     let message = match (info.owner, info.group) {
         (Some(uid), None) => format!("{name}: owner uid {uid}"),
@@ -291,9 +291,9 @@ fn access(findings: &mut Findings, host: &HostSnapshot, link: &Link, info: &TapI
                     "only the program that uses {name} can set an owner now. To set one after \
                      that program has ended"
                 );
-                advise(findings, host, name, &text);
+                advise(findings, seen, name, &text);
             } else {
-                fix(findings, host, name);
+                fix(findings, seen, name);
             }
             return;
         }

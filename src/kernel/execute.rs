@@ -13,7 +13,7 @@ use crate::model::bridge::{PortState, has_exactly};
 use crate::model::change::{LinkUpdate, NewBridge};
 use crate::model::if_name::IfName;
 use crate::model::link::{IfIndex, TapInfo};
-use crate::model::spec::{Quota, TapAccess};
+use crate::model::spec::{Creator, Quota, TapAccess};
 use crate::plan::step::{Port, Step};
 use crate::sys::error::SysError;
 use crate::sys::ifreq::name_to_index;
@@ -49,7 +49,10 @@ impl Executor for TapExecutor<'_> {
         match step {
             Step::CreateBridge(new) => bridge::create(netlink, new)?,
             Step::DeleteBridge(new) => self.delete_new_bridge(new)?,
-            Step::CheckQuota(quota) => self.check_quota(quota)?,
+            Step::CheckQuota(quota) => {
+                let counts = self.kernel.count_taps(quota.user, self.tap.index)?;
+                counts.check(*quota)?;
+            }
             Step::CreateTap {
                 access,
                 multi_queue,
@@ -90,6 +93,52 @@ impl Executor for TapExecutor<'_> {
     }
 }
 
+/// How many taps count for a quota.
+#[derive(Debug, Clone, Copy)]
+pub struct TapCounts {
+    taps: u32,
+    all: u32,
+}
+
+impl TapCounts {
+    /// Refuses one more than the quota permits.
+    pub fn check(self, quota: Quota) -> Result<(), StepError> {
+        let Self { taps, all } = self;
+        if taps >= quota.max {
+            return Err(StepError::QuotaExceeded { quota, taps });
+        }
+        if all >= quota.max_all {
+            return Err(StepError::AllTapsExceeded { quota, taps: all });
+        }
+        Ok(())
+    }
+}
+
+impl Kernel {
+    /// Counts the taps except this one: those that were created for the user, whoever owns them now, and those that root has
+    /// given to the user; and those that were created for any user.
+    pub fn count_taps(
+        &mut self,
+        user: Creator,
+        except: Option<IfIndex>,
+    ) -> Result<TapCounts, SysError> {
+        let mut counts = TapCounts { taps: 0, all: 0 };
+        let own = TapAccess::Owner(user.0);
+        for link in link::get_taps(&mut self.netlink)? {
+            let Some(info) = link.tap().filter(|_| except != Some(link.index)) else {
+                continue;
+            };
+            let creator = link.creator();
+            let is_theirs = creator.map_or(info.access() == Some(own), |creator| creator == user);
+            counts.taps += u32::from(is_theirs);
+            // A tap that another run is about to make takes no port yet, and has a limit of ten seconds.
+            let is_made = info.persistent || link.master.is_some();
+            counts.all += u32::from(creator.is_some() && is_made);
+        }
+        Ok(counts)
+    }
+}
+
 impl TapExecutor<'_> {
     /// Changes the tap. If it is to be brought down or detached and no reply came, the kernel may have done so. That is not
     /// rolled back, since the port would not get all of its settings back. The tap may also have disappeared.
@@ -123,33 +172,6 @@ impl TapExecutor<'_> {
             return Err(SysError::Invalid("the bridge now has a port").into());
         }
         link::delete(netlink, index)?;
-        Ok(())
-    }
-
-    /// Counts the other taps: those that were created for the user, whoever owns them now, and those that root has given to the
-    /// user; and those that were created for any user.
-    fn check_quota(&mut self, quota: &Quota) -> Result<(), StepError> {
-        let (mut taps, mut all) = (0, 0);
-        let own = TapAccess::Owner(quota.user.0);
-        for link in link::get_all(&mut self.kernel.netlink)? {
-            let Some(info) = link.tap().filter(|_| self.tap.index != Some(link.index)) else {
-                continue;
-            };
-            let creator = link.creator();
-            let is_theirs =
-                creator.map_or(info.access() == Some(own), |creator| creator == quota.user);
-            taps += u32::from(is_theirs);
-            // A tap that another run is about to make takes no port yet, and has a limit of ten seconds.
-            let is_made = info.persistent || link.master.is_some();
-            all += u32::from(creator.is_some() && is_made);
-        }
-        let quota = *quota;
-        if taps >= quota.max {
-            return Err(StepError::QuotaExceeded { quota, taps });
-        }
-        if all >= quota.max_all {
-            return Err(StepError::AllTapsExceeded { quota, taps: all });
-        }
         Ok(())
     }
 

@@ -55,28 +55,54 @@ fn sysctl(path: &str) -> Option<bool> {
         .map(|bytes| bytes.first() == Some(&b'1'))
 }
 
-/// Who has the tap open, as far as /proc lets this user see (`iff:` in /proc/PID/fdinfo of a tun descriptor).
-pub fn holders(tap: IfName) -> Vec<TapHolder> {
-    let line = [b"iff:\t", tap.as_bytes(), b"\n"].concat();
-    // The same name in another network namespace is another tap.
+/// Who has which tap open, as far as /proc lets this user see (`iff:` in /proc/PID/fdinfo of a tun descriptor). The same name in
+/// another network namespace is another tap.
+pub fn holders() -> Vec<(IfName, TapHolder)> {
     let ours = network_namespace("self").ok();
     let is_here =
         |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()).ok() == ours;
-    let holders = processes().filter(is_here).filter_map(|pid| {
-        let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()?;
-        let mut infos = infos.filter_map(|entry| fs::read(entry.ok()?.path()).ok());
-        infos.find(|info| info.windows(line.len()).any(|window| window == line))?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let uids = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Uid:\t"))?;
-        Some(TapHolder {
-            pid,
-            uid: parse_decimal(uids.split('\t').next()?)?,
-            command: command(pid),
-        })
-    });
-    holders.collect()
+    let mut holders = Vec::new();
+    for pid in processes().filter(is_here) {
+        let taps = open_taps(pid);
+        // Most programs have none.
+        if let Some(holder) = (!taps.is_empty()).then(|| holder(pid)).flatten() {
+            holders.extend(taps.into_iter().map(|tap| (tap, holder.clone())));
+        }
+    }
+    holders
+}
+
+/// The taps that a program has open, each once.
+fn open_taps(pid: u32) -> Vec<IfName> {
+    let mut taps = Vec::new();
+    for info in fs::read_dir(format!("/proc/{pid}/fdinfo"))
+        .into_iter()
+        .flatten()
+    {
+        let info = info
+            .and_then(|entry| fs::read(entry.path()))
+            .unwrap_or_default();
+        let mut lines = info.split(|&byte| byte == b'\n');
+        let name = lines.find_map(|line| line.strip_prefix(b"iff:\t"));
+        if let Some(tap) = name.and_then(|name| IfName::new(name).ok())
+            && !taps.contains(&tap)
+        {
+            taps.push(tap);
+        }
+    }
+    taps
+}
+
+fn holder(pid: u32) -> Option<TapHolder> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let uids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:\t"))?;
+    Some(TapHolder {
+        pid,
+        uid: parse_decimal(uids.split('\t').next()?)?,
+        command: command(pid),
+    })
 }
 
 fn network_namespace(pid: &str) -> io::Result<PathBuf> {
@@ -95,8 +121,8 @@ fn command(pid: u32) -> Vec<u8> {
 }
 
 /// The programs that configure interfaces by themselves and run, found by `/proc/PID/comm`; not those that are known to be
-/// in another network namespace. With each, whether it manages this interface: None if unknown.
-pub fn managers(tap: Option<&Link>) -> Vec<(InterfaceManager, Option<bool>)> {
+/// in another network namespace.
+pub fn managers() -> Vec<InterfaceManager> {
     let ours = network_namespace("self").ok();
     let is_here = |pid: &u32| match network_namespace(&pid.to_string()) {
         // This cannot be read for a process of another user.
@@ -104,38 +130,35 @@ pub fn managers(tap: Option<&Link>) -> Vec<(InterfaceManager, Option<bool>)> {
         Ok(other) => Some(other) == ours,
     };
     let running: Vec<Vec<u8>> = processes().filter(is_here).map(command).collect();
-    let state = |directory: &str| {
-        let file = Path::new(directory).join(tap?.index.to_string());
-        fs::read_to_string(file).ok()
-    };
-    let has_line = |state: String, line: &str| state.lines().any(|found| found == line);
-    let network_manager = || {
-        Some(has_line(
-            state("/run/NetworkManager/devices")?,
-            "managed=true",
-        ))
-    };
-    let networkd = || {
-        Some(!has_line(
-            state("/run/systemd/netif/links")?,
-            "ADMIN_STATE=unmanaged",
-        ))
-    };
-    [
-        (
-            InterfaceManager::NetworkManager,
-            b"NetworkManager".as_slice(),
-            network_manager(),
-        ),
+    let commands = [
+        (InterfaceManager::NetworkManager, "NetworkManager"),
         // The kernel keeps 15 bytes of it.
-        (InterfaceManager::Networkd, b"systemd-network", networkd()),
-        // It has a file only for what it was started for by name, and leaves taps alone by itself since its version 9.
-        (InterfaceManager::Dhcpcd, b"dhcpcd", None),
-    ]
-    .into_iter()
-    .filter(|(_, command, _)| running.iter().any(|name| name == command))
-    .map(|(manager, _, manages)| (manager, manages))
-    .collect()
+        (InterfaceManager::Networkd, "systemd-network"),
+        (InterfaceManager::Dhcpcd, "dhcpcd"),
+    ];
+    let is_running = |command: &str| running.iter().any(|name| name == command.as_bytes());
+    let managers = commands
+        .into_iter()
+        .filter(|(_, command)| is_running(command));
+    managers.map(|(manager, _)| manager).collect()
+}
+
+/// Whether this program manages this interface; None if unknown.
+pub fn manages(manager: InterfaceManager, link: Option<&Link>) -> Option<bool> {
+    let has_line = |directory: &str, line: &str| {
+        let file = Path::new(directory).join(link?.index.to_string());
+        let state = fs::read_to_string(file).ok()?;
+        Some(state.lines().any(|found| found == line))
+    };
+    match manager {
+        InterfaceManager::NetworkManager => has_line("/run/NetworkManager/devices", "managed=true"),
+        InterfaceManager::Networkd => {
+            let unmanaged = has_line("/run/systemd/netif/links", "ADMIN_STATE=unmanaged");
+            unmanaged.map(|unmanaged| !unmanaged)
+        }
+        // It has a file only for an interface that it was started for by name. Since version 9 it leaves taps alone.
+        InterfaceManager::Dhcpcd => None,
+    }
 }
 
 /// Whether the MAC of an interface was set (`NET_ADDR_SET` in linux/netdevice.h), which only sysfs tells; None where that

@@ -28,6 +28,15 @@ pub fn get_static(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<Fdb
     Ok(entries.map(|(entry, _)| entry).collect())
 }
 
+/// The static entries of all ports, each with its port.
+pub fn get_all_static(netlink: &mut NetlinkSocket) -> Result<Vec<(IfIndex, FdbEntry)>, SysError> {
+    let all = dump(netlink, link_message(0, Vec::new()))?.into_iter();
+    let entries = all.filter(|(header, ..)| header.state == NeighbourState::Noarp);
+    Ok(entries
+        .map(|(header, _, entry)| (header.ifindex, entry))
+        .collect())
+}
+
 /// The interfaces with a static or local entry for this MAC: ports, or the bridge itself. Learned entries do not count.
 pub fn find_mac(
     netlink: &mut NetlinkSocket,

@@ -18,7 +18,7 @@ use crate::sys::netlink::attr::{
     Message, find_attr, get_u32, put_bytes, put_nested, put_str, put_u32,
 };
 use crate::sys::netlink::link_parse::{
-    AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, parse_link,
+    AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, is_tun, parse_link,
 };
 use crate::sys::netlink::socket::NetlinkSocket;
 
@@ -74,6 +74,17 @@ fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Lin
 pub fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
     let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, parse_link)
+}
+
+/// All taps and tuns. The kernel sends no others (`link_dump_filtered()` in net/core/rtnetlink.c); one that ignores the filter
+/// sends all interfaces.
+pub fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
+    let kind = put_str(libc::IFLA_INFO_KIND, b"tun");
+    let taps = link_message(0, vec![put_nested(libc::IFLA_LINKINFO, &[kind])]);
+    let found = netlink.dump(libc::RTM_GETLINK, &taps, libc::RTM_NEWLINK, |body| {
+        is_tun(body)?.then(|| parse_link(body)).transpose()
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Changes an interface.

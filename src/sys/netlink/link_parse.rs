@@ -120,6 +120,13 @@ pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
     Ok(link)
 }
 
+/// Whether the interface of an RTM_NEWLINK is a tap or a tun.
+pub fn is_tun(body: &[u8]) -> Result<bool, SysError> {
+    let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
+    let info = find_attr(all, libc::IFLA_LINKINFO)?.unwrap_or_default();
+    Ok(find_attr(info, libc::IFLA_INFO_KIND)?.map(get_str) == Some(b"tun"))
+}
+
 /// A string that may be anything.
 fn get_lossy(value: &[u8]) -> String {
     String::from_utf8_lossy(get_str(value)).into_owned()
