@@ -14,7 +14,7 @@ use crate::sys::procfs;
 use crate::sys::tun;
 
 /// Looks at everything that a guest's network depends on.
-pub fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
+pub(crate) fn collect(kernel: &mut Kernel, context: CheckContext) -> Result<HostSnapshot, Error> {
     let failed = |error| Error::failed("read the network configuration", error);
     let bridge = kernel.find_bridge(context.bridge())?;
     let addresses = get_addresses(kernel.netlink()).map_err(failed)?;

@@ -2,19 +2,19 @@
 //! the rest is pure: a snapshot comes in, findings go out.
 
 mod bridge;
-pub mod collect;
-pub mod finding;
+pub(crate) mod collect;
+pub(crate) mod finding;
 mod host;
-pub mod id;
-pub mod output;
-pub mod snapshot;
+pub(crate) mod id;
+pub(crate) mod output;
+pub(crate) mod snapshot;
 mod tap;
 
 use crate::check::finding::{Finding, Findings};
 use crate::check::snapshot::HostSnapshot;
 
 /// Everything that is worth a line, in the order in which a guest depends on it.
-pub fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
+pub(crate) fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
     let mut findings = Findings::new(host.context.bridge(), host.context.tap);
     for look in [
         host::privilege,
@@ -33,3 +33,6 @@ pub fn diagnose(host: &HostSnapshot) -> Vec<Finding> {
     }
     findings.into_vec()
 }
+
+#[cfg(test)]
+mod tests;

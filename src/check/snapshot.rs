@@ -18,24 +18,24 @@ use crate::policy::caller::Caller;
 
 /// What is known before the kernel is asked. An error is one of the findings.
 #[derive(Debug)]
-pub struct CheckContext {
+pub(crate) struct CheckContext {
     /// Who calls.
-    pub caller: Caller,
+    pub(crate) caller: Caller,
     /// What the command line asks for.
-    pub asked: TapOptions,
+    pub(crate) asked: TapOptions,
     /// The same with the defaults of the configuration.
-    pub options: TapOptions,
+    pub(crate) options: TapOptions,
     /// The lines of the configuration that match.
-    pub conf: Result<MatchedConf, Error>,
+    pub(crate) conf: Result<MatchedConf, Error>,
     /// The ACL, if there is one.
-    pub acl: Result<Option<Acl>, Error>,
+    pub(crate) acl: Result<Option<Acl>, Error>,
     /// The tap that is asked about, if one is.
-    pub tap: Option<IfName>,
+    pub(crate) tap: Option<IfName>,
 }
 
 impl CheckContext {
     /// The name of the bridge.
-    pub fn bridge(&self) -> IfName {
+    pub(crate) fn bridge(&self) -> IfName {
         self.options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE)
     }
 
@@ -67,43 +67,43 @@ impl CheckContext {
 
 /// All that was seen.
 #[derive(Debug)]
-pub struct HostSnapshot {
+pub(crate) struct HostSnapshot {
     /// What was known before.
-    pub context: CheckContext,
+    pub(crate) context: CheckContext,
     /// The result of opening /dev/net/tun.
-    pub tun: Result<(), Errno>,
+    pub(crate) tun: Result<(), Errno>,
     /// The interface of the bridge's name.
-    pub bridge: Option<Link>,
+    pub(crate) bridge: Option<Link>,
     /// What belongs to the bridge, if it is one.
-    pub bridge_details: Option<BridgeDetails>,
+    pub(crate) bridge_details: Option<BridgeDetails>,
     /// One of the addresses of a new bridge, and the interface that is in the same network.
-    pub network_in_use: Option<(IpPrefix, IfName)>,
+    pub(crate) network_in_use: Option<(IpPrefix, IfName)>,
     /// All bridges.
-    pub bridges: Vec<IfName>,
+    pub(crate) bridges: Vec<IfName>,
     /// Settings of the kernel.
-    pub sysctls: Sysctls,
+    pub(crate) sysctls: Sysctls,
     /// The interface of the tap's name.
-    pub tap: Option<Link>,
+    pub(crate) tap: Option<Link>,
     /// The interface that the tap is a port of.
-    pub tap_master: Option<IfName>,
+    pub(crate) tap_master: Option<IfName>,
     /// The tap has a link-local address.
-    pub tap_has_address: bool,
+    pub(crate) tap_has_address: bool,
     /// The tap is locked, and the forwarding database has no static entry of it, or none of the MAC that is asked for.
-    pub tap_lacks_mac: bool,
+    pub(crate) tap_lacks_mac: bool,
     /// Who has the tap open, as far as the caller is permitted to know.
-    pub holders: Vec<TapHolder>,
+    pub(crate) holders: Vec<TapHolder>,
     /// Programs that run and configure interfaces; whether they manage the tap, where that is told.
-    pub managers: Vec<(InterfaceManager, Option<bool>)>,
+    pub(crate) managers: Vec<(InterfaceManager, Option<bool>)>,
     /// Whether the caller may open /dev/vhost-net.
-    pub vhost_net: Result<(), Errno>,
+    pub(crate) vhost_net: Result<(), Errno>,
     /// This host is itself a guest.
-    pub is_guest: bool,
+    pub(crate) is_guest: bool,
     /// The kernel has bridges, or a module for them; None where that is not told.
-    pub bridge_driver: Option<bool>,
+    pub(crate) bridge_driver: Option<bool>,
     /// A bridge helper of QEMU's with a privilege of its own, by a set-user-ID bit (true) or by capabilities.
-    pub privileged_helper: Option<(PathBuf, bool)>,
+    pub(crate) privileged_helper: Option<(PathBuf, bool)>,
     /// This program's path, where AppArmor does not let libvirtd run it.
-    pub denied_by_apparmor: Option<PathBuf>,
+    pub(crate) denied_by_apparmor: Option<PathBuf>,
 }
 
 impl HostSnapshot {
@@ -117,15 +117,15 @@ impl HostSnapshot {
 
 /// What belongs to a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeDetails {
+pub(crate) struct BridgeDetails {
     /// Its ports.
-    pub ports: Vec<Link>,
+    pub(crate) ports: Vec<Link>,
     /// It has an address that is not link-local.
-    pub has_address: bool,
+    pub(crate) has_address: bool,
     /// One of its addresses, and the interface that is in the same network.
-    pub network_in_use: Option<(IpPrefix, IfName)>,
+    pub(crate) network_in_use: Option<(IpPrefix, IfName)>,
     /// Its MAC was set and stays, whatever ports it has. None where that is not told.
-    pub has_own_mac: Option<bool>,
+    pub(crate) has_own_mac: Option<bool>,
 }
 
 impl BridgeDetails {
