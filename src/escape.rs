@@ -7,11 +7,11 @@ use std::fmt::{self, Display, Write};
 /// Printable ASCII stays; everything else, and the backslash, becomes `\xNN`, so that nothing can start an
 /// escape sequence, forge a second log line or look like a character that it is not.
 #[derive(Debug, Clone, Copy)]
-pub struct Escaped<'a>(pub &'a [u8]);
+pub(crate) struct Escaped<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Escaped<'a> {
     /// The first 64 bytes, enough for a message.
-    pub fn truncated(text: &'a [u8]) -> Self {
+    pub(crate) fn truncated(text: &'a [u8]) -> Self {
         Self(text.get(..64).unwrap_or(text))
     }
 }
@@ -33,7 +33,7 @@ impl Display for Escaped<'_> {
 ///
 /// The quoted word is printable ASCII, whatever the bytes are, because it is shown on terminals too.
 #[derive(Debug, Clone, Copy)]
-pub struct ShellQuoted<'a>(pub &'a [u8]);
+pub(crate) struct ShellQuoted<'a>(pub(crate) &'a [u8]);
 
 impl Display for ShellQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,19 +19,23 @@
 //! To learn netlink from this code, start with [`sys::netlink::socket`] (one request, one reply) and go on to
 //! [`sys::netlink::link`] and [`sys::netlink::link_parse`] (what is in them).
 
-pub mod apply;
-pub mod check;
-pub mod commands;
-pub mod config;
+mod apply;
+mod check;
+mod commands;
+mod config;
 pub mod entry;
-pub mod error;
-pub mod escape;
-pub mod kernel;
-pub mod model;
-pub mod plan;
-pub mod policy;
-pub mod report;
-pub mod sys;
+mod error;
+mod escape;
+#[cfg(fuzzing)]
+pub mod fuzz;
+mod kernel;
+mod model;
+mod plan;
+mod policy;
+mod report;
+mod sys;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 

@@ -15,7 +15,7 @@ use crate::sys::error::SysError;
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepError {
+pub(crate) enum StepError {
     /// The kernel refused it.
     Sys(SysError),
     /// Another program changes the tap at the same time; how.

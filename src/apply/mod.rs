@@ -1,7 +1,7 @@
 //! Carries out a plan, and rolls it back if a step fails. [`apply`] works on anything that can execute a step: the
 //! [kernel](crate::kernel), or a test's model of it.
 
-pub mod failure;
+pub(crate) mod failure;
 
 use crate::apply::failure::{StepError, classify};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::plan::step::Step;
 
 /// Whatever can execute a step on one tap: the kernel, or a test's model of it.
-pub trait Executor {
+pub(crate) trait Executor {
     /// Executes one step.
     ///
     /// # Errors
@@ -22,7 +22,7 @@ pub trait Executor {
 /// # Errors
 /// The first step that failed, after the rollback of all that may have been done, in reverse; what could not be rolled back
 /// is in the error.
-pub fn apply(
+pub(crate) fn apply(
     executor: &mut impl Executor,
     plan: &Plan,
     mut done: impl FnMut(&Step),

@@ -8,25 +8,25 @@ use crate::model::if_name::IfName;
 
 /// One line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What kind of finding it is.
-    pub id: Id,
+    pub(crate) id: Id,
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// The interface that it is about.
-    pub ifname: Option<IfName>,
+    pub(crate) ifname: Option<IfName>,
     /// The bridge that it is about.
-    pub bridge: Option<IfName>,
+    pub(crate) bridge: Option<IfName>,
     /// What was found.
-    pub message: String,
+    pub(crate) message: String,
     /// A command that fixes it as it stands, and cuts nobody off.
-    pub fix: Option<Command>,
+    pub(crate) fix: Option<Command>,
     /// What somebody has to decide, or to fill in. Where there is a fix, there is none.
-    pub advice: Vec<Advice>,
+    pub(crate) advice: Vec<Advice>,
 }
 
 /// The exit code for these findings: that of the first problem, or where it is `strict`, of the first problem or warning.
-pub fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
+pub(crate) fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
     let mut codes = findings.iter().filter_map(|finding| match finding.level {
         Level::Problem(code) => Some(code),
         Level::Warning(code) if strict => Some(code),
@@ -37,7 +37,7 @@ pub fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
 
 /// The findings so far.
 #[derive(Debug)]
-pub struct Findings {
+pub(crate) struct Findings {
     found: Vec<Finding>,
     bridge: IfName,
     tap: Option<IfName>,
@@ -45,7 +45,7 @@ pub struct Findings {
 
 impl Findings {
     /// None yet, about this bridge and this tap.
-    pub fn new(bridge: IfName, tap: Option<IfName>) -> Self {
+    pub(crate) fn new(bridge: IfName, tap: Option<IfName>) -> Self {
         Self {
             found: Vec::new(),
             bridge,
@@ -54,7 +54,7 @@ impl Findings {
     }
 
     /// All of them.
-    pub fn into_vec(self) -> Vec<Finding> {
+    pub(crate) fn into_vec(self) -> Vec<Finding> {
         self.found
     }
 
@@ -101,7 +101,7 @@ impl Findings {
     }
 
     /// Adds an error that qemu-ifup would end with.
-    pub fn error(&mut self, id: Id, error: &Error) {
+    pub(crate) fn error(&mut self, id: Id, error: &Error) {
         let of_tap = self.tap.filter(|_| id.scope() == Scope::OfTap);
         let message = of_tap.map_or(error.to_string(), |tap| format!("{tap}: {error}"));
         self.add(id, message).advise(error.hints());

@@ -6,7 +6,7 @@ use crate::error::exit_code::ExitCode::{Bridge, Configuration, Kernel, NotPermit
 
 /// How bad a finding is, with the exit code that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// Some guests will not have all they expect.
@@ -17,7 +17,7 @@ pub enum Level {
 
 impl Level {
     /// Its word.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning(_) => "warning",
@@ -26,7 +26,7 @@ impl Level {
     }
 
     /// The exit code that stands for it.
-    pub fn exit_code(self) -> ExitCode {
+    pub(crate) fn exit_code(self) -> ExitCode {
         match self {
             Self::Ok => ExitCode::Success,
             Self::Warning(code) | Self::Problem(code) => code,
@@ -36,7 +36,7 @@ impl Level {
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The host.
     Host,
     /// The bridge.
@@ -53,44 +53,45 @@ macro_rules! ids {
     ($($id:ident $name:literal $subject:literal $scope:ident $level:expr, $meaning:literal;)*) => {
         /// A kind of finding.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Id {
+        pub(crate) enum Id {
             $(#[doc = $meaning] $id,)*
         }
 
         impl Id {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$id),*];
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$id),*];
 
             /// The name: lower case, with hyphens.
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$id => $name,)*
                 }
             }
 
             /// A word for what was looked at.
-            pub const fn subject(self) -> &'static str {
+            pub(crate) const fn subject(self) -> &'static str {
                 match self {
                     $(Self::$id => $subject,)*
                 }
             }
 
             /// What it is about.
-            pub const fn scope(self) -> Scope {
+            pub(crate) const fn scope(self) -> Scope {
                 match self {
                     $(Self::$id => $scope,)*
                 }
             }
 
             /// How bad it is. The exit code is that of the error where there is one.
-            pub const fn level(self) -> Level {
+            pub(crate) const fn level(self) -> Level {
                 match self {
                     $(Self::$id => $level,)*
                 }
             }
 
             /// What it means, as the documents have it.
-            pub const fn meaning(self) -> &'static str {
+            #[cfg(test)]
+            pub(crate) const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$id => $meaning,)*
                 }

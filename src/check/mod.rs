@@ -3,10 +3,10 @@
 
 mod bridge;
 pub(crate) mod collect;
-pub mod finding;
+pub(crate) mod finding;
 mod host;
-pub mod id;
-pub mod output;
+pub(crate) mod id;
+pub(crate) mod output;
 pub(crate) mod snapshot;
 mod tap;
 

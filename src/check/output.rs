@@ -16,7 +16,7 @@ const FIX_COLUMN: usize = 25;
 
 /// A line for each finding, aligned, with what fixes it below; what is ok is only counted, unless `all` is asked for. On a
 /// terminal it is in colour, and text is wrapped; a command is not, since it is to be copied.
-pub fn text(findings: &[Finding], reader: Reader, all: bool) -> String {
+pub(crate) fn text(findings: &[Finding], reader: Reader, all: bool) -> String {
     let is_terminal = io::stdout().is_terminal();
     let width = terminal_width().filter(|_| is_terminal);
     let in_colour = is_terminal
@@ -102,7 +102,7 @@ fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
 }
 
 /// One array of objects, one on each line.
-pub fn json(findings: &[Finding], reader: Reader) -> String {
+pub(crate) fn json(findings: &[Finding], reader: Reader) -> String {
     let or_null = |text: Option<String>| text.map_or("null".to_owned(), |text| quoted(&text));
     let name = |name: Option<IfName>| or_null(name.map(|name| name.to_string()));
     let objects = findings.iter().map(|finding| {

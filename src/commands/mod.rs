@@ -21,7 +21,7 @@ use crate::sys::qemu_fd::HelperSocket;
 ///
 /// # Errors
 /// Why nothing was done to any.
-pub fn ifup(
+pub(crate) fn ifup(
     request: &Request<Ifup>,
     credentials: Credentials,
     reporter: &mut Reporter,
@@ -52,7 +52,7 @@ pub fn ifup(
 ///
 /// # Errors
 /// Why nothing was done to any.
-pub fn ifdown(
+pub(crate) fn ifdown(
     request: &Request<Ifdown>,
     credentials: Credentials,
     reporter: &mut Reporter,

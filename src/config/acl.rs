@@ -16,7 +16,7 @@ use crate::sys::error::SysError;
 use crate::sys::file::Contents;
 
 /// Where the rules are.
-pub const ACL_FILE: &str = "/etc/qemu/bridge.conf";
+pub(crate) const ACL_FILE: &str = "/etc/qemu/bridge.conf";
 
 /// The longest line, without its end, that QEMU's helper reads as one.
 const MAX_LINE: usize = 4095;
@@ -26,11 +26,11 @@ const MAX_FILES: usize = 64;
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
+pub(crate) struct Location {
     /// The file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl Display for Location {
@@ -42,7 +42,7 @@ impl Display for Location {
 
 /// Why a file cannot be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AclErrorKind {
+pub(crate) enum AclErrorKind {
     /// The line is not a command and an argument.
     Syntax,
     /// The command is not `allow`, `deny` or `include`.
@@ -102,11 +102,11 @@ impl Display for AclErrorKind {
 
 /// Why the ACL cannot be relied on, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AclError {
+pub(crate) struct AclError {
     /// Where.
-    pub location: Location,
+    pub(crate) location: Location,
     /// Why.
-    pub kind: AclErrorKind,
+    pub(crate) kind: AclErrorKind,
 }
 
 /// The bridge that a rule is for; None is all of them.
@@ -121,14 +121,14 @@ enum Rule {
 
 /// All rules of the file and of those that it includes, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Acl {
+pub(crate) struct Acl {
     allow: Vec<OneOrAll>,
     deny: Vec<(OneOrAll, Location)>,
 }
 
 /// What the rules say of a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is allowed.
     Allowed,
     /// This rule denies it.
@@ -142,7 +142,7 @@ impl Acl {
     ///
     /// # Errors
     /// Anything that leaves a doubt about what the administrator meant.
-    pub fn load(
+    pub(crate) fn load(
         path: &Path,
         contents: &Contents,
         read: impl Fn(&Path) -> Result<Contents, SysError>,
@@ -158,7 +158,7 @@ impl Acl {
     }
 
     /// What the rules say of this bridge.
-    pub fn verdict(&self, bridge: IfName) -> Verdict {
+    pub(crate) fn verdict(&self, bridge: IfName) -> Verdict {
         let matches = |which: OneOrAll| which.is_none_or(|name| name == bridge);
         let denial = self.deny.iter().find(|(which, _)| matches(*which));
         if let Some((_, location)) = denial {
@@ -254,3 +254,6 @@ fn parse(line: &[u8]) -> Result<Option<Rule>, AclErrorKind> {
         other => Err(AclErrorKind::UnknownCommand(other.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;

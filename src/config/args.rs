@@ -17,20 +17,20 @@ use crate::model::if_name::IfName;
 
 /// A whole command line that asks for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request<W> {
+pub(crate) struct Request<W> {
     /// The work.
-    pub work: W,
+    pub(crate) work: W,
     /// The taps, each once.
-    pub taps: Vec<IfName>,
+    pub(crate) taps: Vec<IfName>,
     /// Print the plan instead of carrying it out.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How much to print.
-    pub verbosity: Verbosity,
+    pub(crate) verbosity: Verbosity,
 }
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command<W> {
+pub(crate) enum Command<W> {
     /// The help text.
     Help,
     /// The version.
@@ -41,16 +41,16 @@ pub enum Command<W> {
 
 /// The work of qemu-ifup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ifup {
+pub(crate) struct Ifup {
     /// What to do.
-    pub action: IfupAction,
+    pub(crate) action: IfupAction,
     /// What the taps are to be like.
-    pub options: TapOptions,
+    pub(crate) options: TapOptions,
 }
 
 /// What qemu-ifup does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfupAction {
+pub(crate) enum IfupAction {
     /// Bring each tap up on a bridge.
     Up,
     /// Create one, bring it up on a bridge and hand it over to QEMU. Without a name, the kernel chooses one.
@@ -66,20 +66,20 @@ pub enum IfupAction {
 
 /// How the findings of --check are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckOutput {
+pub(crate) struct CheckOutput {
     /// What is ok is left out, counted, or listed.
-    pub verbosity: Verbosity,
+    pub(crate) verbosity: Verbosity,
     /// As JSON.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Warnings count for the exit code, too.
-    pub strict: bool,
+    pub(crate) strict: bool,
 }
 
 /// The work of qemu-ifdown: detach each tap and bring it down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ifdown {
+pub(crate) struct Ifdown {
     /// Delete them as well.
-    pub delete: bool,
+    pub(crate) delete: bool,
 }
 
 /// The largest number that a descriptor can have.
@@ -89,7 +89,7 @@ const MAX_FD: u32 = i32::MAX.unsigned_abs();
 ///
 /// # Errors
 /// A word is wrong, or they do not go together; the error names it.
-pub fn parse_ifup<I>(argv0: &OsStr, args: I) -> Result<Command<Ifup>, UsageError>
+pub(crate) fn parse_ifup<I>(argv0: &OsStr, args: I) -> Result<Command<Ifup>, UsageError>
 where
     I: IntoIterator<Item = OsString>,
 {
@@ -181,7 +181,7 @@ where
 ///
 /// # Errors
 /// A word is wrong; the error names it.
-pub fn parse_ifdown<I>(args: I) -> Result<Command<Ifdown>, UsageError>
+pub(crate) fn parse_ifdown<I>(args: I) -> Result<Command<Ifdown>, UsageError>
 where
     I: IntoIterator<Item = OsString>,
 {
@@ -278,10 +278,13 @@ fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
 
 impl<W> Request<W> {
     /// The tap, if one was named and no others.
-    pub fn tap(&self) -> Option<IfName> {
+    pub(crate) fn tap(&self) -> Option<IfName> {
         match self.taps.as_slice() {
             [tap] => Some(*tap),
             _ => None,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

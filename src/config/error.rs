@@ -9,7 +9,7 @@ use crate::sys::error::SysError;
 
 /// The command line is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UsageError {
+pub(crate) enum UsageError {
     /// An option, or a combination of options; why.
     Syntax(String),
     /// A word is not an interface name.
@@ -36,16 +36,16 @@ impl Display for UsageError {
 
 /// A line of /etc/qemu-ifup.conf cannot be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfError {
+pub(crate) struct ConfError {
     /// The line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Why not.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// One of root's files cannot be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// It cannot be read, for want of memory or descriptors.
     Read {
         /// The file.

@@ -14,7 +14,7 @@ use crate::sys::file::{self, Contents};
 ///
 /// # Errors
 /// The file cannot be read, is not root's alone, or has a mistake.
-pub fn load_conf() -> Result<Conf, ConfigError> {
+pub(crate) fn load_conf() -> Result<Conf, ConfigError> {
     match read_trusted(CONF_FILE)? {
         Some(contents) => Conf::parse(&contents.bytes).map_err(ConfigError::Conf),
         None => Ok(Conf::default()),
@@ -25,7 +25,7 @@ pub fn load_conf() -> Result<Conf, ConfigError> {
 ///
 /// # Errors
 /// The file, or one that it includes, cannot be relied on.
-pub fn load_acl() -> Result<Option<Acl>, ConfigError> {
+pub(crate) fn load_acl() -> Result<Option<Acl>, ConfigError> {
     let Some(contents) = read_trusted(ACL_FILE)? else {
         return Ok(None);
     };

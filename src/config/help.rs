@@ -41,7 +41,7 @@ tap, or in use, 7 refused by the kernel, 9 timed out.
 ";
 
 /// The text of `--help`.
-pub fn help(program: Program) -> String {
+pub(crate) fn help(program: Program) -> String {
     let (begin, end) = match program {
         Program::Ifup => (IFUP_BEGIN, IFUP_END),
         Program::Ifdown => (IFDOWN_BEGIN, IFDOWN_END),

@@ -20,40 +20,40 @@ use crate::sys::file::parse_id;
 
 /// What a tap is to be like; all may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TapOptions {
+pub(crate) struct TapOptions {
     /// --bridge
-    pub bridge: Option<IfName>,
+    pub(crate) bridge: Option<IfName>,
     /// --owner or --group
-    pub access: Option<TapAccess<NameOrId>>,
+    pub(crate) access: Option<TapAccess<NameOrId>>,
     /// --multi-queue, --no-multi-queue
-    pub multi_queue: Option<bool>,
+    pub(crate) multi_queue: Option<bool>,
     /// --mtu
-    pub mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// --create-bridge, --no-create-bridge
-    pub create_bridge: Option<bool>,
+    pub(crate) create_bridge: Option<bool>,
     /// --address, each time
-    pub addresses: Vec<IpPrefix>,
+    pub(crate) addresses: Vec<IpPrefix>,
     /// --isolated and the others, and their opposites
-    pub port: PortOptions,
+    pub(crate) port: PortOptions,
     /// --lock-mac, --no-lock-mac
-    pub lock_mac: Option<Option<UnicastMac>>,
+    pub(crate) lock_mac: Option<Option<UnicastMac>>,
     /// --pvid
-    pub pvid: Option<u16>,
+    pub(crate) pvid: Option<u16>,
     /// --vlans, in order
-    pub vlans: Vec<u16>,
+    pub(crate) vlans: Vec<u16>,
     /// --qdisc
-    pub qdisc: Option<Qdisc>,
+    pub(crate) qdisc: Option<Qdisc>,
     /// --wait, in seconds
-    pub wait: Option<u32>,
+    pub(crate) wait: Option<u32>,
     /// --max-taps
-    pub max_taps: Option<u32>,
+    pub(crate) max_taps: Option<u32>,
     /// The first of them that is for the administrator, if one was given.
-    pub administrators: Option<&'static str>,
+    pub(crate) administrators: Option<&'static str>,
 }
 
 impl TapOptions {
     /// What --lock-mac sets of the port, if it is asked for.
-    pub fn lock(&self) -> PortOptions {
+    pub(crate) fn lock(&self) -> PortOptions {
         let mac = self.lock_mac.flatten();
         mac.map(|_| PortOptions::of_locked_port())
             .unwrap_or_default()
@@ -61,7 +61,7 @@ impl TapOptions {
 
     /// These options, and for those that are not given, `defaults`.
     #[must_use]
-    pub fn with_defaults(self, defaults: Self) -> Self {
+    pub(crate) fn with_defaults(self, defaults: Self) -> Self {
         Self {
             bridge: self.bridge.or(defaults.bridge),
             access: self.access.or(defaults.access),
@@ -92,7 +92,7 @@ const MAX_WAIT: u32 = 3600;
 ///
 /// # Errors
 /// One of them is not, or its value is wrong.
-pub fn parse_options<I>(words: I) -> Result<TapOptions, UsageError>
+pub(crate) fn parse_options<I>(words: I) -> Result<TapOptions, UsageError>
 where
     I: IntoIterator<Item = OsString>,
 {

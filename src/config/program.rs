@@ -2,7 +2,7 @@
 
 /// Which of the two programs runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     /// qemu-ifup
     Ifup,
     /// qemu-ifdown
@@ -11,7 +11,7 @@ pub enum Program {
 
 impl Program {
     /// Its name, as messages and the log have it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ifup => "qemu-ifup",
             Self::Ifdown => "qemu-ifdown",
@@ -29,7 +29,7 @@ impl Program {
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// Errors only.
     Quiet,
     /// Errors and notices.

@@ -8,20 +8,20 @@ use crate::model::spec::TapAccess;
 
 /// Who reads a command: the uid that they have in their shell, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reader(pub Option<u32>);
+pub(crate) struct Reader(pub(crate) Option<u32>);
 
 /// What somebody can do: a text, and the command that does it. The text then ends before ": COMMAND".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The text.
-    pub text: Cow<'static, str>,
+    pub(crate) text: Cow<'static, str>,
     /// The command.
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 impl Advice {
     /// Advice without a command.
-    pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn text(text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
         Self {
             text,
@@ -30,7 +30,7 @@ impl Advice {
     }
 
     /// Advice to run a command; the text says what it does.
-    pub fn run(text: impl Into<Cow<'static, str>>, command: Command) -> Self {
+    pub(crate) fn run(text: impl Into<Cow<'static, str>>, command: Command) -> Self {
         Self {
             text: text.into(),
             command: Some(command),
@@ -38,7 +38,7 @@ impl Advice {
     }
 
     /// One line for this reader.
-    pub fn for_reader(&self, reader: Reader) -> String {
+    pub(crate) fn for_reader(&self, reader: Reader) -> String {
         match &self.command {
             Some(command) => format!("{}: {}", self.text, command.for_reader(reader)),
             None => self.text.clone().into_owned(),
@@ -48,7 +48,7 @@ impl Advice {
 
 /// A command of sh(1), which knows which of its parts need root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command(Vec<Part>);
+pub(crate) struct Command(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
@@ -68,22 +68,22 @@ enum Needs {
 
 impl Command {
     /// A command that needs no privilege.
-    pub fn plain(words: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn plain(words: impl Into<Cow<'static, str>>) -> Self {
         Self(Vec::new()).with("", Needs::Nothing, words.into())
     }
 
     /// A command that needs root.
-    pub fn root(words: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn root(words: impl Into<Cow<'static, str>>) -> Self {
         Self(Vec::new()).with("", Needs::Root, words.into())
     }
 
     /// A command that needs root, or this user.
-    pub fn user(uid: u32, words: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn user(uid: u32, words: impl Into<Cow<'static, str>>) -> Self {
         Self(Vec::new()).with("", Needs::User(uid), words.into())
     }
 
     /// Deletes a tap, which its owner can do without root.
-    pub fn delete(tap: IfName, access: Option<TapAccess<u32>>) -> Self {
+    pub(crate) fn delete(tap: IfName, access: Option<TapAccess<u32>>) -> Self {
         let words = format!("qemu-ifdown --delete {}", ShellQuoted(tap.as_bytes()));
         match access {
             Some(TapAccess::Owner(uid)) => Self::user(uid, words),
@@ -92,20 +92,20 @@ impl Command {
     }
 
     /// Adds a line to a file of root's.
-    pub fn append(line: &[u8], file: &str) -> Self {
+    pub(crate) fn append(line: &[u8], file: &str) -> Self {
         let echo = Self::plain(format!("echo {}", ShellQuoted(line)));
         echo.pipe_root(format!("tee -a {file}"))
     }
 
     /// Then its output for a command that needs root.
     #[must_use]
-    pub fn pipe_root(self, words: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn pipe_root(self, words: impl Into<Cow<'static, str>>) -> Self {
         self.with(" | ", Needs::Root, words.into())
     }
 
     /// Then, if that succeeded, another command.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
+    pub(crate) fn and(mut self, other: Self) -> Self {
         for part in other.0 {
             let joint = if part.joint.is_empty() {
                 " && "
@@ -127,7 +127,7 @@ impl Command {
     }
 
     /// The command for this reader: with sudo(8) where they need it. Root needs none, which not every container has.
-    pub fn for_reader(&self, Reader(uid): Reader) -> String {
+    pub(crate) fn for_reader(&self, Reader(uid): Reader) -> String {
         let mut line = String::new();
         for part in &self.0 {
             let needs_sudo = match part.needs {

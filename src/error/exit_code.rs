@@ -34,7 +34,7 @@ pub enum ExitCode {
 
 impl Error {
     /// The exit code of this error.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_)
             | Self::UnknownName { .. }

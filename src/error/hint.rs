@@ -21,7 +21,7 @@ use crate::sys::file::GROUP;
 use crate::sys::privilege::Withheld;
 
 /// What helps where a step of this kind failed for this reason. A new hint is a line here.
-pub fn for_step(kind: StepKind, reason: &SysError) -> Vec<Advice> {
+pub(crate) fn for_step(kind: StepKind, reason: &SysError) -> Vec<Advice> {
     match (kind, Why::of(reason)) {
         (StepKind::OpenTun, Why::Errno(Errno::ENOTTY)) => vec![Advice::run(
             "/dev/net/tun is not the tun device. To replace it, run",
@@ -222,7 +222,7 @@ fn one(text: impl Into<Cow<'static, str>>) -> Vec<Advice> {
 
 impl Error {
     /// What to do about it, where we know; the likeliest first.
-    pub fn hints(&self) -> Vec<Advice> {
+    pub(crate) fn hints(&self) -> Vec<Advice> {
         match self {
             Self::StepFailed { kind, reason, .. } => for_step(*kind, reason),
             Self::NotUndone { cause, .. } => cause.hints(),

@@ -1,10 +1,10 @@
 //! [`Error`]: everything that can go wrong. [`display`] has the message, [`hint`] what helps (a list of
 //! [`advice::Advice`]), [`exit_code`] the code.
 
-pub mod advice;
-pub mod display;
-pub mod exit_code;
-pub mod hint;
+pub(crate) mod advice;
+pub(crate) mod display;
+pub(crate) mod exit_code;
+pub(crate) mod hint;
 
 use crate::config::error::{ConfigError, UsageError};
 use crate::error::advice::Advice;
@@ -18,7 +18,7 @@ use crate::sys::privilege::Withheld;
 
 /// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
+pub(crate) enum Error {
     /// The command line is wrong.
     Usage(UsageError),
     /// A user or a group is not known.
@@ -227,7 +227,7 @@ pub enum Error {
     missing_docs,
     reason = "the steps of a plan have the same names, and are described there"
 )]
-pub enum StepKind {
+pub(crate) enum StepKind {
     /// /dev/net/tun could not be used, whichever step wanted to.
     OpenTun,
     OpenNetlink,
@@ -256,7 +256,7 @@ pub enum StepKind {
 
 /// What the kernel does not change about a tap that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Immutable {
+pub(crate) enum Immutable {
     /// It was created with one queue.
     OneQueue,
     /// It has a group.
@@ -269,7 +269,7 @@ pub enum Immutable {
 
 /// A setting of a tap that is not as wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// It is in no bridge.
     NoBridge,
     /// It is in another bridge.
@@ -308,7 +308,11 @@ pub enum Difference {
 
 impl Error {
     /// A step that failed. The one place where it is decided whether /dev/net/tun is to blame.
-    pub fn step(kind: StepKind, action: impl Into<String>, reason: impl Into<SysError>) -> Self {
+    pub(crate) fn step(
+        kind: StepKind,
+        action: impl Into<String>,
+        reason: impl Into<SysError>,
+    ) -> Self {
         let reason = reason.into();
         if let SysError::TunDevice(errno) = reason {
             let action = "use /dev/net/tun";
@@ -322,7 +326,7 @@ impl Error {
     }
 
     /// The same for what comes before a plan.
-    pub fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
+    pub(crate) fn failed(action: impl Into<String>, reason: impl Into<SysError>) -> Self {
         Self::step(StepKind::Prepare, action, reason)
     }
 }
@@ -338,3 +342,6 @@ impl From<ConfigError> for Error {
         Self::Config(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

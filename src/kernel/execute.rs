@@ -31,13 +31,13 @@ const RELEASE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Executes steps on one tap.
 #[derive(Debug)]
-pub struct TapExecutor<'a> {
+pub(crate) struct TapExecutor<'a> {
     /// The kernel.
-    pub kernel: &'a mut Kernel,
+    pub(crate) kernel: &'a mut Kernel,
     /// The tap.
-    pub tap: &'a mut Tap,
+    pub(crate) tap: &'a mut Tap,
     /// The socket on which QEMU waits for its descriptor, if it does.
-    pub helper: Option<&'a HelperSocket>,
+    pub(crate) helper: Option<&'a HelperSocket>,
 }
 
 impl Executor for TapExecutor<'_> {

@@ -1,7 +1,7 @@
 //! The running kernel, and one tap in it: [`observe`] looks, [`execute`] carries out one step.
 
-pub mod execute;
-pub mod observe;
+pub(crate) mod execute;
+pub(crate) mod observe;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
@@ -25,7 +25,7 @@ use crate::sys::tun::{TunFd, reset_filters, set_access};
 
 /// The netlink socket of a call.
 #[derive(Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     pub(super) netlink: NetlinkSocket<Socket>,
     /// The bridge that was observed last, kept for the next taps.
     pub(super) bridge: Option<Link>,
@@ -33,7 +33,7 @@ pub struct Kernel {
 
 /// One tap: its ifindex, and the descriptors through which this program has it open.
 #[derive(Debug)]
-pub struct Tap {
+pub(crate) struct Tap {
     pub(super) name: IfName,
     /// The interface as it was observed.
     pub(super) link: Option<Link>,
@@ -47,7 +47,7 @@ pub struct Tap {
 
 impl Tap {
     /// The tap of this name, which may not exist.
-    pub fn new(name: IfName) -> Self {
+    pub(crate) fn new(name: IfName) -> Self {
         Self {
             name,
             link: None,
@@ -59,7 +59,7 @@ impl Tap {
     }
 
     /// Its name.
-    pub fn name(&self) -> IfName {
+    pub(crate) fn name(&self) -> IfName {
         self.name
     }
 
@@ -88,7 +88,7 @@ pub(super) const RENAMED: SysError =
 
 impl Kernel {
     /// Opens a netlink socket.
-    pub fn open() -> Result<Self, Error> {
+    pub(crate) fn open() -> Result<Self, Error> {
         let netlink = NetlinkSocket::open();
         let netlink = netlink
             .map_err(|error| Error::step(StepKind::OpenNetlink, "open a netlink socket", error))?;
@@ -99,13 +99,13 @@ impl Kernel {
     }
 
     /// The bridge is observed again for the next tap.
-    pub fn forget_bridge(&mut self) {
+    pub(crate) fn forget_bridge(&mut self) {
         self.bridge = None;
     }
 
     /// Creates a tap for QEMU. No other program can open it, since it is a single-queue tap. The plan sets its owner. Until
     /// it is handed over, it lives as long as the value that is returned.
-    pub fn create_for_qemu(
+    pub(crate) fn create_for_qemu(
         &mut self,
         vnet_hdr: bool,
         auth: &AuthorizedCreate,
@@ -156,7 +156,7 @@ impl Kernel {
     }
 
     /// Groups that no interface is in; empty if the kernel does not list them.
-    pub fn unused_groups(&mut self, count: usize) -> Vec<u32> {
+    pub(crate) fn unused_groups(&mut self, count: usize) -> Vec<u32> {
         let Ok(mut used) = link::groups(&mut self.netlink) else {
             return Vec::new();
         };
@@ -171,7 +171,7 @@ impl Kernel {
     /// Deletes taps together, by a group that no other interface is in. This is best effort; taps that remain are deleted by
     /// their own plans. In a thread, it returns when the taps are gone, while the thread waits until the kernel has finished:
     /// mostly the kernel waits for its readers (RCU).
-    pub fn delete_together(
+    pub(crate) fn delete_together(
         &mut self,
         taps: &[&Tap],
         group: u32,
@@ -201,7 +201,7 @@ impl Kernel {
     }
 
     /// Marks the tap as deleted if it was deleted together with others.
-    pub fn mark_if_gone(&mut self, tap: &mut Tap) {
+    pub(crate) fn mark_if_gone(&mut self, tap: &mut Tap) {
         tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
     }
 
@@ -214,7 +214,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel's refusal; or it is an alternative name: a change would then be made to an interface of another name.
-    pub fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
+    pub(crate) fn find_link(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         let found = link::optional(link::get_by_any_name(&mut self.netlink, name));
         match found.map_err(|error| Error::failed(format!("look up {name}"), error))? {
             Some(link) if link.name != name => Err(Error::AlternativeName {
@@ -227,13 +227,13 @@ impl Kernel {
     }
 
     /// The socket, for requests that only `--check` makes.
-    pub fn netlink(&mut self) -> &mut NetlinkSocket<Socket> {
+    pub(crate) fn netlink(&mut self) -> &mut NetlinkSocket<Socket> {
         &mut self.netlink
     }
 }
 
 /// Draws a group that is not in `used`; 0 is the default group of all interfaces.
-pub fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
+pub(crate) fn unused_group(used: &[u32], mut draw: impl FnMut() -> u32) -> u32 {
     loop {
         let group = draw();
         if group != 0 && !used.contains(&group) {

@@ -21,7 +21,7 @@ use crate::sys::qemu_fd::InheritedFd;
 
 impl Kernel {
     /// Observes the tap, its bridge, and the bridge of the spec, if there is one: all that a plan rests on.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         tap: &mut Tap,
         spec: Option<&TapSpec>,
@@ -97,7 +97,7 @@ impl Kernel {
     }
 
     /// Looks up the interface that was named as the bridge.
-    pub fn find_bridge(&mut self, name: IfName) -> Result<Option<Link>, Error> {
+    pub(crate) fn find_bridge(&mut self, name: IfName) -> Result<Option<Link>, Error> {
         self.find_link(name).map_err(|mut error| {
             if let Error::AlternativeName { as_bridge, .. } = &mut error {
                 *as_bridge = true;
@@ -117,7 +117,7 @@ impl Kernel {
     }
 
     /// The first of these addresses of a bridge whose network another interface is in already; `all` are those of the host.
-    pub fn network_in_use(
+    pub(crate) fn network_in_use(
         &self,
         bridge: IfName,
         addresses: &[IpPrefix],
@@ -134,7 +134,7 @@ impl Kernel {
 
     /// An address that a new bridge would have got, and that the bridge, which exists already, lacks. An address whose network
     /// another interface serves is skipped: in a line of the configuration for all taps, it is meant for that one.
-    pub fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
+    pub(crate) fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
         let wanted = auth.spec.create_bridge.as_ref()?;
         if wanted.is_empty() || auth.bridge.is_new {
             return None;
@@ -157,13 +157,13 @@ impl Kernel {
     }
 
     /// Whether Docker drops what bridges forward: it runs, and bridged frames go through iptables.
-    pub fn docker_drops(&mut self) -> bool {
+    pub(crate) fn docker_drops(&mut self) -> bool {
         matches!(self.find_link(IfName::DOCKER_BRIDGE), Ok(Some(_)))
             && procfs::bridge_nf_calls("iptables")
     }
 
     /// All bridges; empty if the kernel does not list them.
-    pub fn bridges(&mut self) -> Vec<IfName> {
+    pub(crate) fn bridges(&mut self) -> Vec<IfName> {
         let all = link::get_all(&mut self.netlink).unwrap_or_default();
         let bridges = all.iter().filter(|link| link.bridge().is_some());
         bridges.map(|link| link.name).collect()

@@ -7,7 +7,7 @@ use crate::model::parse_decimal;
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MacAddr(pub [u8; 6]);
+pub(crate) struct MacAddr(pub(crate) [u8; 6]);
 
 impl MacAddr {
     /// The same address with 0xfe as its first byte.
@@ -15,20 +15,20 @@ impl MacAddr {
     /// A bridge whose address nobody set takes the lowest address of its ports. An address that starts with 0xfe (locally
     /// administered, and higher than that of any physical card) is never the lowest one beside a physical card.
     #[must_use]
-    pub fn with_fe_prefix(self) -> Self {
+    pub(crate) fn with_fe_prefix(self) -> Self {
         let [_, rest @ ..] = self.0;
         Self::fe_from(rest)
     }
 
     /// An address of 0xfe and these five bytes.
     #[must_use]
-    pub fn fe_from(rest: [u8; 5]) -> Self {
+    pub(crate) fn fe_from(rest: [u8; 5]) -> Self {
         Self::from_parts(0xfe, rest)
     }
 
     /// An address of 0x02, the plainest locally administered one, and these five bytes.
     #[must_use]
-    pub fn locally_administered(rest: [u8; 5]) -> Self {
+    pub(crate) fn locally_administered(rest: [u8; 5]) -> Self {
         Self::from_parts(0x02, rest)
     }
 
@@ -40,11 +40,11 @@ impl MacAddr {
 
 /// The Ethernet address of one network card: neither multicast nor all zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnicastMac(MacAddr);
+pub(crate) struct UnicastMac(MacAddr);
 
 impl UnicastMac {
     /// Parses six bytes in hexadecimal with colons between them.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];
         let mut words = text.split(':');
         for byte in &mut bytes {
@@ -73,17 +73,17 @@ impl Display for MacAddr {
 
 /// An IP address of an interface, with the length of its network's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IpPrefix {
+pub(crate) struct IpPrefix {
     /// The address.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// The prefix length in bits.
-    pub prefix: u8,
+    pub(crate) prefix: u8,
 }
 
 impl IpPrefix {
     /// Parses `A/LEN`. An address that no interface can have (unspecified, multicast) is refused, and so are the addresses of
     /// the network itself and of its broadcast.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (ip, prefix) = text.split_once('/')?;
         let ip: IpAddr = ip.parse().ok()?;
         let longest = if ip.is_ipv4() { 32 } else { 128 };
@@ -105,7 +105,7 @@ impl IpPrefix {
 
     /// Whether two interfaces cannot have one of these each: they are the same address, or in the same network. Each interface
     /// has a link-local network of its own.
-    pub fn conflicts_with(&self, other: &Self) -> bool {
+    pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
         let differing = match (self.ip, other.ip) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
             (IpAddr::V6(a), _) if a.is_unicast_link_local() => return false,

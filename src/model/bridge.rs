@@ -6,49 +6,49 @@ use crate::model::addr::MacAddr;
 use crate::model::vlan::PortVlan;
 
 /// The ports that a bridge has room for (`BR_PORT_BITS` in the kernel's net/bridge/br_private.h, less one).
-pub const BR_MAX_PORTS: usize = 1023;
+pub(crate) const BR_MAX_PORTS: usize = 1023;
 
 /// The kernel's data about a bridge (`IFLA_BR_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BridgeInfo {
+pub(crate) struct BridgeInfo {
     /// It speaks STP.
-    pub stp_enabled: bool,
+    pub(crate) stp_enabled: bool,
     /// How long a port listens, and then learns, in hundredths of a second (STP).
-    pub forward_delay: u32,
+    pub(crate) forward_delay: u32,
     /// It filters VLANs. Without that, the VLANs of its ports have no effect.
-    pub vlan_filtering: bool,
+    pub(crate) vlan_filtering: bool,
     /// The untagged VLAN that a port gets when it joins, if any.
-    pub default_pvid: Option<u16>,
+    pub(crate) default_pvid: Option<u16>,
     /// Multicast snooping is on: frames to a group go only to ports with a member of that group.
-    pub snoops_multicast: bool,
+    pub(crate) snoops_multicast: bool,
     /// Another host on its network is the IPv6 querier (MLD), without which snooping has no effect.
-    pub has_other_querier: bool,
+    pub(crate) has_other_querier: bool,
     /// Its own switches for bridged traffic through the firewall, in addition to those for all bridges.
-    pub nf_call: BridgeNf,
+    pub(crate) nf_call: BridgeNf,
 }
 
 /// Whether bridged traffic goes through iptables, ip6tables and arptables (`nf_call_*`, net.bridge.bridge-nf-call-*).
-pub type BridgeNf = [bool; 3];
+pub(crate) type BridgeNf = [bool; 3];
 
 impl BridgeInfo {
     /// The seconds until a port forwards if the bridge speaks STP, rounded up: it listens, and then learns for as long.
-    pub fn forwarding_delay_secs(&self) -> u32 {
+    pub(crate) fn forwarding_delay_secs(&self) -> u32 {
         self.forward_delay.div_ceil(50)
     }
 }
 
 /// The kernel's data about a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BridgePortInfo {
+pub(crate) struct BridgePortInfo {
     /// Its state.
-    pub state: PortState,
+    pub(crate) state: PortState,
     /// Its options. An option that the kernel does not know is off.
-    pub options: PortOptions,
+    pub(crate) options: PortOptions,
 }
 
 /// An option of a bridge port that is on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortOption {
+pub(crate) enum PortOption {
     /// It may not talk to other isolated ports.
     Isolated,
     /// A BPDU that comes in disables it, if the bridge speaks STP.
@@ -69,7 +69,7 @@ pub enum PortOption {
 
 impl PortOption {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Isolated,
         Self::Guard,
         Self::RootBlock,
@@ -81,7 +81,7 @@ impl PortOption {
     ];
 
     /// The word that bridge(8) has for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Isolated => "isolated",
             Self::Guard => "guard",
@@ -97,22 +97,22 @@ impl PortOption {
 
 /// Options of a bridge port, each on or off. `None` leaves one as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PortOptions([Option<bool>; PortOption::ALL.len()]);
+pub(crate) struct PortOptions([Option<bool>; PortOption::ALL.len()]);
 
 impl PortOptions {
     /// The options with the value that `of` returns for each.
-    pub fn from_fn(of: impl FnMut(PortOption) -> Option<bool>) -> Self {
+    pub(crate) fn from_fn(of: impl FnMut(PortOption) -> Option<bool>) -> Self {
         Self(PortOption::ALL.map(of))
     }
 
     /// The options of a port that has just joined (`new_nbp()` in net/bridge/br_if.c).
-    pub fn of_new_port() -> Self {
+    pub(crate) fn of_new_port() -> Self {
         use PortOption::{Flood, Learning, McastFlood};
         Self::from_fn(|option| Some(matches!(option, Learning | Flood | McastFlood)))
     }
 
     /// The options that limit a port to the addresses that the forwarding database has for it.
-    pub fn of_locked_port() -> Self {
+    pub(crate) fn of_locked_port() -> Self {
         Self::from_fn(|option| match option {
             PortOption::Locked | PortOption::Guard => Some(true),
             PortOption::Learning | PortOption::Flood => Some(false),
@@ -124,18 +124,18 @@ impl PortOptions {
     }
 
     /// Whether it is on or off.
-    pub fn get(&self, option: PortOption) -> Option<bool> {
+    pub(crate) fn get(&self, option: PortOption) -> Option<bool> {
         self.0.get(option as usize).copied().flatten()
     }
 
     /// Whether it is given, and on.
-    pub fn is_on(&self, option: PortOption) -> bool {
+    pub(crate) fn is_on(&self, option: PortOption) -> bool {
         self.get(option) == Some(true)
     }
 
     /// The same with one of them on or off.
     #[must_use]
-    pub fn with(self, option: PortOption, on: bool) -> Self {
+    pub(crate) fn with(self, option: PortOption, on: bool) -> Self {
         Self::from_fn(|other| {
             if other == option {
                 Some(on)
@@ -147,13 +147,13 @@ impl PortOptions {
 
     /// These options, and `defaults` for options that are not given.
     #[must_use]
-    pub fn or(self, defaults: Self) -> Self {
+    pub(crate) fn or(self, defaults: Self) -> Self {
         Self::from_fn(|option| self.get(option).or(defaults.get(option)))
     }
 
     /// The options that differ from `current`.
     #[must_use]
-    pub fn differing_from(self, current: Self) -> Self {
+    pub(crate) fn differing_from(self, current: Self) -> Self {
         Self::from_fn(|option| {
             self.get(option)
                 .filter(|_| self.get(option) != current.get(option))
@@ -162,18 +162,18 @@ impl PortOptions {
 
     /// The opposite of each that is given.
     #[must_use]
-    pub fn inverted(self) -> Self {
+    pub(crate) fn inverted(self) -> Self {
         Self::from_fn(|option| self.get(option).map(|on| !on))
     }
 
     /// The options that are given.
-    pub fn iter(&self) -> impl Iterator<Item = (PortOption, bool)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PortOption, bool)> {
         let all = PortOption::ALL.into_iter();
         all.filter_map(|option| Some((option, self.get(option)?)))
     }
 
     /// Whether none is given.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -192,17 +192,17 @@ impl Display for PortOptions {
 
 /// A static entry of the forwarding database: frames to this address go to this port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FdbEntry {
+pub(crate) struct FdbEntry {
     /// The address.
-    pub mac: MacAddr,
+    pub(crate) mac: MacAddr,
     /// The VLAN; 0 if the bridge does not filter VLANs.
-    pub vid: u16,
+    pub(crate) vid: u16,
     /// It stays even if a frame from this address comes in at another port.
-    pub sticky: bool,
+    pub(crate) sticky: bool,
 }
 
 /// The entries of a port that is locked to this MAC, if any: one in each of its VLANs.
-pub fn locked_entries(
+pub(crate) fn locked_entries(
     mac: Option<MacAddr>,
     filters_vlans: bool,
     vlans: &[PortVlan],
@@ -223,14 +223,17 @@ pub fn locked_entries(
 }
 
 /// Whether a port with the entries `current` has all of `wanted`, and no entry of another MAC.
-pub fn has_exactly(current: &[FdbEntry], wanted: &[FdbEntry]) -> bool {
+pub(crate) fn has_exactly(current: &[FdbEntry], wanted: &[FdbEntry]) -> bool {
     let is_other = |old: &FdbEntry| wanted.iter().all(|new| new.mac != old.mac);
     wanted.iter().all(|entry| current.contains(entry)) && !current.iter().any(is_other)
 }
 
 /// The addresses whose entries are removed, and those whose entries are added or stay, with whether these are sticky. Each
 /// address is in it once.
-pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(MacAddr, bool)>) {
+pub(crate) fn fdb_changes(
+    from: &[FdbEntry],
+    to: &[FdbEntry],
+) -> (Vec<MacAddr>, Vec<(MacAddr, bool)>) {
     let macs = |entries: &[FdbEntry]| {
         let mut macs: Vec<(MacAddr, bool)> = Vec::new();
         for entry in entries {
@@ -248,7 +251,7 @@ pub fn fdb_changes(from: &[FdbEntry], to: &[FdbEntry]) -> (Vec<MacAddr>, Vec<(Ma
 
 /// The state of a bridge port (`BR_STATE_*` in linux/if_bridge.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PortState {
+pub(crate) enum PortState {
     /// Nothing: the bridge or the port is down, or the port has no carrier.
     #[default]
     Disabled,

@@ -11,26 +11,26 @@ use crate::model::spec::Creator;
 /// is a port passes frames to the host itself, so no update brings an interface up: that is a separate request, after the join
 /// has been acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LinkUpdate {
+pub(crate) struct LinkUpdate {
     /// Its Ethernet address.
-    pub address: Option<MacAddr>,
+    pub(crate) address: Option<MacAddr>,
     /// Its MTU.
-    pub mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// It is brought down. A change of the master implies that.
-    pub down: bool,
+    pub(crate) down: bool,
     /// The bridge to attach it to; the inner `None` detaches it. It is brought down first.
-    pub master: Option<Option<LinkRef>>,
+    pub(crate) master: Option<Option<LinkRef>>,
     /// How it generates link-local addresses.
-    pub addr_gen_mode: Option<AddrGenMode>,
+    pub(crate) addr_gen_mode: Option<AddrGenMode>,
     /// Its queueing discipline, while it is down. It is not an error if the kernel does not have it.
-    pub qdisc: Option<Qdisc>,
+    pub(crate) qdisc: Option<Qdisc>,
     /// The creator to name in its alias; the inner `None` clears the alias.
-    pub creator: Option<Option<Creator>>,
+    pub(crate) creator: Option<Option<Creator>>,
 }
 
 impl LinkUpdate {
     /// Only brings it down.
-    pub fn down() -> Self {
+    pub(crate) fn down() -> Self {
         Self {
             down: true,
             ..Self::default()
@@ -38,7 +38,7 @@ impl LinkUpdate {
     }
 
     /// Whether it only brings the interface down or detaches it.
-    pub fn is_removal(&self) -> bool {
+    pub(crate) fn is_removal(&self) -> bool {
         let removal = Self {
             down: self.down,
             master: self.master.filter(Option::is_none),
@@ -48,26 +48,26 @@ impl LinkUpdate {
     }
 
     /// Whether the interface is down afterwards.
-    pub fn takes_down(&self) -> bool {
+    pub(crate) fn takes_down(&self) -> bool {
         self.down || self.master.is_some()
     }
 
     /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// A bridge to create, up and without STP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewBridge {
+pub(crate) struct NewBridge {
     /// Its name and its ifindex. The ifindex is chosen before the bridge exists, so that the messages that create it and that
     /// add its addresses are sent together: a kill cannot leave a bridge without its addresses.
-    pub link: LinkRef,
+    pub(crate) link: LinkRef,
     /// Its Ethernet address, which is set so that it does not change with the ports.
-    pub mac: MacAddr,
+    pub(crate) mac: MacAddr,
     /// Its IP addresses.
-    pub addresses: Vec<IpPrefix>,
+    pub(crate) addresses: Vec<IpPrefix>,
     /// It filters VLANs.
-    pub vlan_filtering: bool,
+    pub(crate) vlan_filtering: bool,
 }

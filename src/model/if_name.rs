@@ -5,21 +5,21 @@ use std::fmt::{self, Debug, Display};
 use crate::escape::Escaped;
 
 /// The kernel's room for an interface name, its final NUL included (`IFNAMSIZ` in linux/if.h).
-pub const IFNAMSIZ: usize = 16;
+pub(crate) const IFNAMSIZ: usize = 16;
 
 /// The name of a network interface, as the kernel accepts it: 1 to 15 bytes, by the rules of `dev_valid_name()` in
 /// the kernel's net/core/dev.c, and without `%`, which it would expand.
 ///
 /// A name that does not fit is refused, never cut: the first 15 bytes may be the name of another interface.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct IfName {
+pub(crate) struct IfName {
     /// Padded with NUL; at least one NUL is there.
     bytes: [u8; IFNAMSIZ],
 }
 
 /// Why some bytes are not an interface name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfNameError {
+pub(crate) enum IfNameError {
     /// The name is empty.
     Empty,
     /// More than 15; how many.
@@ -32,16 +32,16 @@ pub enum IfNameError {
 
 impl IfName {
     /// The loopback interface, which every network namespace has.
-    pub const LOOPBACK: Self = Self::from_literal(b"lo");
+    pub(crate) const LOOPBACK: Self = Self::from_literal(b"lo");
 
     /// The tap that QEMU creates first.
-    pub const EXAMPLE_TAP: Self = Self::from_literal(b"tap0");
+    pub(crate) const EXAMPLE_TAP: Self = Self::from_literal(b"tap0");
 
     /// The bridge that Docker creates as it starts.
-    pub const DOCKER_BRIDGE: Self = Self::from_literal(b"docker0");
+    pub(crate) const DOCKER_BRIDGE: Self = Self::from_literal(b"docker0");
 
     /// The bridge where nobody names one.
-    pub const DEFAULT_BRIDGE: Self = Self::from_literal(b"br0");
+    pub(crate) const DEFAULT_BRIDGE: Self = Self::from_literal(b"br0");
 
     /// A name that stands in this file. One that is too long does not compile.
     const fn from_literal<const LEN: usize>(name: &[u8; LEN]) -> Self {
@@ -53,7 +53,7 @@ impl IfName {
     }
 
     /// Validates a name. `%` is refused, since the kernel reads it as a pattern.
-    pub fn new(name: &[u8]) -> Result<Self, IfNameError> {
+    pub(crate) fn new(name: &[u8]) -> Result<Self, IfNameError> {
         if name.is_empty() {
             return Err(IfNameError::Empty);
         }
@@ -72,7 +72,7 @@ impl IfName {
     }
 
     /// The name without padding.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.split(|&b| b == 0).next().unwrap_or_default()
     }
 }

@@ -9,19 +9,19 @@ use crate::model::spec::{Creator, TapAccess};
 
 /// The kernel's ifindex. It does not change when the interface is renamed, so every change is addressed by it and never by
 /// name.
-pub type IfIndex = u32;
+pub(crate) type IfIndex = u32;
 
 /// The smallest MTU of a tap (`ETH_MIN_MTU` in linux/if_ether.h).
-pub const MIN_MTU: u32 = 68;
+pub(crate) const MIN_MTU: u32 = 68;
 /// The largest MTU of a tap: 65535 less an Ethernet header (drivers/net/tun.c, `MAX_MTU`).
-pub const MAX_MTU: u32 = 65521;
+pub(crate) const MAX_MTU: u32 = 65521;
 /// Below this the kernel runs no IPv6 on an interface (RFC 8200, `IPV6_MIN_MTU` in linux/ipv6.h).
-pub const MIN_IPV6_MTU: u32 = 1280;
+pub(crate) const MIN_IPV6_MTU: u32 = 1280;
 
 /// How the kernel generates IPv6 link-local addresses on an interface (`IN6_ADDR_GEN_MODE_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum AddrGenMode {
+pub(crate) enum AddrGenMode {
     /// From its MAC.
     Eui64 = 0,
     /// Not at all.
@@ -34,7 +34,7 @@ pub enum AddrGenMode {
 
 impl AddrGenMode {
     /// The word that ip(8) has for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Eui64 => "eui64",
             Self::None => "none",
@@ -46,7 +46,7 @@ impl AddrGenMode {
 
 /// The queueing discipline of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Qdisc {
+pub(crate) enum Qdisc {
     /// None: frames go to the driver immediately.
     Noqueue,
     /// The one that the kernel sets when an interface first goes up (net.core.default_qdisc).
@@ -55,40 +55,40 @@ pub enum Qdisc {
 
 /// An interface by ifindex, with the name it had when it was looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkRef {
+pub(crate) struct LinkRef {
     /// Its ifindex, by which it is addressed.
-    pub index: IfIndex,
+    pub(crate) index: IfIndex,
     /// Its name, for messages.
-    pub name: IfName,
+    pub(crate) name: IfName,
 }
 
 /// The kernel's data that only taps have (`IFLA_TUN_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TapInfo {
+pub(crate) struct TapInfo {
     /// The uid that may open it, if it is limited to one.
-    pub owner: Option<u32>,
+    pub(crate) owner: Option<u32>,
     /// The gid that may open it, if it is limited to one.
-    pub group: Option<u32>,
+    pub(crate) group: Option<u32>,
     /// Frames are preceded by protocol information.
-    pub packet_info: bool,
+    pub(crate) packet_info: bool,
     /// Frames are preceded by a virtio-net header.
-    pub vnet_hdr: bool,
+    pub(crate) vnet_hdr: bool,
     /// It stays when no program has it open any more.
-    pub persistent: bool,
+    pub(crate) persistent: bool,
     /// Several queues can be opened at once.
-    pub multi_queue: bool,
+    pub(crate) multi_queue: bool,
     /// How many queues are open, disabled ones included. None for a single-queue tap, whose queue the kernel does not count.
-    pub queues: Option<u32>,
+    pub(crate) queues: Option<u32>,
 }
 
 impl TapInfo {
     /// Whether only these users may open it.
-    pub fn is_for(&self, access: TapAccess<u32>) -> bool {
+    pub(crate) fn is_for(&self, access: TapAccess<u32>) -> bool {
         self.access() == Some(access) && (self.owner.is_none() || self.group.is_none())
     }
 
     /// Who may open it; None is every user.
-    pub fn access(&self) -> Option<TapAccess<u32>> {
+    pub(crate) fn access(&self) -> Option<TapAccess<u32>> {
         match (self.owner, self.group) {
             (Some(uid), _) => Some(TapAccess::Owner(uid)),
             (None, Some(gid)) => Some(TapAccess::Group(gid)),
@@ -99,7 +99,7 @@ impl TapInfo {
 
 /// What an interface is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkKind {
+pub(crate) enum LinkKind {
     /// A tap.
     Tap(TapInfo),
     /// A tun: the same driver, but packets instead of frames.
@@ -126,36 +126,36 @@ impl Display for LinkKind {
 
 /// An interface as one RTM_NEWLINK shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// Its ifindex.
-    pub index: IfIndex,
+    pub(crate) index: IfIndex,
     /// Its name.
-    pub name: IfName,
+    pub(crate) name: IfName,
     /// What it is.
-    pub kind: LinkKind,
+    pub(crate) kind: LinkKind,
     /// The longest packet it sends, in bytes without the Ethernet header.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// Its Ethernet address, if it has one.
-    pub address: Option<MacAddr>,
+    pub(crate) address: Option<MacAddr>,
     /// It is administratively up (`IFF_UP`).
-    pub up: bool,
+    pub(crate) up: bool,
     /// It has a carrier. A tap gets one when a program opens it, but that program can switch it off.
-    pub carrier: bool,
+    pub(crate) carrier: bool,
     /// The ifindex of the interface that it is a port of.
-    pub master: Option<IfIndex>,
+    pub(crate) master: Option<IfIndex>,
     /// How it gets link-local addresses; None if it has no IPv6.
-    pub addr_gen_mode: Option<AddrGenMode>,
+    pub(crate) addr_gen_mode: Option<AddrGenMode>,
     /// Its alias, which only CAP_NET_ADMIN can set.
-    pub alias: Option<String>,
+    pub(crate) alias: Option<String>,
     /// Its queueing discipline, as tc(8) names it.
-    pub qdisc: String,
+    pub(crate) qdisc: String,
     /// The data that only bridge ports have, if it is one.
-    pub port: Option<BridgePortInfo>,
+    pub(crate) port: Option<BridgePortInfo>,
 }
 
 impl Link {
     /// The data that only taps have, if it is one.
-    pub fn tap(&self) -> Option<&TapInfo> {
+    pub(crate) fn tap(&self) -> Option<&TapInfo> {
         match &self.kind {
             LinkKind::Tap(info) => Some(info),
             LinkKind::Tun | LinkKind::Bridge(_) | LinkKind::Other(_) | LinkKind::Unset => None,
@@ -163,7 +163,7 @@ impl Link {
     }
 
     /// The data that only bridges have, if it is one.
-    pub fn bridge(&self) -> Option<&BridgeInfo> {
+    pub(crate) fn bridge(&self) -> Option<&BridgeInfo> {
         match &self.kind {
             LinkKind::Bridge(info) => Some(info),
             LinkKind::Tap(_) | LinkKind::Tun | LinkKind::Other(_) | LinkKind::Unset => None,
@@ -172,28 +172,28 @@ impl Link {
 
     /// Whether a program has the tap open: by its number of open queues, or for a single-queue tap by its carrier. The program
     /// can switch the carrier off, but then no other program can open the tap (EBUSY).
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         let queues = |tap: &TapInfo| tap.queues.map_or(self.carrier, |queues| queues > 0);
         self.tap().is_some_and(queues)
     }
 
     /// How many of its queues are open; None for a single-queue tap.
-    pub fn queues(&self) -> Option<u32> {
+    pub(crate) fn queues(&self) -> Option<u32> {
         self.tap()?.queues
     }
 
     /// Whether it was never up: the qdisc is noop until the first up.
-    pub fn was_never_up(&self) -> bool {
+    pub(crate) fn was_never_up(&self) -> bool {
         self.qdisc == "noop"
     }
 
     /// The unprivileged user for whom this program created the tap.
-    pub fn creator(&self) -> Option<Creator> {
+    pub(crate) fn creator(&self) -> Option<Creator> {
         self.alias.as_deref().and_then(Creator::from_alias)
     }
 
     /// The interface by ifindex and name.
-    pub fn link_ref(&self) -> LinkRef {
+    pub(crate) fn link_ref(&self) -> LinkRef {
         LinkRef {
             index: self.index,
             name: self.name,

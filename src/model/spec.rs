@@ -10,7 +10,7 @@ use crate::model::vlan::PortVlan;
 
 /// A user or a group as it was written: a name to look up, or a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NameOrId {
+pub(crate) enum NameOrId {
     /// A uid or gid; never the kernel's "no id", 4294967295.
     Id(u32),
     /// A name of /etc/passwd or /etc/group.
@@ -19,7 +19,7 @@ pub enum NameOrId {
 
 /// Who may open a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TapAccess<T> {
+pub(crate) enum TapAccess<T> {
     /// One user.
     Owner(T),
     /// The members of one group.
@@ -38,13 +38,13 @@ impl Display for TapAccess<u32> {
 /// The unprivileged user for whom this program created a tap. It is written into the tap's alias: a program that has the tap
 /// open can change the tap's owner, but not its alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Creator(pub u32);
+pub(crate) struct Creator(pub u32);
 
 const CREATOR_PREFIX: &str = "created by qemu-ifup for uid ";
 
 impl Creator {
     /// The creator in an alias, if this program wrote that.
-    pub fn from_alias(alias: &str) -> Option<Self> {
+    pub(crate) fn from_alias(alias: &str) -> Option<Self> {
         alias.strip_prefix(CREATOR_PREFIX)?.parse().ok().map(Self)
     }
 }
@@ -57,67 +57,67 @@ impl Display for Creator {
 
 /// How many taps unprivileged users may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
+pub(crate) struct Quota {
     /// The user.
-    pub user: Creator,
+    pub(crate) user: Creator,
     /// The number of taps that this user may have.
-    pub max: u32,
+    pub(crate) max: u32,
     /// The number of taps that all such users together may have.
-    pub max_all: u32,
+    pub(crate) max_all: u32,
 }
 
 /// The settings of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TapSpec {
+pub(crate) struct TapSpec {
     /// Its name.
-    pub tap: IfName,
+    pub(crate) tap: IfName,
     /// The bridge to attach to.
-    pub bridge: IfName,
+    pub(crate) bridge: IfName,
     /// A tap that exists may be on any bridge: no bridge is named, and the caller cannot change a tap.
-    pub any_bridge: bool,
+    pub(crate) any_bridge: bool,
     /// Who may open it, if that is given.
-    pub access: Option<TapAccess<u32>>,
+    pub(crate) access: Option<TapAccess<u32>>,
     /// Who may open it by the command line alone.
-    pub asked_access: Option<TapAccess<u32>>,
+    pub(crate) asked_access: Option<TapAccess<u32>>,
     /// Who may open it by the configuration alone, which binds an unprivileged user.
-    pub bound_access: Option<TapAccess<u32>>,
+    pub(crate) bound_access: Option<TapAccess<u32>>,
     /// The MTU by the configuration alone, which binds an unprivileged user.
-    pub bound_mtu: Option<u32>,
+    pub(crate) bound_mtu: Option<u32>,
     /// The caller named the tap, so that a bridge of the configuration is for it.
-    pub is_named: bool,
+    pub(crate) is_named: bool,
     /// The bridge by the configuration alone, which binds an unprivileged user.
-    pub bound_bridge: Option<IfName>,
+    pub(crate) bound_bridge: Option<IfName>,
     /// It takes several queues.
-    pub multi_queue: bool,
+    pub(crate) multi_queue: bool,
     /// Its MTU; None is the bridge's.
-    pub mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// If the bridge does not exist, it is created with these addresses.
-    pub create_bridge: Option<Vec<IpPrefix>>,
+    pub(crate) create_bridge: Option<Vec<IpPrefix>>,
     /// The port options that are given.
-    pub port: PortOptions,
+    pub(crate) port: PortOptions,
     /// The only address that the port accepts frames from; the inner `None` lifts this limit.
-    pub lock_mac: Option<Option<UnicastMac>>,
+    pub(crate) lock_mac: Option<Option<UnicastMac>>,
     /// The VLANs of the port, if they are given.
-    pub vlans: Option<VlanSpec>,
+    pub(crate) vlans: Option<VlanSpec>,
     /// It gets no queueing discipline if it was never up: its guest has queued the frames already.
-    pub noqueue: bool,
+    pub(crate) noqueue: bool,
     /// The seconds to wait until it forwards, at most.
-    pub wait: Option<u32>,
+    pub(crate) wait: Option<u32>,
     /// The number of taps that an unprivileged user may have, if root sets it.
-    pub max_taps: Option<u32>,
+    pub(crate) max_taps: Option<u32>,
     /// The largest such number in the configuration, for any tap.
-    pub largest_max_taps: Option<u32>,
+    pub(crate) largest_max_taps: Option<u32>,
     /// Root's configuration has a line for names such as this.
-    pub name_configured: bool,
+    pub(crate) name_configured: bool,
 }
 
 /// The VLANs that are wanted for a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VlanSpec {
+pub(crate) struct VlanSpec {
     /// The untagged VLAN; None keeps the current one.
-    pub pvid: Option<u16>,
+    pub(crate) pvid: Option<u16>,
     /// The tagged VLANs.
-    pub tagged: Vec<u16>,
+    pub(crate) tagged: Vec<u16>,
 }
 
 impl VlanSpec {
@@ -125,7 +125,7 @@ impl VlanSpec {
     ///
     /// If no untagged VLAN is given, the current one stays. Every other VLAN that is not given is removed, since through it the
     /// guest could bypass the VLANs that are given.
-    pub fn resolve(&self, current: &[PortVlan]) -> Vec<PortVlan> {
+    pub(crate) fn resolve(&self, current: &[PortVlan]) -> Vec<PortVlan> {
         let pvid = match self.pvid {
             Some(vid) => Some(PortVlan::untagged(vid)),
             None => current.iter().copied().find(|vlan| vlan.pvid),

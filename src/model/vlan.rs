@@ -3,22 +3,22 @@
 use crate::model::parse_decimal;
 
 /// The VLAN IDs that exist: 0 and 4095 are reserved (IEEE 802.1Q; `VLAN_VID_MASK` in linux/if_bridge.h).
-pub const VID_RANGE: std::ops::RangeInclusive<u16> = 1..=4094;
+pub(crate) const VID_RANGE: std::ops::RangeInclusive<u16> = 1..=4094;
 
 /// One VLAN that a port is a member of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortVlan {
+pub(crate) struct PortVlan {
     /// Its ID.
-    pub vid: u16,
+    pub(crate) vid: u16,
     /// Incoming untagged frames belong to it: it is the port's PVID.
-    pub pvid: bool,
+    pub(crate) pvid: bool,
     /// Its frames are sent untagged.
-    pub untagged: bool,
+    pub(crate) untagged: bool,
 }
 
 impl PortVlan {
     /// The VLAN of untagged frames, in and out.
-    pub fn untagged(vid: u16) -> Self {
+    pub(crate) fn untagged(vid: u16) -> Self {
         Self {
             vid,
             pvid: true,
@@ -27,7 +27,7 @@ impl PortVlan {
     }
 
     /// A VLAN whose frames are tagged.
-    pub fn tagged(vid: u16) -> Self {
+    pub(crate) fn tagged(vid: u16) -> Self {
         Self {
             vid,
             pvid: false,
@@ -37,7 +37,7 @@ impl PortVlan {
 }
 
 /// Parses a list such as `10,20-29`.
-pub fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
+pub(crate) fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
     let mut ranges = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -52,19 +52,19 @@ pub fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
 }
 
 /// Parses one VLAN ID.
-pub fn parse_vid(text: &str) -> Option<u16> {
+pub(crate) fn parse_vid(text: &str) -> Option<u16> {
     let vid = u16::try_from(parse_decimal(text)?).ok()?;
     VID_RANGE.contains(&vid).then_some(vid)
 }
 
 /// The VLANs of `vlans` that are not among `others`.
-pub fn difference(vlans: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
+pub(crate) fn difference(vlans: &[PortVlan], others: &[PortVlan]) -> Vec<PortVlan> {
     let left = vlans.iter().filter(|vlan| !others.contains(vlan));
     left.copied().collect()
 }
 
 /// Groups VLANs that differ only in consecutive IDs, as bridge(8) writes them: `(first, last ID)`.
-pub fn group_ranges(vlans: &[PortVlan]) -> Vec<(PortVlan, u16)> {
+pub(crate) fn group_ranges(vlans: &[PortVlan]) -> Vec<(PortVlan, u16)> {
     let mut ranges: Vec<(PortVlan, u16)> = Vec::new();
     for &vlan in vlans {
         match ranges.last_mut() {

@@ -10,7 +10,7 @@ use crate::policy::authorize::{AuthorizedDown, AuthorizedRelease};
 
 impl Plan {
     /// Takes the tap down, or deletes it.
-    pub fn down(auth: &AuthorizedDown) -> Self {
+    pub(crate) fn down(auth: &AuthorizedDown) -> Self {
         let Some(tap) = &auth.tap else {
             return Self::gone(auth.name);
         };
@@ -49,7 +49,7 @@ impl Plan {
     }
 
     /// For an unprivileged user: deletes the tap, or does nothing.
-    pub fn release(auth: &AuthorizedRelease) -> Self {
+    pub(crate) fn release(auth: &AuthorizedRelease) -> Self {
         let Some(tap) = &auth.tap else {
             return Self::gone(auth.name);
         };

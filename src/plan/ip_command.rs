@@ -11,7 +11,7 @@ use crate::plan::step::Step;
 
 impl Step {
     /// The command that does the same, as a line for sh; a comment if there is none.
-    pub fn ip_command(&self, tap: IfName) -> String {
+    pub(crate) fn ip_command(&self, tap: IfName) -> String {
         let dev = ShellQuoted(tap.as_bytes());
         match self {
             Self::CreateBridge(bridge) => create_bridge(bridge),

@@ -13,7 +13,7 @@ use crate::policy::tap::ExistingTap;
 
 /// Something worth saying that is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// Up on that bridge already, with the wanted settings.
     AlreadyUp(IfName),
     /// It was a port of another interface before.
@@ -71,12 +71,12 @@ pub enum Notice {
 
 impl Notice {
     /// Whether it goes to the security log (LOG_AUTH), too.
-    pub fn is_security(self) -> bool {
+    pub(crate) fn is_security(self) -> bool {
         self == Self::OpenToAll
     }
 
     /// Whether it is false in a dry run, which did nothing.
-    pub fn is_of_act(self) -> bool {
+    pub(crate) fn is_of_act(self) -> bool {
         matches!(
             self,
             Self::Moved { .. }
@@ -90,7 +90,7 @@ impl Notice {
 
 /// What to say of the bridge once a tap is up on it: that it lacks an address, and why the guest will have no network.
 /// `docker_drops`: Docker drops what bridges forward.
-pub fn bridge_notices(
+pub(crate) fn bridge_notices(
     auth: &AuthorizedUp,
     missing_address: Option<IpPrefix>,
     docker_drops: bool,
@@ -246,7 +246,7 @@ impl From<Notice> for Advice {
 
 /// The state of the tap afterwards, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Up on a bridge.
     Up {
         /// The bridge.

@@ -11,20 +11,20 @@ use crate::model::vlan::PortVlan;
 
 /// The settings that a bridge port must have when it goes up. Another run may have changed them since they were set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
+pub(crate) struct Port {
     /// Its bridge.
-    pub bridge: LinkRef,
+    pub(crate) bridge: LinkRef,
     /// The options that are wanted. They are set again in the request that brings it up.
-    pub options: PortOptions,
+    pub(crate) options: PortOptions,
     /// All of its VLANs, if they are given.
-    pub vlans: Option<Vec<PortVlan>>,
+    pub(crate) vlans: Option<Vec<PortVlan>>,
     /// All of its static entries in the forwarding database, if it is locked.
-    pub fdb: Option<Vec<FdbEntry>>,
+    pub(crate) fdb: Option<Vec<FdbEntry>>,
 }
 
 /// One request to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Create the bridge, completely or not at all.
     CreateBridge(NewBridge),
     /// Delete the bridge, unless it has a port; the undo of a [`Step::CreateBridge`] that failed.
@@ -87,7 +87,7 @@ pub enum Step {
 
 impl Step {
     /// What kind of step it is, for the hint if it fails.
-    pub fn kind(&self) -> StepKind {
+    pub(crate) fn kind(&self) -> StepKind {
         match self {
             Self::CreateBridge(_) => StepKind::CreateBridge,
             Self::DeleteBridge(_) => StepKind::DeleteBridge,
@@ -113,7 +113,7 @@ impl Step {
     }
 
     /// The action of the step, to follow "cannot".
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         match self {
             Self::CreateBridge(bridge) => format!("create the bridge {}", bridge.link.name),
             Self::DeleteBridge(bridge) => format!("delete the bridge {}", bridge.link.name),

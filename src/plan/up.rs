@@ -16,7 +16,7 @@ use crate::policy::tap::ExistingTap;
 
 impl Plan {
     /// Brings the tap up.
-    pub fn up(auth: &AuthorizedUp) -> Self {
+    pub(crate) fn up(auth: &AuthorizedUp) -> Self {
         match &auth.act {
             Act::Create { for_qemu } => Self::create(auth, *for_qemu),
             Act::Leave(tap) => Self::leave(auth, tap),

@@ -15,31 +15,31 @@ use crate::policy::tap::{ExistingTap, as_wanted, check_changeable};
 
 /// A tap may be brought up. Only [`Policy::authorize_up`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthorizedUp {
+pub(crate) struct AuthorizedUp {
     /// The settings that are wanted.
-    pub spec: TapSpec,
+    pub(crate) spec: TapSpec,
     /// What may be done to the tap.
-    pub act: Act,
+    pub(crate) act: Act,
     /// The bridge.
-    pub bridge: TargetBridge,
+    pub(crate) bridge: TargetBridge,
     /// The kernel has IPv6.
-    pub ipv6: bool,
+    pub(crate) ipv6: bool,
     /// Who may open the tap if it is created, or if it has no owner yet.
-    pub access: TapAccess<u32>,
+    pub(crate) access: TapAccess<u32>,
     /// The limit on the caller's taps, if there is one.
-    pub quota: Option<Quota>,
+    pub(crate) quota: Option<Quota>,
     /// The user who runs QEMU, if known: the caller, or the user behind sudo, pkexec or doas.
-    pub invoking_uid: Option<u32>,
+    pub(crate) invoking_uid: Option<u32>,
     /// The run gives up its privilege before it waits.
-    pub drops_privileges: bool,
+    pub(crate) drops_privileges: bool,
     /// For the tap or the bridge that is created.
-    pub ids: NewIds,
+    pub(crate) ids: NewIds,
     _sealed: Sealed,
 }
 
 /// What may be done to a tap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// It is created, or this run has created it to hand it over to QEMU.
     Create {
         /// To be handed over to QEMU.
@@ -53,7 +53,7 @@ pub enum Act {
 
 impl AuthorizedUp {
     /// The tap, if it existed before.
-    pub fn tap(&self) -> Option<&ExistingTap> {
+    pub(crate) fn tap(&self) -> Option<&ExistingTap> {
         match &self.act {
             Act::Create { .. } => None,
             Act::Leave(tap) | Act::Change(tap, _) => Some(tap),
@@ -63,34 +63,34 @@ impl AuthorizedUp {
 
 /// A tap may be taken down. Only [`Policy::authorize_down`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthorizedDown {
+pub(crate) struct AuthorizedDown {
     /// The name that was given.
-    pub name: IfName,
+    pub(crate) name: IfName,
     /// The tap, if it still exists.
-    pub tap: Option<ExistingTap>,
+    pub(crate) tap: Option<ExistingTap>,
     /// Delete it as well.
-    pub delete: bool,
+    pub(crate) delete: bool,
     _unrestricted: Unrestricted,
 }
 
 /// A tap may be deleted by its owner, or left unchanged. Only [`Policy::authorize_release`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthorizedRelease {
+pub(crate) struct AuthorizedRelease {
     /// The name that was given.
-    pub name: IfName,
+    pub(crate) name: IfName,
     /// The tap, if it still exists.
-    pub tap: Option<ExistingTap>,
+    pub(crate) tap: Option<ExistingTap>,
     /// Delete it.
-    pub delete: bool,
+    pub(crate) delete: bool,
     _sealed: Sealed,
 }
 
 /// A tap may be created, which disappears with this program unless it is handed over. Only [`Policy::authorize_create`] returns
 /// it.
 #[derive(Debug)]
-pub struct AuthorizedCreate {
+pub(crate) struct AuthorizedCreate {
     /// Its name; None lets the kernel choose one.
-    pub name: Option<IfName>,
+    pub(crate) name: Option<IfName>,
     _sealed: Sealed,
 }
 
@@ -103,7 +103,7 @@ impl Policy<'_> {
     ///
     /// # Errors
     /// The caller may not attach to the bridge, or take the name.
-    pub fn authorize_create(
+    pub(crate) fn authorize_create(
         &self,
         bridge: IfName,
         named: Option<&TapSpec>,
@@ -121,7 +121,7 @@ impl Policy<'_> {
     }
 
     /// Whether the caller may create such a tap, as far as the rules decide that; a limit on their number does not count.
-    pub fn may_create(&self, spec: &TapSpec, asked: &TapOptions) -> bool {
+    pub(crate) fn may_create(&self, spec: &TapSpec, asked: &TapOptions) -> bool {
         self.check_creation(spec.bridge, asked).is_ok()
             && self.check_owner(spec).is_ok()
             && self.check_name(spec).is_ok()
@@ -131,7 +131,7 @@ impl Policy<'_> {
     ///
     /// # Errors
     /// The caller may not; the tap is not a tap or cannot get the wanted settings; or the bridge is not a bridge.
-    pub fn authorize_up(
+    pub(crate) fn authorize_up(
         &self,
         spec: TapSpec,
         asked: &TapOptions,
@@ -194,7 +194,7 @@ impl Policy<'_> {
     ///
     /// # Errors
     /// The caller may not, or the interface is not a tap.
-    pub fn authorize_down(
+    pub(crate) fn authorize_down(
         &self,
         name: IfName,
         delete: bool,
@@ -215,7 +215,7 @@ impl Policy<'_> {
     ///
     /// # Errors
     /// The user does not own the tap, or the interface is not a tap.
-    pub fn authorize_release(
+    pub(crate) fn authorize_release(
         &self,
         name: IfName,
         delete: bool,

@@ -11,17 +11,17 @@ const NEW_BRIDGE_MTU: u32 = 1500;
 
 /// The bridge to attach to: it exists, or is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetBridge {
+pub(crate) struct TargetBridge {
     /// By ifindex and name.
-    pub link: LinkRef,
+    pub(crate) link: LinkRef,
     /// Its MTU.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// It is up.
-    pub up: bool,
+    pub(crate) up: bool,
     /// The data that only bridges have.
-    pub info: BridgeInfo,
+    pub(crate) info: BridgeInfo,
     /// It does not exist yet.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 impl TargetBridge {

@@ -15,7 +15,7 @@ use crate::sys::privilege::{Credentials, Withheld};
 
 /// What the caller may act with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authority {
+pub(crate) enum Authority {
     /// They are root.
     Root,
     /// They are an unprivileged user, and the program has its capability for them, within the limits that root has set.
@@ -26,11 +26,11 @@ pub enum Authority {
 
 /// The right to change a tap that exists: of root, and of a plan that is only printed. Only `Caller::unrestricted` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrestricted(());
+pub(crate) struct Unrestricted(());
 
 /// The user who runs the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     credentials: Credentials,
     groups: Vec<Gid>,
     /// Kept as it was found: an invalid variable matters only where the invoking user is needed.
@@ -39,7 +39,7 @@ pub struct Caller {
 
 impl Caller {
     /// Asks the kernel, and for root the environment.
-    pub fn identify(credentials: Credentials) -> Result<Self, Error> {
+    pub(crate) fn identify(credentials: Credentials) -> Result<Self, Error> {
         let mut groups = vec![credentials.gid];
         // Root is in all of them, in effect.
         if !credentials.uid.is_root() {
@@ -55,7 +55,7 @@ impl Caller {
     /// a name in a file.
     ///
     /// Only root's environment names the invoking user: from anybody else these variables would be a claim, not a fact.
-    pub fn from_parts(
+    pub(crate) fn from_parts(
         credentials: Credentials,
         groups: Vec<Gid>,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -84,7 +84,7 @@ impl Caller {
     }
 
     /// What they may act with.
-    pub fn authority(&self) -> Authority {
+    pub(crate) fn authority(&self) -> Authority {
         match (self.real_uid(), self.credentials.net_admin) {
             (0, _) => Authority::Root,
             (_, true) => Authority::Delegated,
@@ -94,7 +94,7 @@ impl Caller {
 
     /// The right to change taps that exist: root's, or, if nothing is changed (`dry_run`), that of a user without privilege,
     /// who is shown the plan of root.
-    pub fn unrestricted(&self, dry_run: bool) -> Option<Unrestricted> {
+    pub(crate) fn unrestricted(&self, dry_run: bool) -> Option<Unrestricted> {
         match self.authority() {
             Authority::Root => Some(Unrestricted(())),
             Authority::None if dry_run => Some(Unrestricted(())),
@@ -103,27 +103,27 @@ impl Caller {
     }
 
     /// Who reads the messages: the user in whose shell the program was called, also through sudo, pkexec or doas.
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader(self.invoking.as_ref().ok().copied())
     }
 
     /// Whether the program has CAP_NET_ADMIN.
-    pub fn has_net_admin(&self) -> bool {
+    pub(crate) fn has_net_admin(&self) -> bool {
         self.credentials.net_admin
     }
 
     /// What keeps the capability of the program's file from them.
-    pub fn withheld(&self) -> Option<Withheld> {
+    pub(crate) fn withheld(&self) -> Option<Withheld> {
         self.credentials.withheld
     }
 
     /// Whether they are in this group.
-    pub fn is_in_group(&self, gid: u32) -> bool {
+    pub(crate) fn is_in_group(&self, gid: u32) -> bool {
         self.groups.contains(&Gid::from_raw(gid))
     }
 
     /// The real uid.
-    pub fn real_uid(&self) -> u32 {
+    pub(crate) fn real_uid(&self) -> u32 {
         self.credentials.uid.as_raw()
     }
 
@@ -131,7 +131,7 @@ impl Caller {
     ///
     /// # Errors
     /// The environment names a user that is not known.
-    pub fn invoking_uid(&self) -> Result<u32, Error> {
+    pub(crate) fn invoking_uid(&self) -> Result<u32, Error> {
         self.invoking.clone()
     }
 }
@@ -140,7 +140,7 @@ impl Caller {
 ///
 /// # Errors
 /// It is not in /etc/passwd or /etc/group.
-pub fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error> {
+pub(crate) fn resolve_ids(access: TapAccess<NameOrId>) -> Result<TapAccess<u32>, Error> {
     let resolve = |id, file| match id {
         NameOrId::Id(id) => Ok(id),
         NameOrId::Name(name) => find_id(file, name),
@@ -164,7 +164,7 @@ fn find_id(path: &'static str, name: OsString) -> Result<u32, Error> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn is_sub_uid(uid: u32) -> Result<bool, Error> {
+pub(crate) fn is_sub_uid(uid: u32) -> Result<bool, Error> {
     file::is_sub_uid(uid).map_err(|reason| Error::ReadFile {
         path: SUBUID,
         reason,

@@ -4,9 +4,12 @@
 //! Root may change every tap. Unprivileged users may create taps on bridges that the ACL allows, and delete their own taps. No
 //! caller may change an interface that is not a tap.
 
-pub mod authorize;
-pub mod bridge;
-pub mod caller;
-pub mod limits;
-pub mod rules;
-pub mod tap;
+pub(crate) mod authorize;
+pub(crate) mod bridge;
+pub(crate) mod caller;
+pub(crate) mod limits;
+pub(crate) mod rules;
+pub(crate) mod tap;
+
+#[cfg(test)]
+mod tests;

@@ -11,16 +11,16 @@ use crate::policy::caller::{Authority, Caller, Unrestricted};
 
 /// Root's files on what an unprivileged user may create.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// The bridges. Without the file, none is allowed.
-    pub acl: Option<Acl>,
+    pub(crate) acl: Option<Acl>,
     /// The caller's uid is in a range of /etc/subuid, so it belongs to another user.
-    pub is_sub_uid: bool,
+    pub(crate) is_sub_uid: bool,
 }
 
 /// The rules, for one caller.
 #[derive(Debug)]
-pub struct Policy<'a> {
+pub(crate) struct Policy<'a> {
     pub(super) caller: &'a Caller,
     /// For an unprivileged user who creates a tap; None if no tap is created.
     rules: Option<&'a Rules>,
@@ -30,7 +30,7 @@ pub struct Policy<'a> {
 
 impl<'a> Policy<'a> {
     /// The rules for this caller.
-    pub fn new(caller: &'a Caller, rules: Option<&'a Rules>, dry_run: bool) -> Self {
+    pub(crate) fn new(caller: &'a Caller, rules: Option<&'a Rules>, dry_run: bool) -> Self {
         Self {
             caller,
             rules,

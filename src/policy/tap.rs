@@ -14,11 +14,11 @@ use crate::policy::rules::{Policy, only_root};
 
 /// An interface that exists and is a tap: no other is ever touched, not even for root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExistingTap {
+pub(crate) struct ExistingTap {
     /// The state of the tap.
-    pub state: TapState,
+    pub(crate) state: TapState,
     /// The part of it that only taps have.
-    pub info: TapInfo,
+    pub(crate) info: TapInfo,
 }
 
 impl Deref for ExistingTap {
@@ -48,7 +48,7 @@ impl ExistingTap {
 
     /// Whether the tap is for these alone, and nothing of another creator can be left in it. A holder can give the tap to another
     /// user and leave filters or a queue behind; the alias still names its creator.
-    pub fn is_settled_for(&self, access: TapAccess<u32>) -> bool {
+    pub(crate) fn is_settled_for(&self, access: TapAccess<u32>) -> bool {
         let is_creator = |creator: Creator| match access {
             TapAccess::Owner(uid) => creator.0 == uid,
             TapAccess::Group(_) => true,

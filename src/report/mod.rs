@@ -19,7 +19,7 @@ use crate::policy::caller::Caller;
 
 /// Tells people what happens. Nothing here can fail: a closed stderr or a missing syslogd must not stop the work.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     program: Program,
     verbosity: Verbosity,
     tap: Option<IfName>,
@@ -30,7 +30,7 @@ pub struct Reporter {
 
 impl Reporter {
     /// A reporter for this program, with nothing else known yet.
-    pub fn new(program: Program) -> Self {
+    pub(crate) fn new(program: Program) -> Self {
         Self {
             program,
             verbosity: Verbosity::Normal,
@@ -41,28 +41,28 @@ impl Reporter {
     }
 
     /// From here on, the log names this user.
-    pub fn set_uid(&mut self, uid: Uid) {
+    pub(crate) fn set_uid(&mut self, uid: Uid) {
         self.caller = Some(uid.as_raw());
     }
 
     /// From here on, the messages are for this caller.
-    pub fn set_caller(&mut self, caller: &Caller) {
+    pub(crate) fn set_caller(&mut self, caller: &Caller) {
         self.reader = caller.reader();
     }
 
     /// From here on, this much is printed, and the messages are about this tap, if it is known.
-    pub fn configure(&mut self, verbosity: Verbosity, tap: Option<IfName>) {
+    pub(crate) fn configure(&mut self, verbosity: Verbosity, tap: Option<IfName>) {
         self.verbosity = verbosity;
         self.tap = tap;
     }
 
     /// From here on, the messages are about this tap.
-    pub fn set_tap(&mut self, tap: IfName) {
+    pub(crate) fn set_tap(&mut self, tap: IfName) {
         self.tap = Some(tap);
     }
 
     /// An error, and what to do about it.
-    pub fn error(&self, error: &Error) {
+    pub(crate) fn error(&self, error: &Error) {
         let mut text = self.line(error);
         for hint in error.hints() {
             let hint = hint.for_reader(self.reader);
@@ -78,7 +78,7 @@ impl Reporter {
     }
 
     /// Something worth knowing that is not an error.
-    pub fn notice(&self, notice: impl Into<Advice>) {
+    pub(crate) fn notice(&self, notice: impl Into<Advice>) {
         if self.verbosity != Verbosity::Quiet {
             let text = notice.into().for_reader(self.reader);
             Self::to_stderr(&self.line(&text));
@@ -86,19 +86,19 @@ impl Reporter {
     }
 
     /// Something that those who watch over users should know.
-    pub fn security(&self, notice: &impl Display) {
+    pub(crate) fn security(&self, notice: &impl Display) {
         self.log(Facility::LOG_AUTH, Severity::LOG_WARNING, notice);
     }
 
     /// A step that is done to this tap, as the command that does the same.
-    pub fn step(&self, tap: IfName, step: &Step) {
+    pub(crate) fn step(&self, tap: IfName, step: &Step) {
         if self.verbosity == Verbosity::Verbose {
             Self::to_stderr(&step.ip_command(tap));
         }
     }
 
     /// The work is done.
-    pub fn done(&self, outcome: Outcome) {
+    pub(crate) fn done(&self, outcome: Outcome) {
         self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &outcome);
     }
 
@@ -132,7 +132,7 @@ impl Reporter {
 }
 
 /// Prints what was asked for.
-pub fn to_stdout(text: &str) -> Result<(), Error> {
+pub(crate) fn to_stdout(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
     let written = written.and_then(|()| stdout.flush());

@@ -9,7 +9,7 @@ use crate::model::spec::TapAccess;
 
 /// The words of an errno that other programs have, and that people search for: those of glibc's strerror(3). The libc that
 /// the program is linked with may be musl, whose words are others.
-pub fn strerror(errno: Errno) -> &'static str {
+pub(crate) fn strerror(errno: Errno) -> &'static str {
     let differs = GLIBC.iter().find(|(number, _)| *number == errno);
     differs.map_or(errno.desc(), |(_, words)| words)
 }
@@ -26,7 +26,7 @@ const GLIBC: [(Errno, &str); 6] = [
 
 /// What a refusal means where the kernel does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// IPv6 is disabled for new interfaces, or the kernel does not have it.
     Ipv6Off,
     /// A new bridge was to have the same address twice.
@@ -50,7 +50,7 @@ impl Display for Cause {
 
 /// Why a request to the kernel failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SysError {
+pub(crate) enum SysError {
     /// It was refused: an errno, and the kernel's own message where there was one.
     Errno {
         /// The errno.
@@ -72,7 +72,7 @@ pub enum SysError {
 
 impl SysError {
     /// The errno of a request that the kernel refused without a known cause.
-    pub fn errno(&self) -> Option<Errno> {
+    pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
             Self::Errno { errno, .. } => Some(*errno),
             Self::Known(..)

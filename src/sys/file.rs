@@ -16,24 +16,24 @@ use crate::model::parse_decimal;
 use crate::sys::error::SysError;
 
 /// The largest file that is read whole, in bytes: more than any of them has a reason to hold.
-pub const MAX_SIZE: u64 = 1 << 20;
+pub(crate) const MAX_SIZE: u64 = 1 << 20;
 
 /// A file's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The bytes.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Device and inode number: the same for every name of the file.
-    pub dev_ino: (u64, u64),
+    pub(crate) dev_ino: (u64, u64),
     /// It is root's, and nobody else may write to it.
-    pub root_owned: bool,
+    pub(crate) root_owned: bool,
 }
 
 /// Reads a file with the rights of this process. What is opened is what is checked and read.
 ///
 /// # Errors
 /// It cannot be opened, is no regular file, or is larger than [`MAX_SIZE`].
-pub fn read(path: &Path) -> Result<Contents, SysError> {
+pub(crate) fn read(path: &Path) -> Result<Contents, SysError> {
     let (mut file, metadata) = open_regular(path)?;
     let mut bytes = Vec::new();
     // One byte more than allowed, since the size may have changed since, or be unknown (/proc).
@@ -70,7 +70,7 @@ const MAX_LINE: u64 = 4096;
 ///
 /// # Errors
 /// The file cannot be opened or read, or is no regular file.
-pub fn find_in_lines<T>(
+pub(crate) fn find_in_lines<T>(
     path: &Path,
     mut find: impl FnMut(&[u8]) -> Option<T>,
 ) -> Result<Option<T>, SysError> {
@@ -119,15 +119,15 @@ fn is_mapped(uid: u32) -> Option<bool> {
 }
 
 /// Where users are listed (passwd(5)).
-pub const PASSWD: &str = "/etc/passwd";
+pub(crate) const PASSWD: &str = "/etc/passwd";
 /// Where groups are listed (group(5)).
-pub const GROUP: &str = "/etc/group";
+pub(crate) const GROUP: &str = "/etc/group";
 
 /// The uid of a name in passwd(5), or the gid of one in group(5): the third field of its line.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn find_id(path: &Path, name: &[u8]) -> Result<Option<u32>, SysError> {
+pub(crate) fn find_id(path: &Path, name: &[u8]) -> Result<Option<u32>, SysError> {
     find_in_lines(path, |line| id_of(line, name))
 }
 
@@ -139,13 +139,13 @@ fn id_of(line: &[u8], name: &[u8]) -> Option<u32> {
 }
 
 /// Where the uids are listed that users may hand out in user namespaces of their own (subuid(5)).
-pub const SUBUID: &str = "/etc/subuid";
+pub(crate) const SUBUID: &str = "/etc/subuid";
 
 /// Whether a user may hand this uid out: any number of them would be one user. Without the file there are none.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn is_sub_uid(uid: u32) -> Result<bool, SysError> {
+pub(crate) fn is_sub_uid(uid: u32) -> Result<bool, SysError> {
     match find_in_lines(Path::new(SUBUID), |line| has_sub_uid(line, uid)) {
         Ok(found) => Ok(found.is_some()),
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
@@ -184,7 +184,7 @@ fn parse_c_number(text: &str) -> Option<u64> {
 }
 
 /// Parses a uid or gid. The kernel's "no id", all ones, is nobody's.
-pub fn parse_id(word: &OsStr) -> Option<u32> {
+pub(crate) fn parse_id(word: &OsStr) -> Option<u32> {
     parse_decimal(word.to_str()?).filter(|&id| id != u32::MAX)
 }
 

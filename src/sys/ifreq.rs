@@ -19,7 +19,7 @@ mod ioctl {
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn name_to_index(socket: &impl AsRawFd, name: IfName) -> Result<IfIndex, SysError> {
+pub(crate) fn name_to_index(socket: &impl AsRawFd, name: IfName) -> Result<IfIndex, SysError> {
     let mut request = with_name(name.as_bytes());
     // SAFETY: SIOCGIFINDEX reads and writes one ifreq, which `request` is.
     unsafe { ioctl::siocgifindex(socket.as_raw_fd(), &raw mut request) }?;
@@ -31,7 +31,7 @@ pub fn name_to_index(socket: &impl AsRawFd, name: IfName) -> Result<IfIndex, Sys
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn index_to_name(socket: &impl AsRawFd, index: IfIndex) -> Result<IfName, SysError> {
+pub(crate) fn index_to_name(socket: &impl AsRawFd, index: IfIndex) -> Result<IfName, SysError> {
     let mut request = with_name(b"");
     request.ifr_ifru.ifru_ifindex = index.cast_signed();
     // SAFETY: SIOCGIFNAME reads and writes one ifreq, which `request` is.
@@ -40,7 +40,7 @@ pub fn index_to_name(socket: &impl AsRawFd, index: IfIndex) -> Result<IfName, Sy
 }
 
 /// An ifreq with this interface name. A longer one than fits would be truncated; no caller has one.
-pub fn with_name(name: &[u8]) -> libc::ifreq {
+pub(crate) fn with_name(name: &[u8]) -> libc::ifreq {
     // SAFETY: ifreq is a C structure of integers, pointers and unions of them; all zero bytes are a value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (room, &byte) in request.ifr_name.iter_mut().zip(name) {
@@ -50,7 +50,7 @@ pub fn with_name(name: &[u8]) -> libc::ifreq {
 }
 
 /// The interface name in an ifreq that the kernel has filled in.
-pub fn parse_name(request: &libc::ifreq) -> Result<IfName, SysError> {
+pub(crate) fn parse_name(request: &libc::ifreq) -> Result<IfName, SysError> {
     let bytes = request.ifr_name.map(|c| {
         let [byte] = c.to_ne_bytes();
         byte

@@ -1,11 +1,11 @@
 //! Every system call of the program, one subject a file. Knows what the kernel can be asked, and neither plans nor policy.
 
-pub mod error;
-pub mod file;
-pub mod ifreq;
-pub mod netlink;
-pub mod privilege;
-pub mod process;
-pub mod procfs;
-pub mod qemu_fd;
-pub mod tun;
+pub(crate) mod error;
+pub(crate) mod file;
+pub(crate) mod ifreq;
+pub(crate) mod netlink;
+pub(crate) mod privilege;
+pub(crate) mod process;
+pub(crate) mod procfs;
+pub(crate) mod qemu_fd;
+pub(crate) mod tun;

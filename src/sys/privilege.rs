@@ -31,20 +31,20 @@ const THIS_THREAD: [u32; 2] = [0x2008_0522, 0];
 
 /// The ids of the caller, and what is left of the privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// The real uid: the caller's own.
-    pub uid: Uid,
+    pub(crate) uid: Uid,
     /// The real gid.
-    pub gid: Gid,
+    pub(crate) gid: Gid,
     /// The program has CAP_NET_ADMIN, or had it until it was dropped ([`Keep::NetAdminOfRoot`]).
-    pub net_admin: bool,
+    pub(crate) net_admin: bool,
     /// What kept it from a user without it, whatever the program's file says; None where nothing is known to.
-    pub withheld: Option<Withheld>,
+    pub(crate) withheld: Option<Withheld>,
 }
 
 /// What keeps the privilege of a program's file from those who run it (execve(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withheld {
+pub(crate) enum Withheld {
     /// A process before this one has set no_new_privs (prctl(2)).
     NoNewPrivs,
     /// The program's file system is mounted nosuid (mount(8)).
@@ -63,7 +63,7 @@ fn withheld() -> Option<Withheld> {
 }
 
 /// Whether the program of this path has capabilities (`security.capability` in capabilities(7)).
-pub fn has_file_capabilities(path: &Path) -> bool {
+pub(crate) fn has_file_capabilities(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
         return false;
     };
@@ -75,7 +75,7 @@ pub fn has_file_capabilities(path: &Path) -> bool {
 
 /// The capabilities that a run needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub(crate) enum Keep {
     /// CAP_NET_ADMIN, for whoever runs it.
     NetAdmin,
     /// CAP_NET_ADMIN for root. An unprivileged user needs none: the owner of a tap deletes it without.
@@ -88,7 +88,7 @@ pub enum Keep {
 ///
 /// # Errors
 /// The kernel refused, or what is left afterwards is not what it should be. Nothing may be done then.
-pub fn drop_privileges(keep: Keep) -> Result<Credentials, SysError> {
+pub(crate) fn drop_privileges(keep: Keep) -> Result<Credentials, SysError> {
     let (user, group) = (getresuid()?, getresgid()?);
     let [low, _] = capabilities()?;
     let kept = match (keep, user.real.is_root()) {
@@ -125,7 +125,7 @@ pub fn drop_privileges(keep: Keep) -> Result<Credentials, SysError> {
 ///
 /// # Errors
 /// The kernel refused, or a capability is left.
-pub fn drop_all() -> Result<(), SysError> {
+pub(crate) fn drop_all() -> Result<(), SysError> {
     set_caps_verified(0)
 }
 

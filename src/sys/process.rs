@@ -18,7 +18,7 @@ use crate::sys::error::SysError;
 
 /// If a message cannot be written, because its reader has ended or because of the caller's limit on the size of files
 /// (RLIMIT_FSIZE), that must not end the program half way: both become errors.
-pub fn ignore_signals() {
+pub(crate) fn ignore_signals() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // SAFETY: ignoring a signal runs no code of ours. The only error is a signal that does not exist.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -45,7 +45,7 @@ extern "C" fn exit_timed_out(_signal: c_int) {
 ///
 /// # Errors
 /// The kernel refused.
-pub fn begin_time_limit() -> Result<(), SysError> {
+pub(crate) fn begin_time_limit() -> Result<(), SysError> {
     let handler = SigHandler::Handler(exit_timed_out);
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler calls nothing but _exit(2).
@@ -56,13 +56,13 @@ pub fn begin_time_limit() -> Result<(), SysError> {
 }
 
 /// Ends the limit. The run must have given up every privilege before.
-pub fn end_time_limit() {
+pub(crate) fn end_time_limit() {
     alarm::cancel();
 }
 
 /// Opens /dev/null in place of a standard descriptor that is closed: the next descriptor to be opened would otherwise get
 /// its number, and messages would go to the kernel or into the tap.
-pub fn sanitize_standard_fds() -> Result<(), SysError> {
+pub(crate) fn sanitize_standard_fds() -> Result<(), SysError> {
     let open = open_fds(0..3)?;
     for _closed in (0..3).filter(|fd| !open.contains(fd)) {
         // The lowest number that is free is this one, and it stays open.
@@ -72,7 +72,7 @@ pub fn sanitize_standard_fds() -> Result<(), SysError> {
 }
 
 /// The numbers in this range that are open descriptors, by poll(2).
-pub fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
+pub(crate) fn open_fds(numbers: Range<RawFd>) -> Result<Vec<RawFd>, SysError> {
     let mut entries: Vec<libc::pollfd> = numbers
         .map(|fd| libc::pollfd {
             fd,
@@ -93,7 +93,7 @@ mod ioctl {
 }
 
 /// How many columns the terminal of standard output has; None if unknown.
-pub fn terminal_width() -> Option<usize> {
+pub(crate) fn terminal_width() -> Option<usize> {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -109,7 +109,7 @@ pub fn terminal_width() -> Option<usize> {
 const FIRST_OWN_INDEX: IfIndex = 1 << 30;
 
 /// New random identifiers.
-pub fn new_ids() -> NewIds {
+pub(crate) fn new_ids() -> NewIds {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = random_bytes();
     NewIds {
         tap: [a, b, c, d, e],
@@ -119,7 +119,7 @@ pub fn new_ids() -> NewIds {
 }
 
 /// A random number of a group of interfaces.
-pub fn random_group() -> u32 {
+pub(crate) fn random_group() -> u32 {
     // Without getrandom(2), these are the bytes of the clock that change.
     let [_, _, _, _, a, b, c, d, ..] = random_bytes();
     u32::from_ne_bytes([a, b, c, d])

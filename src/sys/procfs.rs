@@ -19,7 +19,7 @@ use crate::model::state::{InterfaceManager, Sysctls, TapHolder};
 use crate::sys::privilege::has_file_capabilities;
 
 /// Settings of the kernel for this network namespace.
-pub fn sysctls() -> Sysctls {
+pub(crate) fn sysctls() -> Sysctls {
     Sysctls {
         bridge_nf: bridge_nf(),
         br_netfilter: Path::new("/proc/sys/net/bridge").exists(),
@@ -30,12 +30,12 @@ pub fn sysctls() -> Sysctls {
 }
 
 /// Whether frames on all bridges go through the firewall.
-pub fn bridge_nf() -> BridgeNf {
+pub(crate) fn bridge_nf() -> BridgeNf {
     ["iptables", "ip6tables", "arptables"].map(bridge_nf_calls)
 }
 
 /// Whether they go through this tool's rules.
-pub fn bridge_nf_calls(tool: &str) -> bool {
+pub(crate) fn bridge_nf_calls(tool: &str) -> bool {
     let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
     sysctl(&path) == Some(true)
 }
@@ -57,7 +57,7 @@ fn sysctl(path: &str) -> Option<bool> {
 
 /// Who has which tap open, as far as /proc lets this user see (`iff:` in /proc/PID/fdinfo of a tun descriptor). The same name in
 /// another network namespace is another tap.
-pub fn holders() -> Vec<(IfName, TapHolder)> {
+pub(crate) fn holders() -> Vec<(IfName, TapHolder)> {
     let ours = network_namespace("self").ok();
     let is_here =
         |pid: &u32| *pid != std::process::id() && network_namespace(&pid.to_string()).ok() == ours;
@@ -122,7 +122,7 @@ fn command(pid: u32) -> Vec<u8> {
 
 /// The programs that configure interfaces by themselves and run, found by `/proc/PID/comm`; not those that are known to be
 /// in another network namespace.
-pub fn managers() -> Vec<InterfaceManager> {
+pub(crate) fn managers() -> Vec<InterfaceManager> {
     let ours = network_namespace("self").ok();
     let is_here = |pid: &u32| match network_namespace(&pid.to_string()) {
         // This cannot be read for a process of another user.
@@ -144,7 +144,7 @@ pub fn managers() -> Vec<InterfaceManager> {
 }
 
 /// Whether this program manages this interface; None if unknown.
-pub fn manages(manager: InterfaceManager, link: Option<&Link>) -> Option<bool> {
+pub(crate) fn manages(manager: InterfaceManager, link: Option<&Link>) -> Option<bool> {
     let has_line = |directory: &str, line: &str| {
         let file = Path::new(directory).join(link?.index.to_string());
         let state = fs::read_to_string(file).ok()?;
@@ -163,7 +163,7 @@ pub fn manages(manager: InterfaceManager, link: Option<&Link>) -> Option<bool> {
 
 /// Whether the MAC of an interface was set (`NET_ADDR_SET` in linux/netdevice.h), which only sysfs tells; None where that
 /// shows another network namespace.
-pub fn has_own_mac(link: &Link) -> Option<bool> {
+pub(crate) fn has_own_mac(link: &Link) -> Option<bool> {
     let directory = Path::new("/sys/class/net").join(OsStr::from_bytes(link.name.as_bytes()));
     let read = |file| fs::read_to_string(directory.join(file)).ok();
     let is_this = read("ifindex")?.trim() == link.index.to_string()
@@ -173,12 +173,12 @@ pub fn has_own_mac(link: &Link) -> Option<bool> {
 }
 
 /// Why the caller cannot use /dev/vhost-net, as far as its permissions tell: to open it would load a module.
-pub fn vhost_net() -> Result<(), Errno> {
+pub(crate) fn vhost_net() -> Result<(), Errno> {
     access("/dev/vhost-net", AccessFlags::R_OK | AccessFlags::W_OK)
 }
 
 /// Whether this host is itself a guest: the processor says so (x86), or the machine has the name of a hypervisor or a cloud.
-pub fn is_guest() -> bool {
+pub(crate) fn is_guest() -> bool {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let vendor = read("/sys/class/dmi/id/sys_vendor");
     let is_known = |name: &str| vendor.starts_with(name);
@@ -191,7 +191,7 @@ pub fn is_guest() -> bool {
 }
 
 /// Whether the kernel has bridges, or a module for them to load; None if unknown.
-pub fn has_bridge_driver() -> Option<bool> {
+pub(crate) fn has_bridge_driver() -> Option<bool> {
     if Path::new("/sys/module/bridge").exists() {
         return Some(true);
     }
@@ -205,7 +205,7 @@ pub fn has_bridge_driver() -> Option<bool> {
 
 /// This program's path, where libvirtd's AppArmor profile does not let it run that: by itself it allows /usr/bin and
 /// /usr/sbin.
-pub fn denied_by_apparmor() -> Option<PathBuf> {
+pub(crate) fn denied_by_apparmor() -> Option<PathBuf> {
     let program = fs::read_link("/proc/self/exe").ok()?;
     let is_allowed = |directory: &str| program.parent() == Some(Path::new(directory));
     let rules = fs::read("/etc/apparmor.d/local/usr.sbin.libvirtd").unwrap_or_default();
@@ -223,7 +223,7 @@ pub fn denied_by_apparmor() -> Option<PathBuf> {
 
 /// A bridge helper of QEMU's that is not this program and has a privilege of its own, by a set-user-ID bit (true) or by
 /// capabilities.
-pub fn privileged_helper() -> Option<(PathBuf, bool)> {
+pub(crate) fn privileged_helper() -> Option<(PathBuf, bool)> {
     let own = fs::metadata("/proc/self/exe").ok();
     let own = own.map(|file| (file.dev(), file.ino()));
     let directories = ["/usr/lib/qemu", "/usr/libexec", "/usr/libexec/qemu"];

@@ -22,7 +22,7 @@ const MAX_FDS_SCANNED: RawFd = 65536;
 
 /// A descriptor of the tap that whoever started the program left open. It is theirs: it is never closed here.
 #[derive(Debug)]
-pub struct InheritedFd(RawFd);
+pub(crate) struct InheritedFd(RawFd);
 
 impl AsFd for InheritedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -40,7 +40,7 @@ impl InheritedFd {
     ///
     /// # Errors
     /// The kernel does not tell. That is not to be taken for "none": the tap would stay open to everybody.
-    pub fn find(
+    pub(crate) fn find(
         mut is_it: impl FnMut(IfName) -> Result<bool, SysError>,
     ) -> Result<Option<Self>, SysError> {
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -77,12 +77,12 @@ fn open_tap(descriptor: &InheritedFd) -> Result<Option<IfName>, SysError> {
 
 /// The Unix socket that QEMU reads the descriptor from.
 #[derive(Debug)]
-pub struct HelperSocket(RawFd);
+pub(crate) struct HelperSocket(RawFd);
 
 impl HelperSocket {
     /// Verifies that a descriptor is a Unix socket. This comes before anything is opened: a number that was closed would
     /// become that of some socket of ours.
-    pub fn from_fd(fd: RawFd) -> Result<Self, SysError> {
+    pub(crate) fn from_fd(fd: RawFd) -> Result<Self, SysError> {
         match getsockname::<UnixAddr>(fd) {
             Ok(_) => Ok(Self(fd)),
             // The address is of another family.
@@ -92,7 +92,7 @@ impl HelperSocket {
     }
 
     /// Sends the tap's descriptor. The tap then lives as long as QEMU has it open.
-    pub fn send_fd(&self, tap: BorrowedFd<'_>) -> Result<(), SysError> {
+    pub(crate) fn send_fd(&self, tap: BorrowedFd<'_>) -> Result<(), SysError> {
         let byte = [IoSlice::new(&[0])];
         let descriptors = [tap.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&descriptors)];

@@ -35,7 +35,7 @@ mod ioctl {
 
 /// A descriptor that has a tap open.
 #[derive(Debug)]
-pub struct TunFd(OwnedFd);
+pub(crate) struct TunFd(OwnedFd);
 
 impl AsFd for TunFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -53,7 +53,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if an interface of that name exists.
-    pub fn create(name: IfName, multi_queue: bool) -> Result<Self, SysError> {
+    pub(crate) fn create(name: IfName, multi_queue: bool) -> Result<Self, SysError> {
         let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | IFF_NO_CARRIER;
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
@@ -66,7 +66,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if an interface of that name exists.
-    pub fn create_for_qemu(name: Option<IfName>, vnet_hdr: bool) -> Result<Self, SysError> {
+    pub(crate) fn create_for_qemu(name: Option<IfName>, vnet_hdr: bool) -> Result<Self, SysError> {
         let tun = open()?;
         let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
         if vnet_hdr {
@@ -84,7 +84,7 @@ impl TunFd {
     ///
     /// # Errors
     /// EBUSY if it has one queue and somebody has it open.
-    pub fn attach(name: IfName, info: &TapInfo) -> Result<Self, SysError> {
+    pub(crate) fn attach(name: IfName, info: &TapInfo) -> Result<Self, SysError> {
         let mut flags = libc::IFF_TAP;
         for (is_set, flag) in [
             (!info.packet_info, libc::IFF_NO_PI),
@@ -97,12 +97,12 @@ impl TunFd {
     }
 
     /// The name that the tap has now.
-    pub fn name(&self) -> Result<IfName, SysError> {
+    pub(crate) fn name(&self) -> Result<IfName, SysError> {
         tun_name(self.as_fd())
     }
 
     /// Makes the tap outlive its descriptors, or disappear with the last of them.
-    pub fn set_persist(&self, persistent: bool) -> Result<(), SysError> {
+    pub(crate) fn set_persist(&self, persistent: bool) -> Result<(), SysError> {
         // SAFETY: TUNSETPERSIST takes a number and touches no memory of ours.
         unsafe { ioctl::tunsetpersist(self.0.as_raw_fd(), persistent.into()) }?;
         Ok(())
@@ -110,7 +110,7 @@ impl TunFd {
 }
 
 /// Whether a descriptor is one of /dev/net/tun at all: an ioctl on one of some other driver could mean anything there.
-pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
+pub(crate) fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
     let stat = fstat(descriptor)?;
     Ok(
         SFlag::from_bits_truncate(stat.st_mode).contains(SFlag::S_IFCHR)
@@ -122,7 +122,7 @@ pub fn is_tun(descriptor: impl AsFd) -> Result<bool, Errno> {
 ///
 /// # Errors
 /// [`SysError::TunDevice`] where it is the node that cannot be opened.
-pub fn open() -> Result<File, SysError> {
+pub(crate) fn open() -> Result<File, SysError> {
     let file = OpenOptions::new().read(true).write(true).open(TUN);
     file.map_err(|error| match error.raw_os_error() {
         // Of the process and the machine, not of the device node.
@@ -148,7 +148,7 @@ fn tunsetiff(tun: File, mut request: libc::ifreq, flags: libc::c_int) -> Result<
 }
 
 /// Sets who may open the tap that this descriptor has open.
-pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
+pub(crate) fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), SysError> {
     let set = match access {
         // SAFETY: TUNSETOWNER takes a number and touches no memory of ours.
         TapAccess::Owner(uid) => unsafe { ioctl::tunsetowner(tap.as_raw_fd(), uid.cast_signed()) },
@@ -164,7 +164,7 @@ pub fn set_access(tap: BorrowedFd<'_>, access: TapAccess<u32>) -> Result<(), Sys
 
 /// Takes away all four filters of a tap, which stay when the program that set them is gone: an owner would not get the frames,
 /// or another program's BPF would choose them.
-pub fn reset_filters(tap: BorrowedFd<'_>) -> Result<(), SysError> {
+pub(crate) fn reset_filters(tap: BorrowedFd<'_>) -> Result<(), SysError> {
     // struct tun_filter: no flags, and no addresses, which lets everything through.
     let everything = [0, 0];
     // The descriptor of no program.
@@ -184,7 +184,7 @@ pub fn reset_filters(tap: BorrowedFd<'_>) -> Result<(), SysError> {
 ///
 /// # Errors
 /// EBADFD if it has none open.
-pub fn tun_name(tap: BorrowedFd<'_>) -> Result<IfName, SysError> {
+pub(crate) fn tun_name(tap: BorrowedFd<'_>) -> Result<IfName, SysError> {
     let mut request = with_name(b"");
     // SAFETY: TUNGETIFF writes one ifreq, which `request` is.
     unsafe { ioctl::tungetiff(tap.as_raw_fd(), &raw mut request) }?;

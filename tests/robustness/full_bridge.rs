@@ -4,12 +4,9 @@ use crate::beside_others;
 use crate::common::json::{changes, is_up};
 use crate::common::sandbox::Sandbox;
 use crate::common::users::open_tap_as;
+use crate::common::{command, run};
 use crate::tell;
-use qemu_ifup::model::bridge::PortOptions;
-use qemu_ifup::model::change::LinkUpdate;
-use qemu_ifup::model::if_name::IfName;
-use qemu_ifup::sys::netlink::socket::NetlinkSocket;
-use qemu_ifup::sys::netlink::{bridge, link};
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// Of a bridge (`BR_MAX_PORTS` in the kernel's net/bridge/br_private.h, of which number 0 is not given).
@@ -26,16 +23,11 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     (start.elapsed(), result)
 }
 
-/// How long qemu-ifup takes for one more tap, and how long the kernel does for the two messages that make a tap a port
-/// and bring it up: medians in ms of runs in turn.
+/// How long qemu-ifup takes for one more tap, and how long ip(8) does for the two messages that make a tap a port and bring
+/// it up: medians in ms of runs in turn.
 fn cost(s: &Sandbox) -> [f64; 2] {
-    let mut netlink = NetlinkSocket::open().unwrap();
-    let name = |name: &str| IfName::new(name.as_bytes()).unwrap();
-    let bridge = link::get_by_name(&mut netlink, name("br0")).unwrap();
-    let join = LinkUpdate {
-        master: Some(Some(bridge.link_ref())),
-        ..LinkUpdate::default()
-    };
+    let batch = s.dir().join("batch");
+    fs::write(&batch, "link set bare master br0\nlink set bare up\n").unwrap();
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {
         let (time, up) = timed(|| s.ifup(&["probe"]));
@@ -45,12 +37,8 @@ fn cost(s: &Sandbox) -> [f64; 2] {
         // As in the middle of qemu-ifup: open, and without addresses of its own.
         let held = open_tap_as(0, "bare", 0).unwrap();
         s.sh("ip link set bare address fe:00:00:00:00:01 addrgenmode none");
-        let tap = link::get_by_name(&mut netlink, name("bare")).unwrap();
-        let (time, done) = timed(|| {
-            link::set(&mut netlink, tap.index, &join)?;
-            bridge::set_port_up(&mut netlink, tap.index, &PortOptions::default())
-        });
-        done.unwrap();
+        let (time, done) = timed(|| run(command("ip").arg("-batch").arg(&batch)));
+        assert_eq!(done.code, 0, "{done:?}");
         bare.push(time);
         drop(held);
     }
@@ -98,8 +86,8 @@ fn a_bridge_takes_1023_taps_and_refuses_seven_more_without_a_trace() {
         format!("{first:.2} -> {last:.2} ms ({:.2} x)", last / first)
     };
     tell(&format!(
-        "scale: {MOST_PORTS} taps joined one bridge in {:.1} s; from an empty bridge to one of 1000 ports: ifup {}, the \
-         kernel's bare messages {}",
+        "scale: {MOST_PORTS} taps joined one bridge in {:.1} s; from an empty bridge to one of 1000 ports: ifup {}, ip \
+         -batch {}",
         filled.as_secs_f64(),
         growth(0),
         growth(1)

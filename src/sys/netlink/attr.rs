@@ -13,11 +13,11 @@ use crate::sys::error::SysError;
 
 /// A message: its header, and the attributes after it.
 #[derive(Debug)]
-pub struct Message<H> {
+pub(crate) struct Message<H> {
     /// Such as `struct ifinfomsg`.
-    pub header: H,
+    pub(crate) header: H,
     /// In the order in which they are sent.
-    pub attributes: Vec<DefaultNla>,
+    pub(crate) attributes: Vec<DefaultNla>,
 }
 
 impl<H: Emitable> Emitable for Message<H> {
@@ -34,35 +34,35 @@ impl<H: Emitable> Emitable for Message<H> {
 }
 
 /// An attribute with these bytes.
-pub fn put_bytes(kind: u16, value: &[u8]) -> DefaultNla {
+pub(crate) fn put_bytes(kind: u16, value: &[u8]) -> DefaultNla {
     DefaultNla::new(kind, value.to_owned())
 }
 
 /// An attribute with a string, which the kernel expects with a NUL after it.
-pub fn put_str(kind: u16, value: &[u8]) -> DefaultNla {
+pub(crate) fn put_str(kind: u16, value: &[u8]) -> DefaultNla {
     DefaultNla::new(kind, [value, &[0]].concat())
 }
 
 /// An attribute with a u32.
-pub fn put_u32(kind: u16, value: u32) -> DefaultNla {
+pub(crate) fn put_u32(kind: u16, value: u32) -> DefaultNla {
     put_bytes(kind, &value.to_ne_bytes())
 }
 
 /// An attribute of attributes.
-pub fn put_nested(kind: u16, inside: &[DefaultNla]) -> DefaultNla {
+pub(crate) fn put_nested(kind: u16, inside: &[DefaultNla]) -> DefaultNla {
     let mut value = vec![0; inside.buffer_len()];
     inside.emit(&mut value);
     DefaultNla::new(kind | NLA_F_NESTED, value)
 }
 
 /// The attributes in these bytes, each with its length checked.
-pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, SysError>> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, SysError>> {
     let truncated = |_| SysError::Protocol("an attribute is truncated");
     NlasIterator::new(bytes).map(move |attribute| attribute.map_err(truncated))
 }
 
 /// The value of the first attribute of this type.
-pub fn find_attr(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, SysError> {
+pub(crate) fn find_attr(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, SysError> {
     for attribute in attributes(bytes) {
         let attribute = attribute?;
         if attribute.kind() == kind {
@@ -77,12 +77,12 @@ pub fn find_attr(bytes: &[u8], kind: u16) -> Result<Option<&[u8]>, SysError> {
 }
 
 /// A string without the NUL after it.
-pub fn get_str(value: &[u8]) -> &[u8] {
+pub(crate) fn get_str(value: &[u8]) -> &[u8] {
     value.strip_suffix(&[0]).unwrap_or(value)
 }
 
 /// A u32.
-pub fn get_u32(value: &[u8]) -> Result<u32, SysError> {
+pub(crate) fn get_u32(value: &[u8]) -> Result<u32, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
         Err(_) => Err(SysError::Protocol("a u32 that is not four bytes long")),
@@ -90,7 +90,7 @@ pub fn get_u32(value: &[u8]) -> Result<u32, SysError> {
 }
 
 /// A u16.
-pub fn get_u16(value: &[u8]) -> Result<u16, SysError> {
+pub(crate) fn get_u16(value: &[u8]) -> Result<u16, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u16::from_ne_bytes(bytes)),
         Err(_) => Err(SysError::Protocol("a u16 that is not two bytes long")),
@@ -98,7 +98,7 @@ pub fn get_u16(value: &[u8]) -> Result<u16, SysError> {
 }
 
 /// A u8.
-pub fn get_u8(value: &[u8]) -> Result<u8, SysError> {
+pub(crate) fn get_u8(value: &[u8]) -> Result<u8, SysError> {
     match value {
         [byte] => Ok(*byte),
         _ => Err(SysError::Protocol("a u8 that is not one byte long")),
@@ -106,6 +106,6 @@ pub fn get_u8(value: &[u8]) -> Result<u8, SysError> {
 }
 
 /// A u8 that is 0 or not.
-pub fn get_bool(value: &[u8]) -> Result<bool, SysError> {
+pub(crate) fn get_bool(value: &[u8]) -> Result<bool, SysError> {
     Ok(get_u8(value)? != 0)
 }

@@ -18,7 +18,7 @@ use crate::sys::netlink::socket::{NetlinkSocket, Request};
 ///
 /// # Errors
 /// EEXIST if there is an interface of that name; the kernel's refusal of an address.
-pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysError> {
+pub(crate) fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysError> {
     let mut data = vec![put_u32(br::STP_STATE, 0), put_u32(br::FORWARD_DELAY, 0)];
     // A kernel without VLAN filtering refuses even the request to switch it off.
     if new.vlan_filtering {
@@ -69,7 +69,7 @@ pub fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(), SysErr
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] if it ignored an option.
-pub fn set_port(
+pub(crate) fn set_port(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     options: &PortOptions,
@@ -94,7 +94,7 @@ pub fn set_port(
 /// # Errors
 /// EOPNOTSUPP if it is not a port; the kernel's refusal. An option that the kernel does not know is not an error here, see
 /// [`set_port`].
-pub fn set_port_up(
+pub(crate) fn set_port_up(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     options: &PortOptions,

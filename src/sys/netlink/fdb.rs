@@ -22,7 +22,10 @@ const NDA_MASTER: u16 = 9;
 const NDMSG_LEN: usize = 12;
 
 /// The static entries of a port.
-pub fn get_static(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Vec<FdbEntry>, SysError> {
+pub(crate) fn get_static(
+    netlink: &mut NetlinkSocket,
+    index: IfIndex,
+) -> Result<Vec<FdbEntry>, SysError> {
     let all = get(netlink, index)?.into_iter();
     let entries = all.filter(|(_, state)| *state == NeighbourState::Noarp);
     Ok(entries.map(|(entry, _)| entry).collect())
@@ -38,7 +41,7 @@ pub fn get_all_static(netlink: &mut NetlinkSocket) -> Result<Vec<(IfIndex, FdbEn
 }
 
 /// The interfaces with a static or local entry for this MAC: ports, or the bridge itself. Learned entries do not count.
-pub fn find_mac(
+pub(crate) fn find_mac(
     netlink: &mut NetlinkSocket,
     bridge: IfIndex,
     mac: MacAddr,
@@ -62,7 +65,7 @@ pub fn find_mac(
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] if it did something else.
-pub fn set_static(
+pub(crate) fn set_static(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[FdbEntry],

@@ -26,7 +26,7 @@ use crate::sys::netlink::socket::NetlinkSocket;
 ///
 /// # Errors
 /// ENODEV if there is none of that name.
-pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
+pub(crate) fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
     let link = get_by_any_name(netlink, name)?;
     // Acting on an alternative name would be acting on another interface.
     if link.name == name {
@@ -40,7 +40,7 @@ pub fn get_by_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, Sy
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn get_by_any_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
+pub(crate) fn get_by_any_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link, SysError> {
     let name = put_str(libc::IFLA_IFNAME, name.as_bytes());
     get(netlink, &link_message(0, vec![name]))
 }
@@ -49,7 +49,7 @@ pub fn get_by_any_name(netlink: &mut NetlinkSocket, name: IfName) -> Result<Link
 ///
 /// # Errors
 /// ENODEV if there is none.
-pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link, SysError> {
+pub(crate) fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link, SysError> {
     get(netlink, &link_message(index, Vec::new()))
 }
 
@@ -57,7 +57,7 @@ pub fn get_by_index(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<Link,
 ///
 /// # Errors
 /// Any other than ENODEV.
-pub fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError> {
+pub(crate) fn optional(found: Result<Link, SysError>) -> Result<Option<Link>, SysError> {
     match found {
         Ok(link) => Ok(Some(link)),
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
@@ -71,7 +71,7 @@ fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Lin
 }
 
 /// All interfaces.
-pub fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
+pub(crate) fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
     let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, parse_link)
 }
@@ -91,7 +91,7 @@ pub fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
 ///
 /// # Errors
 /// The kernel's refusal. Part of the update may have been applied.
-pub fn set(
+pub(crate) fn set(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     update: &LinkUpdate,
@@ -125,12 +125,12 @@ pub fn set(
 }
 
 /// Deletes an interface.
-pub fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
+pub(crate) fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
     netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index, Vec::new()))
 }
 
 /// The groups that interfaces are in (`IFLA_GROUP`).
-pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
+pub(crate) fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
     let filter = libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned();
     let all = link_message(0, vec![put_u32(libc::IFLA_EXT_MASK, filter)]);
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, |body| {
@@ -146,7 +146,7 @@ pub fn groups(netlink: &mut NetlinkSocket) -> Result<Vec<u32>, SysError> {
 ///
 /// # Errors
 /// The kernel's refusal to delete. Interfaces that could not be put into the group remain, which is not an error.
-pub fn delete_as_group(
+pub(crate) fn delete_as_group(
     netlink: &mut NetlinkSocket,
     indexes: &[IfIndex],
     group: u32,
@@ -178,7 +178,7 @@ fn qdisc_message(index: IfIndex, qdisc: Qdisc) -> (u16, u16, Message<TcHeader>) 
 }
 
 /// A message about an interface; ifindex 0 stands for no particular one.
-pub fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<LinkHeader> {
+pub(crate) fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<LinkHeader> {
     let header = LinkHeader {
         index,
         ..LinkHeader::default()
@@ -188,11 +188,11 @@ pub fn link_message(index: IfIndex, attributes: Vec<DefaultNla>) -> Message<Link
 
 /// A socket that is notified of every change to an interface.
 #[derive(Debug)]
-pub struct LinkMonitor(Socket);
+pub(crate) struct LinkMonitor(Socket);
 
 impl LinkMonitor {
     /// Subscribes to RTMGRP_LINK.
-    pub fn subscribe() -> Result<Self, SysError> {
+    pub(crate) fn subscribe() -> Result<Self, SysError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;
         Ok(Self(socket))
@@ -203,7 +203,7 @@ impl LinkMonitor {
     ///
     /// # Errors
     /// EAGAIN if nothing changed for that long.
-    pub fn wait_change(&mut self, timeout: Duration) -> Result<(), SysError> {
+    pub(crate) fn wait_change(&mut self, timeout: Duration) -> Result<(), SysError> {
         let micros = i64::try_from(timeout.as_micros())
             .unwrap_or(i64::MAX)
             .max(1);

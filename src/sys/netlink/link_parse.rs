@@ -74,10 +74,10 @@ pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 pub(super) const AF_INET6: u16 = 10;
 
 /// Bytes of `struct ifinfomsg` (linux/rtnetlink.h), which stands before the attributes.
-pub const IFINFOMSG_LEN: usize = 16;
+pub(crate) const IFINFOMSG_LEN: usize = 16;
 
 /// Parses the body of an RTM_NEWLINK.
-pub fn parse_link(body: &[u8]) -> Result<Link, SysError> {
+pub(crate) fn parse_link(body: &[u8]) -> Result<Link, SysError> {
     let header = LinkHeader::parse(body)
         .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))?;
     let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();

@@ -1,11 +1,14 @@
 //! rtnetlink(7): [`socket`] sends requests and receives replies, [`attr`] builds and walks attributes, and the others say
 //! what is in them.
 
-pub mod addr;
-pub mod attr;
-pub mod bridge;
-pub mod fdb;
-pub mod link;
-pub mod link_parse;
-pub mod socket;
-pub mod vlan;
+pub(crate) mod addr;
+pub(crate) mod attr;
+pub(crate) mod bridge;
+pub(crate) mod fdb;
+pub(crate) mod link;
+pub(crate) mod link_parse;
+pub(crate) mod socket;
+pub(crate) mod vlan;
+
+#[cfg(test)]
+mod tests;

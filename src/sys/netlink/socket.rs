@@ -42,7 +42,7 @@ const SHORT_REPLY: SysError = SysError::Protocol("the kernel's reply is truncate
 const OTHER_REPLY: SysError = SysError::Protocol("the kernel's reply is of another type");
 
 /// What carries messages to the kernel and back: a socket, or a test.
-pub trait Transport {
+pub(crate) trait Transport {
     /// Sends messages.
     fn send(&mut self, messages: &[u8]) -> io::Result<()>;
 
@@ -69,11 +69,11 @@ impl Transport for Socket {
 }
 
 /// A request of a batch: message type, flags, and body.
-pub type Request<'a> = (u16, u16, &'a dyn Emitable);
+pub(crate) type Request<'a> = (u16, u16, &'a dyn Emitable);
 
 /// A netlink socket, or what stands in for one.
 #[derive(Debug)]
-pub struct NetlinkSocket<T: ?Sized = dyn Transport> {
+pub(crate) struct NetlinkSocket<T: ?Sized = dyn Transport> {
     sequence: u32,
     buffer: Vec<u8>,
     transport: T,
@@ -81,7 +81,7 @@ pub struct NetlinkSocket<T: ?Sized = dyn Transport> {
 
 impl NetlinkSocket<Socket> {
     /// Opens one of NETLINK_ROUTE.
-    pub fn open() -> Result<Self, SysError> {
+    pub(crate) fn open() -> Result<Self, SysError> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
@@ -97,7 +97,7 @@ impl AsRawFd for NetlinkSocket<Socket> {
 
 impl<T> NetlinkSocket<T> {
     /// Requests over any transport.
-    pub fn with_transport(transport: T) -> Self {
+    pub(crate) fn with_transport(transport: T) -> Self {
         Self {
             sequence: 0,
             buffer: Vec::with_capacity(RECV_BUFFER_SIZE),
@@ -108,7 +108,7 @@ impl<T> NetlinkSocket<T> {
 
 impl<T: Transport + ?Sized> NetlinkSocket<T> {
     /// Requests one object and returns the body of the reply, which must be of type `expected`.
-    pub fn request(
+    pub(crate) fn request(
         &mut self,
         kind: u16,
         body: &impl Emitable,
@@ -124,7 +124,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
     }
 
     /// Requests a change and waits for the acknowledgement.
-    pub fn request_ack(
+    pub(crate) fn request_ack(
         &mut self,
         kind: u16,
         flags: u16,
@@ -135,7 +135,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
 
     /// As [`Self::request_ack`], in one `sendto(2)` with best-effort requests first: they are not acknowledged, and errors for
     /// them are skipped like every late reply.
-    pub fn request_ack_after<'a>(
+    pub(crate) fn request_ack_after<'a>(
         &mut self,
         before: impl IntoIterator<Item = Request<'a>>,
         kind: u16,
@@ -159,7 +159,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
     ///
     /// # Errors
     /// The position of the first request that was refused, from 0, and its error.
-    pub fn request_batch<'a>(
+    pub(crate) fn request_batch<'a>(
         &mut self,
         requests: impl IntoIterator<Item = Request<'a>>,
     ) -> Result<(), (usize, SysError)> {
@@ -181,7 +181,7 @@ impl<T: Transport + ?Sized> NetlinkSocket<T> {
     ///
     /// # Errors
     /// The kernel's refusal, a malformed reply, or the first error of `parse`.
-    pub fn dump<O>(
+    pub(crate) fn dump<O>(
         &mut self,
         kind: u16,
         body: &impl Emitable,

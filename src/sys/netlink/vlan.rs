@@ -41,7 +41,7 @@ impl Emitable for BrVlanMsg {
 }
 
 /// The VLANs of a port, in the order of their IDs, in which the kernel keeps them (net/bridge/br_vlan.c).
-pub fn get_port_vlans(
+pub(crate) fn get_port_vlans(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
 ) -> Result<Vec<PortVlan>, SysError> {
@@ -80,7 +80,7 @@ fn port_vlan(flags: BridgeVlanInfoFlags, vid: u16) -> PortVlan {
 ///
 /// # Errors
 /// The kernel's refusal; [`SysError::NotApplied`] if it did something else.
-pub fn set_port_vlans(
+pub(crate) fn set_port_vlans(
     netlink: &mut NetlinkSocket,
     index: IfIndex,
     from: &[PortVlan],

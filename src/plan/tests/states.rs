@@ -1,28 +1,28 @@
 //! In no plan, for whatever state, and wherever it fails, is a tap up without being a port.
 
-use crate::build::{bridge, name, root, spec, state_of, tap, tap_state};
-use crate::plan::{br, owned};
+use super::{br, owned};
+use crate::apply::failure::StepError;
+use crate::apply::{Executor, apply};
+use crate::config::acl::{ACL_FILE, Acl};
+use crate::config::options::TapOptions;
+use crate::model::addr::{MacAddr, UnicastMac};
+use crate::model::bridge::{BridgePortInfo, FdbEntry, PortOption, PortOptions};
+use crate::model::link::{AddrGenMode, Link, TapInfo};
+use crate::model::spec::{TapAccess, TapSpec, VlanSpec};
+use crate::model::state::{CurrentState, TapState};
+use crate::model::vlan::PortVlan;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+use crate::policy::authorize::Act;
+use crate::policy::caller::Caller;
+use crate::policy::rules::{Policy, Rules};
+use crate::sys::error::SysError;
+use crate::sys::file::Contents;
+use crate::sys::privilege::Credentials;
+use crate::tests::build::{bridge, name, root, spec, state_of, tap, tap_state};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use proptest::prelude::*;
-use qemu_ifup::apply::failure::StepError;
-use qemu_ifup::apply::{Executor, apply};
-use qemu_ifup::config::acl::{ACL_FILE, Acl};
-use qemu_ifup::config::options::TapOptions;
-use qemu_ifup::model::addr::{MacAddr, UnicastMac};
-use qemu_ifup::model::bridge::{BridgePortInfo, FdbEntry, PortOption, PortOptions};
-use qemu_ifup::model::link::{AddrGenMode, Link, TapInfo};
-use qemu_ifup::model::spec::{TapAccess, TapSpec, VlanSpec};
-use qemu_ifup::model::state::{CurrentState, TapState};
-use qemu_ifup::model::vlan::PortVlan;
-use qemu_ifup::plan::Plan;
-use qemu_ifup::plan::step::Step;
-use qemu_ifup::policy::authorize::Act;
-use qemu_ifup::policy::caller::Caller;
-use qemu_ifup::policy::rules::{Policy, Rules};
-use qemu_ifup::sys::error::SysError;
-use qemu_ifup::sys::file::Contents;
-use qemu_ifup::sys::privilege::Credentials;
 use std::path::Path;
 
 /// A kernel with one tap, as far as it matters whether that is up and what it is a port of. It acts on the parts of a change

@@ -1,11 +1,11 @@
 //! The lines of /etc/qemu-ifup.conf.
 
+use crate::config::conf::{Conf, glob_match};
+use crate::config::error::ConfError;
+use crate::config::options::{TapOptions, parse_options};
+use crate::model::if_name::IfName;
+use crate::model::spec::{NameOrId, TapAccess};
 use proptest::prelude::*;
-use qemu_ifup::config::conf::Conf;
-use qemu_ifup::config::error::ConfError;
-use qemu_ifup::config::options::{TapOptions, parse_options};
-use qemu_ifup::model::if_name::IfName;
-use qemu_ifup::model::spec::{NameOrId, TapAccess};
 
 fn read(tap: &str, contents: &[u8]) -> Result<TapOptions, ConfError> {
     let conf = Conf::parse(contents)?;
@@ -144,5 +144,29 @@ proptest! {
         let pattern = format!("{}*{}", name.split_at(start).0, name.split_at(end).1);
         let file = format!("{pattern} --mtu 1400");
         prop_assert!(read(&name, file.as_bytes()).unwrap().mtu.is_some());
+    }
+}
+
+#[test]
+fn patterns_match_as_in_a_shell() {
+    let cases = [
+        ("*", "tap0", true),
+        ("tap0", "tap0", true),
+        ("tap0", "tap00", false),
+        ("tap?", "tap0", true),
+        ("tap?", "tap", false),
+        ("tap?", "tap10", false),
+        ("web*", "web", true),
+        ("*0", "tap0", true),
+        ("*0", "tap01", false),
+        ("*a*b", "xaybzb", true),
+        ("*a*b", "xaybz", false),
+        ("**", "x", true),
+        ("t*p*", "tap0", true),
+        ("[t]ap0", "tap0", false),
+    ];
+    for (pattern, name, expected) in cases {
+        let found = glob_match(pattern.as_bytes(), name.as_bytes());
+        assert_eq!(found, expected, "{pattern} {name}");
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses of a new bridge.
 
-use qemu_ifup::model::addr::IpPrefix;
+use crate::model::addr::IpPrefix;
 
 #[test]
 fn addresses_are_read_whole_or_not_at_all() {

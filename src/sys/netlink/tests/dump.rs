@@ -1,10 +1,10 @@
 //! Dumps: all interfaces, all addresses.
 
-use crate::netlink::{Event, Script, message};
+use super::{Event, Script, message};
+use crate::sys::error::SysError;
+use crate::sys::netlink::socket::NetlinkSocket;
 use netlink_packet_core::DefaultNla;
 use nix::errno::Errno;
-use qemu_ifup::sys::error::SysError;
-use qemu_ifup::sys::netlink::socket::NetlinkSocket;
 
 /// A dump of two parts, of which one is marked as interrupted.
 fn interrupted_dump(sequence: u32, body: u8) -> [Event; 2] {

@@ -1,13 +1,13 @@
 //! Errors that cannot be provoked here: exit code and hints.
 
-use crate::build::name;
+use crate::error::advice::{Advice, Command, Reader};
+use crate::error::exit_code::ExitCode;
+use crate::error::{Error, StepKind};
+use crate::model::link::LinkKind;
+use crate::model::spec::TapAccess;
+use crate::sys::error::{Cause, SysError, strerror};
+use crate::tests::build::name;
 use nix::errno::Errno;
-use qemu_ifup::error::advice::{Advice, Command, Reader};
-use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::error::{Error, StepKind};
-use qemu_ifup::model::link::LinkKind;
-use qemu_ifup::model::spec::TapAccess;
-use qemu_ifup::sys::error::{Cause, SysError, strerror};
 
 /// The hints as an unprivileged user reads them, one a line.
 fn hints(error: &Error) -> String {

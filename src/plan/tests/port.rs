@@ -1,19 +1,19 @@
 //! Options of the bridge port.
 
-use crate::build::{bridge, name, spec, state, state_of, tap, tap_state};
-use crate::plan::{PERSIST, br, commands, finished, owned, undos, up};
-use qemu_ifup::error::Error;
-use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::model::addr::UnicastMac;
-use qemu_ifup::model::bridge::{
+use super::{PERSIST, br, commands, finished, owned, undos, up};
+use crate::error::Error;
+use crate::error::exit_code::ExitCode;
+use crate::model::addr::UnicastMac;
+use crate::model::bridge::{
     BridgeInfo, BridgePortInfo, FdbEntry, PortOption, PortOptions, PortState,
 };
-use qemu_ifup::model::link::{Link, LinkKind};
-use qemu_ifup::model::spec::{TapSpec, VlanSpec};
-use qemu_ifup::model::state::{CurrentState, TapState};
-use qemu_ifup::model::vlan::PortVlan;
-use qemu_ifup::plan::Plan;
-use qemu_ifup::plan::step::Step;
+use crate::model::link::{Link, LinkKind};
+use crate::model::spec::{TapSpec, VlanSpec};
+use crate::model::state::{CurrentState, TapState};
+use crate::model::vlan::PortVlan;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+use crate::tests::build::{bridge, name, spec, state, state_of, tap, tap_state};
 
 #[test]
 fn a_port_is_limited_before_it_goes_up() {

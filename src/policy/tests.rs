@@ -1,18 +1,18 @@
 //! Who may do what: every combination.
 
-use crate::build::{link, name, spec, state_of, tap_state};
+use crate::config::acl::{ACL_FILE, Acl};
+use crate::config::options::TapOptions;
+use crate::error::Error;
+use crate::model::bridge::BridgeInfo;
+use crate::model::link::{Link, LinkKind, LinkRef, TapInfo};
+use crate::model::spec::{NameOrId, TapAccess, TapSpec};
+use crate::model::state::{CurrentState, NewIds, TapState};
+use crate::policy::caller::Caller;
+use crate::policy::rules::{Policy, Rules};
+use crate::sys::file::Contents;
+use crate::sys::privilege::Credentials;
+use crate::tests::build::{link, name, spec, state_of, tap_state};
 use nix::unistd::{Gid, Uid};
-use qemu_ifup::config::acl::{ACL_FILE, Acl};
-use qemu_ifup::config::options::TapOptions;
-use qemu_ifup::error::Error;
-use qemu_ifup::model::bridge::BridgeInfo;
-use qemu_ifup::model::link::{Link, LinkKind, LinkRef, TapInfo};
-use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
-use qemu_ifup::model::state::{CurrentState, NewIds, TapState};
-use qemu_ifup::policy::caller::Caller;
-use qemu_ifup::policy::rules::{Policy, Rules};
-use qemu_ifup::sys::file::Contents;
-use qemu_ifup::sys::privilege::Credentials;
 use std::path::Path;
 
 const ALICE: u32 = 54321;

@@ -1,14 +1,14 @@
 //! A step fails, and all that was tried is undone.
 
-use crate::build::{spec, state, state_of, tap, tap_state};
-use crate::plan::{down, finished, owned, up};
+use super::{down, finished, owned, up};
+use crate::apply::failure::StepError;
+use crate::apply::{Executor, apply};
+use crate::error::exit_code::ExitCode;
+use crate::model::link::TapInfo;
+use crate::model::state::TapState;
+use crate::plan::step::Step;
+use crate::tests::build::{spec, state, state_of, tap, tap_state};
 use nix::errno::Errno;
-use qemu_ifup::apply::failure::StepError;
-use qemu_ifup::apply::{Executor, apply};
-use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::model::link::TapInfo;
-use qemu_ifup::model::state::TapState;
-use qemu_ifup::plan::step::Step;
 
 /// A system that fails the steps it is told to, and remembers what it was asked.
 struct Model {

@@ -1,18 +1,18 @@
 //! A tap goes up.
 
-use crate::build::{bridge, filtering, name, root, spec, state, state_of, tap, tap_state};
-use crate::plan::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up, up_as_asked};
-use qemu_ifup::config::options::TapOptions;
-use qemu_ifup::error::Error;
-use qemu_ifup::error::advice::Reader;
-use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::model::addr::{IpPrefix, MacAddr};
-use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
-use qemu_ifup::model::spec::{NameOrId, TapAccess, TapSpec};
-use qemu_ifup::model::state::{CurrentState, TapState};
-use qemu_ifup::plan::outcome::Notice;
-use qemu_ifup::plan::step::Step;
-use qemu_ifup::policy::rules::Policy;
+use super::{PERSIST, SET_ACCESS, br, commands, finished, owned, undos, up, up_as_asked};
+use crate::config::options::TapOptions;
+use crate::error::Error;
+use crate::error::advice::Reader;
+use crate::error::exit_code::ExitCode;
+use crate::model::addr::{IpPrefix, MacAddr};
+use crate::model::link::{AddrGenMode, Link, LinkKind, LinkRef, TapInfo};
+use crate::model::spec::{NameOrId, TapAccess, TapSpec};
+use crate::model::state::{CurrentState, TapState};
+use crate::plan::outcome::Notice;
+use crate::plan::step::Step;
+use crate::policy::rules::Policy;
+use crate::tests::build::{bridge, filtering, name, root, spec, state, state_of, tap, tap_state};
 
 #[test]
 fn a_missing_tap_is_created_configured_attached_and_only_then_made_persistent() {

@@ -1,17 +1,15 @@
 //! The command line, word by word.
 
-use qemu_ifup::config::args::{
-    Command, Ifdown, Ifup, IfupAction, Request, parse_ifdown, parse_ifup,
-};
-use qemu_ifup::config::help::help;
-use qemu_ifup::config::options::{TapOptions, parse_options};
-use qemu_ifup::config::program::{Program, Verbosity};
-use qemu_ifup::error::Error;
-use qemu_ifup::error::exit_code::ExitCode;
-use qemu_ifup::model::addr::UnicastMac;
-use qemu_ifup::model::bridge::{PortOption, PortOptions};
-use qemu_ifup::model::if_name::IfName;
-use qemu_ifup::model::spec::{NameOrId, TapAccess};
+use crate::config::args::{Command, Ifdown, Ifup, IfupAction, Request, parse_ifdown, parse_ifup};
+use crate::config::help::help;
+use crate::config::options::{TapOptions, parse_options};
+use crate::config::program::{Program, Verbosity};
+use crate::error::Error;
+use crate::error::exit_code::ExitCode;
+use crate::model::addr::UnicastMac;
+use crate::model::bridge::{PortOption, PortOptions};
+use crate::model::if_name::IfName;
+use crate::model::spec::{NameOrId, TapAccess};
 use std::ffi::OsString;
 
 fn words(words: &[&str]) -> Vec<OsString> {

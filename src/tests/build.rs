@@ -1,21 +1,21 @@
 //! Builders for the pure tests: interfaces, requests and states, of which a test names only what matters to it.
 
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{BridgeInfo, PortOptions};
+use crate::model::if_name::IfName;
+use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
+use crate::model::spec::TapSpec;
+use crate::model::state::{CurrentState, NewIds, TapState};
+use crate::policy::caller::Caller;
+use crate::sys::privilege::Credentials;
 use nix::unistd::{Gid, Uid};
-use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::bridge::{BridgeInfo, PortOptions};
-use qemu_ifup::model::if_name::IfName;
-use qemu_ifup::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
-use qemu_ifup::model::spec::TapSpec;
-use qemu_ifup::model::state::{CurrentState, NewIds, TapState};
-use qemu_ifup::policy::caller::Caller;
-use qemu_ifup::sys::privilege::Credentials;
 
-pub fn name(text: &str) -> IfName {
+pub(crate) fn name(text: &str) -> IfName {
     IfName::new(text.as_bytes()).unwrap()
 }
 
 /// Root, on behalf of user 1000.
-pub fn root() -> Caller {
+pub(crate) fn root() -> Caller {
     let environment = |variable: &str| (variable == "SUDO_UID").then(|| "1000".into());
     let credentials = Credentials {
         uid: Uid::from_raw(0),
@@ -27,7 +27,7 @@ pub fn root() -> Caller {
 }
 
 /// tap0 on br0, and nothing else is asked for.
-pub fn spec() -> TapSpec {
+pub(crate) fn spec() -> TapSpec {
     TapSpec {
         tap: name("tap0"),
         bridge: name("br0"),
@@ -52,7 +52,7 @@ pub fn spec() -> TapSpec {
     }
 }
 
-pub fn filtering() -> BridgeInfo {
+pub(crate) fn filtering() -> BridgeInfo {
     BridgeInfo {
         vlan_filtering: true,
         default_pvid: Some(1),
@@ -61,7 +61,7 @@ pub fn filtering() -> BridgeInfo {
 }
 
 /// An interface that is up, has a carrier and is a port of nothing.
-pub fn link(index: u32, text: &str, kind: LinkKind) -> Link {
+pub(crate) fn link(index: u32, text: &str, kind: LinkKind) -> Link {
     Link {
         index,
         name: name(text),
@@ -79,7 +79,7 @@ pub fn link(index: u32, text: &str, kind: LinkKind) -> Link {
 }
 
 /// One that filters VLANs, with jumbo frames.
-pub fn bridge() -> Link {
+pub(crate) fn bridge() -> Link {
     Link {
         mtu: 9000,
         addr_gen_mode: Some(AddrGenMode::Eui64),
@@ -88,7 +88,7 @@ pub fn bridge() -> Link {
 }
 
 /// A tap as QEMU has just created it: down, in no bridge, with an address of the kernel's choosing.
-pub fn tap(info: TapInfo) -> Link {
+pub(crate) fn tap(info: TapInfo) -> Link {
     Link {
         address: Some(MacAddr([0x5a, 1, 2, 3, 4, 5])),
         up: false,
@@ -99,7 +99,7 @@ pub fn tap(info: TapInfo) -> Link {
 }
 
 /// This interface, which is a port of nothing.
-pub fn tap_state(link: Link) -> TapState {
+pub(crate) fn tap_state(link: Link) -> TapState {
     TapState {
         link,
         master: None,
@@ -111,7 +111,7 @@ pub fn tap_state(link: Link) -> TapState {
 }
 
 /// What the kernel says if br0 exists, and this tap.
-pub fn state_of(tap: impl Into<Option<TapState>>) -> CurrentState {
+pub(crate) fn state_of(tap: impl Into<Option<TapState>>) -> CurrentState {
     CurrentState {
         tap: tap.into(),
         bridge: Some(bridge()),
@@ -129,6 +129,6 @@ pub fn state_of(tap: impl Into<Option<TapState>>) -> CurrentState {
 }
 
 /// The same for a tap that is a port of nothing.
-pub fn state(tap: Option<Link>) -> CurrentState {
+pub(crate) fn state(tap: Option<Link>) -> CurrentState {
     state_of(tap.map(tap_state))
 }

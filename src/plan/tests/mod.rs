@@ -7,15 +7,15 @@ mod rollback;
 mod states;
 mod up;
 
-use crate::build::{name, root, state_of, tap, tap_state};
-use qemu_ifup::config::options::TapOptions;
-use qemu_ifup::error::Error;
-use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::link::{AddrGenMode, Link, LinkRef, TapInfo};
-use qemu_ifup::model::spec::TapSpec;
-use qemu_ifup::model::state::{CurrentState, TapState};
-use qemu_ifup::plan::Plan;
-use qemu_ifup::policy::rules::Policy;
+use crate::config::options::TapOptions;
+use crate::error::Error;
+use crate::model::addr::MacAddr;
+use crate::model::link::{AddrGenMode, Link, LinkRef, TapInfo};
+use crate::model::spec::TapSpec;
+use crate::model::state::{CurrentState, TapState};
+use crate::plan::Plan;
+use crate::policy::rules::Policy;
+use crate::tests::build::{name, root, state_of, tap, tap_state};
 
 /// A tap with everything as it should be.
 fn finished(info: TapInfo) -> Link {

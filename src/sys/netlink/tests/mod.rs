@@ -1,17 +1,19 @@
 //! The conversation with the kernel, over a transport that answers whatever the test wants.
 
+mod dump;
+
+use crate::model::addr::MacAddr;
+use crate::model::bridge::{FdbEntry, PortOptions};
+use crate::model::if_name::IfName;
+use crate::model::link::{AddrGenMode, LinkKind, TapInfo};
+use crate::sys::error::SysError;
+use crate::sys::netlink::bridge::set_port;
+use crate::sys::netlink::fdb::set_static;
+use crate::sys::netlink::link_parse::parse_link;
+use crate::sys::netlink::socket::{NetlinkSocket, Transport};
 use netlink_packet_core::DefaultNla;
 use nix::errno::Errno;
 use proptest::prelude::*;
-use qemu_ifup::model::addr::MacAddr;
-use qemu_ifup::model::bridge::{FdbEntry, PortOptions};
-use qemu_ifup::model::if_name::IfName;
-use qemu_ifup::model::link::{AddrGenMode, LinkKind, TapInfo};
-use qemu_ifup::sys::error::SysError;
-use qemu_ifup::sys::netlink::bridge::set_port;
-use qemu_ifup::sys::netlink::fdb::set_static;
-use qemu_ifup::sys::netlink::link_parse::parse_link;
-use qemu_ifup::sys::netlink::socket::{NetlinkSocket, Transport};
 use std::collections::VecDeque;
 use std::io;
 
@@ -23,7 +25,7 @@ const CAPPED_WITH_ATTRIBUTES: u16 = 0x300;
 
 /// What the wire does when it is asked for an answer.
 #[derive(Clone)]
-pub enum Event {
+pub(crate) enum Event {
     Bytes(Vec<u8>),
     Cut(Vec<u8>),
     Stranger(Vec<u8>),
@@ -31,7 +33,7 @@ pub enum Event {
 }
 
 #[derive(Default)]
-pub struct Script(pub VecDeque<Event>);
+pub(crate) struct Script(pub(crate) VecDeque<Event>);
 
 impl Transport for Script {
     fn send(&mut self, _: &[u8]) -> io::Result<()> {
@@ -58,7 +60,7 @@ impl Transport for Script {
     }
 }
 
-pub fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + body.len()).unwrap();
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());

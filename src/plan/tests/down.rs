@@ -1,9 +1,9 @@
 //! A tap goes down.
 
-use crate::plan::{commands, down, finished, owned, undos};
-use qemu_ifup::model::link::{Link, TapInfo};
-use qemu_ifup::plan::Plan;
-use qemu_ifup::plan::step::Step;
+use super::{commands, down, finished, owned, undos};
+use crate::model::link::{Link, TapInfo};
+use crate::plan::Plan;
+use crate::plan::step::Step;
 
 #[test]
 fn a_tap_goes_down_or_is_deleted_in_one_message() {

@@ -1,11 +1,11 @@
 //! Root's rules: what they mean, and what leaves a doubt.
 
+use crate::config::acl::{ACL_FILE, Acl, AclError, AclErrorKind, Location, Verdict};
+use crate::model::if_name::{IfName, IfNameError};
+use crate::sys::error::SysError;
+use crate::sys::file::Contents;
 use nix::errno::Errno;
 use proptest::prelude::*;
-use qemu_ifup::config::acl::{ACL_FILE, Acl, AclError, AclErrorKind, Location, Verdict};
-use qemu_ifup::model::if_name::{IfName, IfNameError};
-use qemu_ifup::sys::error::SysError;
-use qemu_ifup::sys::file::Contents;
 use std::path::Path;
 
 /// What a set of files says of a bridge: a verdict, or why there is none.
