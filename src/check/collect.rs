@@ -67,8 +67,10 @@ impl<'a> Collector<'a> {
         name: Option<IfName>,
     ) -> Result<Snapshot<'_>, Error> {
         let Context { asked, conf, .. } = self.host.context;
-        let conf = conf.as_ref();
-        let conf = conf.map(|conf| conf.for_tap(name.unwrap_or(IfName::EXAMPLE_TAP)));
+        let conf = match conf {
+            Ok(conf) => Ok(conf.for_tap(name.unwrap_or(IfName::EXAMPLE_TAP))?),
+            Err(error) => Err(error),
+        };
         let options = match &conf {
             Ok(conf) => asked.clone().with_defaults(conf.options.clone()),
             Err(_) => asked.clone(),

@@ -33,3 +33,6 @@ pub(crate) fn diagnose(seen: &Snapshot<'_>) -> Vec<Finding> {
     }
     findings.into_vec()
 }
+
+#[cfg(test)]
+mod tests;

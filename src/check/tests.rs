@@ -3,9 +3,9 @@
 use crate::check::diagnose;
 use crate::check::finding::{Finding, exit_code};
 use crate::check::id::{Id, Level};
-use crate::check::snapshot::{BridgeDetails, CheckContext, HostSnapshot};
+use crate::check::snapshot::{Bridge, BridgeDetails, Context, Host, Snapshot};
 use crate::config::acl::{ACL_FILE, Acl};
-use crate::config::conf::MatchedConf;
+use crate::config::conf::{Conf, MatchedConf};
 use crate::config::options::TapOptions;
 use crate::error::advice::Reader;
 use crate::error::exit_code::ExitCode;
@@ -24,6 +24,7 @@ use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 fn root() -> Caller {
     let credentials = Credentials {
@@ -44,9 +45,43 @@ fn acl(lines: &str) -> Acl {
     Acl::load(Path::new(ACL_FILE), &contents, |_| unreachable!()).unwrap()
 }
 
-/// What is seen of a host where all is well.
-fn healthy() -> HostSnapshot {
-    let bridge = link(2, "br0", LinkKind::Bridge(BridgeInfo::default()));
+/// A snapshot in parts, each of which can be changed.
+struct Seen {
+    host: Host<'static>,
+    bridge: Bridge,
+    rest: Snapshot<'static>,
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn healthy_host() -> Host<'static> {
+    Host {
+        context: Context {
+            caller: leak(root()),
+            asked: leak(TapOptions::default()),
+            conf: leak(Ok(Conf::default())),
+            acl: leak(Ok(Some(acl("allow br0\n")))),
+        },
+        tun: Ok(()),
+        bridges: vec![name("br0")],
+        sysctls: Sysctls {
+            ip_forward: Some(true),
+            disable_ipv6: Some(false),
+            ..Sysctls::default()
+        },
+        managers: Vec::new(),
+        vhost_net: Ok(()),
+        is_guest: false,
+        bridge_driver: Some(true),
+        privileged_helper: None,
+        denied_by_apparmor: None,
+    }
+}
+
+/// What is seen of a host if all is well.
+fn healthy() -> Seen {
     let info = TapInfo {
         owner: Some(54321),
         persistent: true,
@@ -58,49 +93,45 @@ fn healthy() -> HostSnapshot {
         address: Some(MacAddr([0xfe, 0, 0, 0, 0, 1])),
         ..link(3, "tap0", LinkKind::Tap(info))
     };
-    HostSnapshot {
-        privileged_helper: None,
-        context: CheckContext {
-            caller: root(),
-            asked: TapOptions::default(),
-            options: TapOptions::default(),
-            conf: Ok(MatchedConf::default()),
-            acl: Ok(Some(acl("allow br0\n"))),
-            tap: Some(name("tap0")),
-        },
-        tun: Ok(()),
-        bridge: Some(bridge),
-        bridge_details: Some(BridgeDetails {
+    let bridge = Bridge {
+        name: name("br0"),
+        link: Some(link(2, "br0", LinkKind::Bridge(BridgeInfo::default()))),
+        details: Some(BridgeDetails {
             ports: vec![tap.clone()],
             network_in_use: None,
             has_address: true,
             has_own_mac: Some(true),
         }),
-        network_in_use: None,
-        bridges: vec![name("br0")],
-        sysctls: Sysctls {
-            ip_forward: Some(true),
-            disable_ipv6: Some(false),
-            ..Sysctls::default()
+    };
+    Seen {
+        host: healthy_host(),
+        bridge: bridge.clone(),
+        rest: Snapshot {
+            host: leak(healthy_host()),
+            name: Some(tap.name),
+            options: TapOptions::default(),
+            conf: Ok(MatchedConf::default()),
+            bridge: Rc::new(bridge),
+            network_in_use: None,
+            tap: Some(tap),
+            tap_master: Some(name("br0")),
+            tap_has_address: false,
+            tap_lacks_mac: false,
+            holders: Vec::new(),
+            managed: Vec::new(),
         },
-        tap: Some(tap),
-        tap_master: Some(name("br0")),
-        tap_has_address: false,
-        tap_lacks_mac: false,
-        holders: Vec::new(),
-        managers: Vec::new(),
-        vhost_net: Ok(()),
-        is_guest: false,
-        bridge_driver: Some(true),
-        denied_by_apparmor: None,
     }
 }
 
-/// What is found where this is different.
-fn found_with(change: impl Fn(&mut HostSnapshot)) -> Vec<Finding> {
-    let mut snapshot = healthy();
-    change(&mut snapshot);
-    diagnose(&snapshot)
+/// What is found if this is different.
+fn found_with(change: impl Fn(&mut Seen)) -> Vec<Finding> {
+    let mut seen = healthy();
+    change(&mut seen);
+    diagnose(&Snapshot {
+        host: &seen.host,
+        bridge: Rc::new(seen.bridge),
+        ..seen.rest
+    })
 }
 
 fn ports(count: u32) -> Vec<Link> {
@@ -115,18 +146,18 @@ fn ports(count: u32) -> Vec<Link> {
 }
 
 /// Programs that have the tap open: pid and uid of each.
-fn hold(snapshot: &mut HostSnapshot, holders: &[(u32, u32)]) {
+fn hold(seen: &mut Seen, holders: &[(u32, u32)]) {
     let command = b"q\x1b[2J\n".to_vec();
     let holder = |&(pid, uid)| TapHolder {
         pid,
         uid,
         command: command.clone(),
     };
-    snapshot.holders = holders.iter().map(holder).collect();
-    snapshot.tap.as_mut().unwrap().carrier = true;
+    seen.rest.holders = holders.iter().map(holder).collect();
+    seen.rest.tap.as_mut().unwrap().carrier = true;
 }
 
-type Change = fn(&mut HostSnapshot);
+type Change = fn(&mut Seen);
 
 /// The findings that are no "ok".
 fn bad(found: &[Finding]) -> Vec<&Finding> {
@@ -136,15 +167,15 @@ fn bad(found: &[Finding]) -> Vec<&Finding> {
         .collect()
 }
 
-fn bridge_info(snapshot: &mut HostSnapshot) -> &mut BridgeInfo {
-    let LinkKind::Bridge(info) = &mut snapshot.bridge.as_mut().unwrap().kind else {
+fn bridge_info(seen: &mut Seen) -> &mut BridgeInfo {
+    let LinkKind::Bridge(info) = &mut seen.bridge.link.as_mut().unwrap().kind else {
         panic!("no bridge");
     };
     info
 }
 
-fn details(snapshot: &mut HostSnapshot) -> &mut BridgeDetails {
-    snapshot.bridge_details.as_mut().unwrap()
+fn details(seen: &mut Seen) -> &mut BridgeDetails {
+    seen.bridge.details.as_mut().unwrap()
 }
 
 /// What is no warning.
@@ -153,45 +184,45 @@ fn each_thing_that_was_seen_is_said_and_nothing_else_is_wrong() {
     #[rustfmt::skip]
     let table: [(Change, &str); 15] = [
         (|_| {}, "VLAN filtering is off"),
-        (|snapshot| bridge_info(snapshot).vlan_filtering = true, "VLAN filtering is on"),
-        (|snapshot| details(snapshot).ports = ports(1022), "br0 has 1022 of 1023 ports"),
-        (|snapshot| snapshot.managers = vec![(NetworkManager, Some(false))], "NetworkManager is running and does not manage tap0"),
-        (|snapshot| snapshot.managers = vec![(Dhcpcd, None)], "dhcpcd is running"),
+        (|seen| bridge_info(seen).vlan_filtering = true, "VLAN filtering is on"),
+        (|seen| details(seen).ports = ports(1022), "br0 has 1022 of 1023 ports"),
+        (|seen| seen.rest.managed = vec![(NetworkManager, Some(false))], "NetworkManager is running and does not manage tap0"),
+        (|seen| seen.rest.managed = vec![(Dhcpcd, None)], "dhcpcd is running"),
         (|_| {}, "bridged frames bypass the firewall"),
         (
-            |snapshot| {
-                snapshot.sysctls.br_netfilter = true;
-                snapshot.sysctls.bridge_nf = [true, false, true];
+            |seen| {
+                seen.host.sysctls.br_netfilter = true;
+                seen.host.sysctls.bridge_nf = [true, false, true];
             },
             "bridged frames pass through iptables and arptables, where no rules were found",
         ),
         // Without the module, a bridge's own switch means nothing.
         (
-            |snapshot| {
-                snapshot.sysctls.filters = [true; 3];
-                bridge_info(snapshot).nf_call = [true; 3];
+            |seen| {
+                seen.host.sysctls.filters = [true; 3];
+                bridge_info(seen).nf_call = [true; 3];
             },
             "bridged frames bypass the firewall",
         ),
-        (|snapshot| hold(snapshot, &[(7, 54321)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 7)"),
+        (|seen| hold(seen, &[(7, 54321)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 7)"),
         // Its descriptor may have been passed on by root, or by its owner.
-        (|snapshot| hold(snapshot, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
-        (|snapshot| snapshot.context.acl = Ok(None), "does not apply to root"),
-        (|snapshot| snapshot.bridge.as_mut().unwrap().carrier = false, "no carrier (normal until a port has a carrier)"),
+        (|seen| hold(seen, &[(7, 54321), (8, 0)]), "tap0 is in use by q\\x1b[2J\\x0a (pid 8)"),
+        (|seen| seen.host.context.acl = &Ok(None), "does not apply to root"),
+        (|seen| seen.bridge.link.as_mut().unwrap().carrier = false, "no carrier (normal until a port has a carrier)"),
         (
-            |snapshot| {
-                bridge_info(snapshot).stp_enabled = true;
-                bridge_info(snapshot).forward_delay = 1500;
-                snapshot.context.options.wait = Some(30);
+            |seen| {
+                bridge_info(seen).stp_enabled = true;
+                bridge_info(seen).forward_delay = 1500;
+                seen.rest.options.wait = Some(30);
             },
             "STP is on: ports forward after 30 s, and QEMU waits for that (--wait)",
         ),
-        (|snapshot| snapshot.vhost_net = Err(Errno::EACCES), "/dev/vhost-net cannot be opened (Permission denied)"),
+        (|seen| seen.host.vhost_net = Err(Errno::EACCES), "/dev/vhost-net cannot be opened (Permission denied)"),
         (
-            |snapshot| {
-                details(snapshot).ports = ports(1);
-                snapshot.is_guest = true;
-                snapshot.sysctls.ip_forward = Some(false);
+            |seen| {
+                details(seen).ports = ports(1);
+                seen.host.is_guest = true;
+                seen.host.sysctls.ip_forward = Some(false);
             },
             "this host is a virtual machine. If its hypervisor accepts only this host's MAC, guests cannot reach the network beyond p0",
         ),
@@ -227,51 +258,51 @@ fn each_thing_that_is_not_as_it_should_be_has_its_level_and_its_fix() {
     #[rustfmt::skip]
     let table: [Row; 8] = [
         (
-            |snapshot| details(snapshot).ports = ports(1023),
+            |seen| details(seen).ports = ports(1023),
             Id::BridgeFull,
             "cannot attach to br0: the bridge already has 1023 ports",
             "a bridge can have at most 1023 ports. Delete taps that are not in use, or use another bridge: --bridge BRIDGE", false,
         ),
-        (|snapshot| snapshot.tun = Err(Errno::EIO), Id::TunUnusable, "I/O error", "", false),
+        (|seen| seen.host.tun = Err(Errno::EIO), Id::TunUnusable, "I/O error", "", false),
         (
-            |snapshot| snapshot.managers = vec![(NetworkManager, Some(true))],
+            |seen| seen.rest.managed = vec![(NetworkManager, Some(true))],
             Id::ManagerManagesTap,
             "NetworkManager is running and may configure tap0",
             "nmcli device set tap0 managed no", true,
         ),
         (
-            |snapshot| {
-                snapshot.bridge = None;
-                snapshot.context.options.create_bridge = Some(true);
-                snapshot.bridge_driver = Some(false);
+            |seen| {
+                seen.bridge.link = None;
+                seen.rest.options.create_bridge = Some(true);
+                seen.host.bridge_driver = Some(false);
             },
             Id::BridgeModuleMissing,
             "the kernel does not support bridges, and there is no bridge module",
             "install the package that has all modules of this kernel, or a kernel with CONFIG_BRIDGE", false,
         ),
         (
-            |snapshot| snapshot.managers = vec![(Networkd, Some(true))],
+            |seen| seen.rest.managed = vec![(Networkd, Some(true))],
             Id::ManagerManagesTap,
             "systemd-networkd is running and may configure tap0",
             r"printf '[Match]\nName=tap0\n[Link]\nUnmanaged=yes\n' | tee /etc/systemd/network/05-qemu-ifup-tap0.network && networkctl reload", true,
         ),
         (
-            |snapshot| snapshot.denied_by_apparmor = Some("/usr/local/bin/qemu-ifup".into()),
+            |seen| seen.host.denied_by_apparmor = Some("/usr/local/bin/qemu-ifup".into()),
             Id::ApparmorDenies,
             "AppArmor does not permit libvirtd to run /usr/local/bin/qemu-ifup, so <script path=...> fails",
             "add the line '/usr/local/bin/qemu-ifup PUx,' and the same line for qemu-ifdown to /etc/apparmor.d/local/usr.sbin.libvirtd, then run: systemctl reload apparmor", false,
         ),
         (
-            |snapshot| hold(snapshot, &[(7, 54321), (8, 1000)]),
+            |seen| hold(seen, &[(7, 54321), (8, 1000)]),
             Id::TapShared,
             "tap0 is also in use by q\\x1b[2J\\x0a (pid 8) (uid 1000), who is not the owner: this program receives some of the guest's frames",
             "before you go on using the guest, find out what this program is: ps -fp 8", false,
         ),
         (
-            |snapshot| {
-                bridge_info(snapshot).stp_enabled = true;
-                bridge_info(snapshot).forward_delay = 1500;
-                details(snapshot).ports = ports(2);
+            |seen| {
+                bridge_info(seen).stp_enabled = true;
+                bridge_info(seen).forward_delay = 1500;
+                details(seen).ports = ports(2);
             },
             Id::StpDelay,
             "STP is on: ports forward 30 s after a guest starts, which is often too late for DHCP",
@@ -322,9 +353,9 @@ fn there_is_at_most_one_warning_about_the_mac_of_a_bridge_and_none_about_one_tha
         (None, None, None, None, None),
     ];
     for (address, tap, uplink, has_own_mac, command) in table {
-        let found = found_with(|snapshot| {
-            snapshot.bridge.as_mut().unwrap().address = address;
-            let details = details(snapshot);
+        let found = found_with(|seen| {
+            seen.bridge.link.as_mut().unwrap().address = address;
+            let details = details(seen);
             details.has_own_mac = has_own_mac;
             details.ports[0].address = tap;
             details.ports.extend(uplink.map(|last| Link {
@@ -345,7 +376,7 @@ fn there_is_at_most_one_warning_about_the_mac_of_a_bridge_and_none_about_one_tha
 #[test]
 fn each_way_in_which_the_device_is_missing_has_its_own_advice() {
     let advice = |errno| {
-        let found = found_with(|snapshot| snapshot.tun = Err(errno));
+        let found = found_with(|seen| seen.host.tun = Err(errno));
         let found = found.iter().find(|found| found.id == Id::TunUnusable);
         let found = found.unwrap();
         assert_eq!(found.level, Level::Problem(ExitCode::Tun));
@@ -376,8 +407,8 @@ fn each_finding_names_the_interface_and_the_bridge_that_it_is_about() {
         (|_| {}, Id::VlanFiltering, None, bridge),
         (|_| {}, Id::TapOwner, tap, None),
         (|_| {}, Id::TapUp, tap, bridge),
-        (|snapshot| snapshot.bridge.as_mut().unwrap().up = false, Id::BridgeDown, None, bridge),
-        (|snapshot| details(snapshot).ports = ports(1), Id::UplinkUp, Some(name("p0")), bridge),
+        (|seen| seen.bridge.link.as_mut().unwrap().up = false, Id::BridgeDown, None, bridge),
+        (|seen| details(seen).ports = ports(1), Id::UplinkUp, Some(name("p0")), bridge),
     ];
     for (change, id, ifname, bridge) in table {
         let found = found_with(change);

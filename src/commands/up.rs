@@ -42,7 +42,7 @@ pub(super) fn up(
     let conf = load_conf()?;
     let taps = taps.iter().map(|&name| (name, ()));
     Ok(session.each(taps, |session, name, ()| {
-        let conf = conf.for_tap(name);
+        let conf = conf.for_tap(name)?;
         let spec = session.spec(name, options, &conf)?;
         BringUp {
             spec: &spec,
@@ -65,7 +65,7 @@ pub(super) fn hand_over(
     let conf = load_conf()?;
     let rules = session.load_rules()?;
     let spec_of = |session: &Session<'_>, name| {
-        let conf = conf.for_tap(name);
+        let conf = conf.for_tap(name)?;
         let mut spec = session.spec(name, options, &conf)?;
         // QEMU accepts only a single-queue tap from a helper.
         spec.multi_queue = false;
@@ -142,7 +142,7 @@ impl BringUp<'_> {
     ) -> Result<(), Error> {
         let mut races = 0;
         let end = Instant::now() + FINISH_PATIENCE;
-        let auth = loop {
+        let mut auth = loop {
             let state = session.kernel.observe(&mut tap, Some(self.spec))?;
             if rules.is_none() && state.tap.is_none() {
                 rules = session.load_rules()?;
@@ -172,6 +172,8 @@ impl BringUp<'_> {
             return Ok(());
         }
         let kernel = &mut session.kernel;
+        // Another run may have created it just now, and brings it up last.
+        auth.bridge.up = auth.bridge.up || kernel.is_up(bridge);
         let missing = kernel.missing_address(&auth);
         let drops = !session.dry_run
             && *session

@@ -28,105 +28,130 @@ pub(crate) struct MatchedConf {
     pub(crate) binds_users: bool,
 }
 
-/// A configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Conf(Vec<ConfLine>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ConfLine {
-    number: usize,
-    text: Vec<u8>,
-    pattern: Vec<u8>,
-    options: TapOptions,
+/// A configuration, all of whose lines are valid. Only lines that match a tap are kept: there can be thousands for others.
+#[derive(Debug, Default)]
+pub(crate) struct Conf {
+    contents: Vec<u8>,
+    largest_max_taps: Option<u32>,
+    binds_users: bool,
 }
 
 impl Conf {
     /// Parses the contents of the file.
     ///
     /// # Errors
-    /// A line that cannot be read, whatever it is for: a mistake must not wait for the day its tap comes up.
-    pub(crate) fn parse(contents: &[u8]) -> Result<Self, ConfError> {
-        let lines = contents.split(|&b| b == b'\n').enumerate();
-        let parsed =
-            lines.filter_map(|(position, text)| parse_line(position + 1, text).transpose());
-        parsed.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Whether a line restricts the taps of users: the lines that only name a bridge, or create one, do not.
-    fn binds_users(&self) -> bool {
-        self.0.iter().any(|line| {
-            let TapOptions {
-                access,
-                port,
-                lock_mac,
-                pvid,
-                vlans,
-                max_taps,
-                ..
-            } = &line.options;
-            access.is_some()
-                || !port.is_empty()
-                || lock_mac.is_some()
-                || pvid.is_some()
-                || !vlans.is_empty()
-                || max_taps.is_some()
+    /// A line that is invalid, whatever it is for: a mistake must not wait for the day its tap comes up.
+    pub(crate) fn parse(contents: Vec<u8>) -> Result<Self, ConfError> {
+        let mut largest_max_taps = None;
+        let mut binds_users = false;
+        for line in lines(&contents) {
+            let options = line?.options()?;
+            largest_max_taps = largest_max_taps.max(options.max_taps);
+            binds_users |= restricts_users(&options);
+        }
+        Ok(Self {
+            contents,
+            largest_max_taps,
+            binds_users,
         })
     }
 
     /// What it has for this tap: the options of every line that matches, and later ones win.
-    pub(crate) fn for_tap(&self, tap: IfName) -> MatchedConf {
+    ///
+    /// # Errors
+    /// Those of [`Self::parse`], which has read the same lines.
+    pub(crate) fn for_tap(&self, tap: IfName) -> Result<MatchedConf, ConfError> {
         let mut matched = MatchedConf {
-            largest_max_taps: self.0.iter().filter_map(|line| line.options.max_taps).max(),
-            binds_users: self.binds_users(),
+            largest_max_taps: self.largest_max_taps,
+            binds_users: self.binds_users,
             ..MatchedConf::default()
         };
-        let lines = self.0.iter();
-        for line in lines.filter(|line| glob_match(&line.pattern, tap.as_bytes())) {
-            let options = line.options.clone();
-            matched.by_line.push((line.number, options.clone()));
-            matched.options = options.with_defaults(matched.options);
-            let text = Escaped::truncated(line.text.trim_ascii()).to_string();
-            matched.lines.push((line.number, text));
-            matched.names_tap |= line.pattern.iter().any(|byte| !b"*?".contains(byte));
+        for line in lines(&self.contents) {
+            let line = line?;
+            if glob_match(line.pattern, tap.as_bytes()) {
+                let options = line.options()?;
+                matched.by_line.push((line.number, options.clone()));
+                matched.options = options.with_defaults(matched.options);
+                let text = Escaped::truncated(line.text.trim_ascii()).to_string();
+                matched.lines.push((line.number, text));
+                matched.names_tap |= line.pattern.iter().any(|byte| !b"*?".contains(byte));
+            }
         }
-        matched
+        Ok(matched)
     }
 }
 
-/// Parses one line. None is a comment or an empty line.
-fn parse_line(number: usize, text: &[u8]) -> Result<Option<ConfLine>, ConfError> {
-    let fail = |reason| ConfError {
-        line: number,
-        reason,
-    };
-    let mut words = text
-        .split(u8::is_ascii_whitespace)
+/// Whether a line restricts the taps of users: the lines that only name a bridge, or create one, do not.
+fn restricts_users(options: &TapOptions) -> bool {
+    options.access.is_some()
+        || !options.port.is_empty()
+        || options.lock_mac.is_some()
+        || options.pvid.is_some()
+        || !options.vlans.is_empty()
+        || options.max_taps.is_some()
+}
+
+/// A line with a pattern.
+struct Line<'a> {
+    number: usize,
+    text: &'a [u8],
+    pattern: &'a [u8],
+}
+
+/// The lines, without comments and empty lines.
+fn lines(contents: &[u8]) -> impl Iterator<Item = Result<Line<'_>, ConfError>> {
+    let lines = contents.split(|&byte| byte == b'\n').enumerate();
+    lines.filter_map(|(position, text)| Line::parse(position + 1, text).transpose())
+}
+
+/// The words before a comment.
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
-        .take_while(|word| !word.starts_with(b"#"));
-    let Some(pattern) = words.next() else {
-        return Ok(None);
-    };
-    if pattern.starts_with(b"-") {
-        let word = Escaped::truncated(pattern);
-        return Err(fail(format!(
-            "a line must begin with a pattern for interface names (for example *), not with '{word}'"
-        )));
+        .take_while(|word| !word.starts_with(b"#"))
+}
+
+impl<'a> Line<'a> {
+    fn parse(number: usize, text: &'a [u8]) -> Result<Option<Self>, ConfError> {
+        let Some(pattern) = words(text).next() else {
+            return Ok(None);
+        };
+        let fail = |reason| {
+            Err(ConfError {
+                line: number,
+                reason,
+            })
+        };
+        if pattern.starts_with(b"-") {
+            let word = Escaped::truncated(pattern);
+            return fail(format!(
+                "a line must begin with a pattern for interface names (for example *), not with \
+                 '{word}'"
+            ));
+        }
+        // What a shell would read otherwise, and what is in no name.
+        if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
+            let word = Escaped::truncated(pattern);
+            return fail(format!(
+                "'{word}' is not a valid pattern: only * (any text) and ? (one character) are \
+                 special, and [ {{ / : % are not allowed"
+            ));
+        }
+        Ok(Some(Self {
+            number,
+            text,
+            pattern,
+        }))
     }
-    // What a shell would read otherwise, and what is in no name.
-    if pattern.iter().any(|byte| b"[{/:%".contains(byte)) {
-        let word = Escaped::truncated(pattern);
-        return Err(fail(format!(
-            "'{word}' is not a valid pattern: only * (any text) and ? (one character) are special, and [ {{ / : % are not allowed"
-        )));
+
+    fn options(&self) -> Result<TapOptions, ConfError> {
+        let options = words(self.text).skip(1);
+        let options = options.map(|word| OsString::from(OsStr::from_bytes(word)));
+        parse_options(options).map_err(|error| ConfError {
+            line: self.number,
+            reason: error.to_string(),
+        })
     }
-    let options = words.map(|word| OsString::from(OsStr::from_bytes(word)));
-    let options = parse_options(options).map_err(|error| fail(error.to_string()))?;
-    Ok(Some(ConfLine {
-        number,
-        text: text.to_owned(),
-        pattern: pattern.to_owned(),
-        options,
-    }))
 }
 
 /// Whether the name matches: `*` is any number of bytes, `?` is one.

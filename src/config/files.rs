@@ -16,7 +16,7 @@ use crate::sys::file::{self, Contents};
 /// The file cannot be read, is not root's alone, or has a mistake.
 pub(crate) fn load_conf() -> Result<Conf, ConfigError> {
     match read_trusted(CONF_FILE)? {
-        Some(contents) => Conf::parse(&contents.bytes).map_err(ConfigError::Conf),
+        Some(contents) => Conf::parse(contents.bytes).map_err(ConfigError::Conf),
         None => Ok(Conf::default()),
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod display;
 pub(crate) mod exit_code;
 pub(crate) mod hint;
 
-use crate::config::error::{ConfigError, UsageError};
+use crate::config::error::{ConfError, ConfigError, UsageError};
 use crate::error::advice::Advice;
 use crate::model::addr::{IpPrefix, MacAddr};
 use crate::model::bridge::{PortOption, PortState};
@@ -334,6 +334,12 @@ impl Error {
 impl From<UsageError> for Error {
     fn from(error: UsageError) -> Self {
         Self::Usage(error)
+    }
+}
+
+impl From<ConfError> for Error {
+    fn from(error: ConfError) -> Self {
+        Self::Config(ConfigError::Conf(error))
     }
 }
 

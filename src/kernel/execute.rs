@@ -95,14 +95,14 @@ impl Executor for TapExecutor<'_> {
 
 /// How many taps count for a quota.
 #[derive(Debug, Clone, Copy)]
-pub struct TapCounts {
+pub(crate) struct TapCounts {
     taps: u32,
     all: u32,
 }
 
 impl TapCounts {
     /// Refuses one more than the quota permits.
-    pub fn check(self, quota: Quota) -> Result<(), StepError> {
+    pub(crate) fn check(self, quota: Quota) -> Result<(), StepError> {
         let Self { taps, all } = self;
         if taps >= quota.max {
             return Err(StepError::QuotaExceeded { quota, taps });
@@ -117,7 +117,7 @@ impl TapCounts {
 impl Kernel {
     /// Counts the taps except this one: those that were created for the user, whoever owns them now, and those that root has
     /// given to the user; and those that were created for any user.
-    pub fn count_taps(
+    pub(crate) fn count_taps(
         &mut self,
         user: Creator,
         except: Option<IfIndex>,

@@ -20,7 +20,7 @@ use crate::sys::error::SysError;
 use crate::sys::netlink::link;
 use crate::sys::netlink::socket::NetlinkSocket;
 use crate::sys::process::random_group;
-use crate::sys::qemu_fd::InheritedFd;
+use crate::sys::qemu_fd::{InheritedFd, InheritedFds};
 use crate::sys::tun::{TunFd, reset_filters, set_access};
 
 /// The netlink socket of a call.
@@ -29,6 +29,7 @@ pub(crate) struct Kernel {
     pub(super) netlink: NetlinkSocket<Socket>,
     /// The bridge that was observed last, kept for the next taps.
     pub(super) bridge: Option<Link>,
+    pub(super) inherited: InheritedFds,
 }
 
 /// One tap: its ifindex, and the descriptors through which this program has it open.
@@ -95,6 +96,7 @@ impl Kernel {
         Ok(Self {
             netlink,
             bridge: None,
+            inherited: InheritedFds::default(),
         })
     }
 
@@ -208,6 +210,11 @@ impl Kernel {
     /// Whether no interface has this ifindex.
     pub(super) fn is_gone(&mut self, index: IfIndex) -> bool {
         link::optional(link::get_by_index(&mut self.netlink, index)) == Ok(None)
+    }
+
+    /// Whether the interface is up, as far as the kernel tells.
+    pub(crate) fn is_up(&mut self, index: IfIndex) -> bool {
+        link::get_by_index(&mut self.netlink, index).is_ok_and(|link| link.up)
     }
 
     /// Looks an interface up by name.

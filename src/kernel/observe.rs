@@ -1,12 +1,9 @@
 //! What is looked at before the plan, and after it for warnings: nothing is changed.
 
-use std::thread;
-use std::time::Duration;
-
 use crate::error::Error;
 use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::model::addr::{IpPrefix, MacAddr};
-use crate::model::bridge::{BridgePortInfo, FdbEntry, PortOption};
+use crate::model::bridge::{BridgePortInfo, FdbEntry, PortOption, locked_entries};
 use crate::model::if_name::IfName;
 use crate::model::link::{Link, LinkRef};
 use crate::model::spec::TapSpec;
@@ -64,13 +61,14 @@ impl Kernel {
         };
         let is_missing = link.is_none();
         let has_fd = tap.inherited.is_some();
-        let link = link.map(|link| self.tap_state(link, Some(spec), bridge.as_ref(), has_fd));
+        let state = link.map(|link| self.tap_state(link, Some(spec), bridge.as_ref(), has_fd));
+        let state = state.transpose()?;
         Ok(CurrentState {
-            tap: link.transpose()?,
-            mac_in_use: match (spec.lock_mac.flatten(), &bridge) {
-                (Some(mac), Some(bridge)) => self.mac_in_use(bridge, tap.name, mac.into())?,
-                (Some(_) | None, _) => None,
+            mac_in_use: match &bridge {
+                Some(bridge) => self.mac_in_use(bridge, spec, state.as_ref())?,
+                None => None,
             },
+            tap: state,
             ids: if creates_bridge || is_missing || tap.created.is_some() {
                 self.new_ids(creates_bridge)?
             } else {
@@ -108,7 +106,7 @@ impl Kernel {
 
     /// Looks for QEMU's descriptor of this tap, which may have been renamed since it was looked up.
     fn find_inherited(&mut self, tap: &Link) -> Result<Option<InheritedFd>, Error> {
-        let found = InheritedFd::find(|name| {
+        let found = self.inherited.find(|name| {
             let is_it = |found: Link| found.index == tap.index;
             let mut found = || link::optional(link::get_by_name(&mut self.netlink, name));
             Ok(name == tap.name || found()?.is_some_and(is_it))
@@ -134,26 +132,21 @@ impl Kernel {
 
     /// An address that a new bridge would have got, and that the bridge, which exists already, lacks. An address whose network
     /// another interface serves is skipped: in a line of the configuration for all taps, it is meant for that one.
+    ///
+    /// Another run may have created the bridge just now. It brings the bridge up after it has added the addresses, so a bridge
+    /// that was up has all of them.
     pub(crate) fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
         let wanted = auth.spec.create_bridge.as_ref()?;
-        if wanted.is_empty() || auth.bridge.is_new {
+        if wanted.is_empty() || auth.bridge.is_new || !auth.bridge.up {
             return None;
         }
         let LinkRef { index, name } = auth.bridge.link;
-        let mut look = || {
-            let all = get_addresses(&mut self.netlink).ok()?;
-            let has = |address| {
-                all.iter()
-                    .any(|own| own.index == index && own.prefix == address)
-            };
-            let in_use = |address| self.network_in_use(name, &[address], &all);
-            let mut wanted = wanted.iter().copied();
-            wanted.find(|&address| !has(address) && in_use(address).is_none())
-        };
-        look()?;
-        // A bridge exists a moment before its addresses, which another qemu-ifup may be about to add.
-        thread::sleep(Duration::from_millis(100));
-        look()
+        let all = get_addresses(&mut self.netlink).ok()?;
+        let mut wanted = wanted.iter().copied();
+        wanted.find(|&address| {
+            let is_it = |own: &LinkAddress| own.index == index && own.prefix == address;
+            !all.iter().any(is_it) && self.network_in_use(name, &[address], &all).is_none()
+        })
     }
 
     /// Whether Docker drops what bridges forward: it runs, and bridged frames go through iptables.
@@ -228,22 +221,33 @@ impl Kernel {
             .map_err(|error| Error::failed("read its fdb entries", error))
     }
 
-    /// The interface other than the tap that has this address on the bridge permanently.
+    /// The interface other than the tap that has the address of a lock permanently, in a VLAN that the tap will be in.
     fn mac_in_use(
         &mut self,
         bridge: &Link,
-        tap: IfName,
-        mac: MacAddr,
+        spec: &TapSpec,
+        tap: Option<&TapState>,
     ) -> Result<Option<IfName>, Error> {
+        let (Some(mac), Some(info)) = (spec.lock_mac.flatten(), bridge.bridge()) else {
+            return Ok(None);
+        };
+        let mac = MacAddr::from(mac);
         // The bridge may have the address of a port, and the entry is then that of the port.
         if bridge.address == Some(mac) {
             return Ok(Some(bridge.name));
         }
         let failed = |error| Error::failed(format!("look for {mac} on {}", bridge.name), error);
-        let found = fdb::find_mac(&mut self.netlink, bridge.index, mac).map_err(failed)?;
-        for index in found {
-            let name = index_to_name(&self.netlink, index).map_err(failed)?;
-            if name != tap {
+        let port = tap.filter(|tap| tap.link.master == Some(bridge.index));
+        let vlans = port.map_or_else(|| info.vlans_of_new_port(), |port| port.vlans.clone());
+        let vlans = spec.wanted_vlans(vlans);
+        let locked = locked_entries(Some(mac), info.vlan_filtering, &vlans);
+        // Frames without a VLAN have an entry, too.
+        for vid in locked.iter().map(|entry| entry.vid).chain([0]) {
+            let found = fdb::find_mac(&mut self.netlink, bridge.index, mac, vid);
+            if let Some(index) = found.map_err(failed)?
+                && tap.is_none_or(|tap| tap.link.index != index)
+            {
+                let name = index_to_name(&self.netlink, index).map_err(failed)?;
                 return Ok(Some(name));
             }
         }

@@ -35,6 +35,12 @@ impl BridgeInfo {
     pub(crate) fn forwarding_delay_secs(&self) -> u32 {
         self.forward_delay.div_ceil(50)
     }
+
+    /// The VLANs of a port that has just joined.
+    pub(crate) fn vlans_of_new_port(&self) -> Vec<PortVlan> {
+        let default = self.default_pvid.map(PortVlan::untagged);
+        default.into_iter().collect()
+    }
 }
 
 /// The kernel's data about a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).

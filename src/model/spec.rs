@@ -111,6 +111,16 @@ pub(crate) struct TapSpec {
     pub(crate) name_configured: bool,
 }
 
+impl TapSpec {
+    /// The VLANs that a port which has `current` is to have.
+    pub(crate) fn wanted_vlans(&self, current: Vec<PortVlan>) -> Vec<PortVlan> {
+        match &self.vlans {
+            Some(vlans) => vlans.resolve(&current),
+            None => current,
+        }
+    }
+}
+
 /// The VLANs that are wanted for a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VlanSpec {

@@ -2,7 +2,6 @@
 
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{PortOption, PortOptions, has_exactly, locked_entries};
-use crate::model::vlan::PortVlan;
 use crate::plan::step::{Port, Step};
 use crate::policy::authorize::AuthorizedUp;
 use crate::policy::tap::ExistingTap;
@@ -30,17 +29,14 @@ pub(super) fn port_steps(auth: &AuthorizedUp, port: Option<&ExistingTap>) -> (Ve
 
     let mut vlans = match port {
         Some(tap) => tap.vlans.clone(),
-        None => {
-            let default = auth.bridge.info.default_pvid;
-            default.map(PortVlan::untagged).into_iter().collect()
-        }
+        None => auth.bridge.info.vlans_of_new_port(),
     };
     // If a port is not locked, another program has added its static entries.
     let lock = auth.spec.lock_mac.filter(|mac| mac.is_some() || is_locked);
     let fdb = port.filter(|_| lock.is_some()).map(|tap| tap.fdb.clone());
     let mut fdb = fdb.unwrap_or_default();
-    if let Some(spec) = &auth.spec.vlans {
-        let to = spec.resolve(&vlans);
+    if auth.spec.vlans.is_some() {
+        let to = auth.spec.wanted_vlans(vlans.clone());
         if vlans != to {
             // The kernel deletes an entry with its VLAN, and can add it only after the VLAN.
             if !fdb.is_empty() {

@@ -15,13 +15,13 @@ use crate::sys::error::SysError;
 use crate::sys::process::open_fds;
 use crate::sys::tun::{is_tun, tun_name};
 
-/// Descriptors in the first poll(2); twice as many in each one after it. QEMU's tap has a low number.
+/// Descriptors in the first poll(2); each one after it has twice as many. QEMU's tap has a low number.
 const FIRST_POLL_BATCH: RawFd = 32;
 /// QEMU keeps the number that the tap has, and has fewer descriptors than this.
 const MAX_FDS_SCANNED: RawFd = 65536;
 
 /// A descriptor of the tap that whoever started the program left open. It is theirs: it is never closed here.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct InheritedFd(RawFd);
 
 impl AsFd for InheritedFd {
@@ -32,7 +32,15 @@ impl AsFd for InheritedFd {
     }
 }
 
-impl InheritedFd {
+/// The descriptors of /dev/net/tun that were found open so far. Each number is looked at once in a call.
+#[derive(Debug, Default)]
+pub(crate) struct InheritedFds {
+    found: Vec<InheritedFd>,
+    /// The first number that was not looked at yet.
+    next: RawFd,
+}
+
+impl InheritedFds {
     /// Looks among the open descriptors for one of a tap; `is_it` says whether the tap of that name is the one that is
     /// meant. The name alone proves nothing: it may be a tap of another network namespace.
     ///
@@ -41,26 +49,38 @@ impl InheritedFd {
     /// # Errors
     /// The kernel does not tell. That is not to be taken for "none": the tap would stay open to everybody.
     pub(crate) fn find(
+        &mut self,
         mut is_it: impl FnMut(IfName) -> Result<bool, SysError>,
-    ) -> Result<Option<Self>, SysError> {
+    ) -> Result<Option<InheritedFd>, SysError> {
+        for &found in &self.found {
+            // A number may be that of a tap that this program created, and has closed since.
+            if is_tun(found) == Ok(true)
+                && let Some(name) = open_tap(&found)?
+                && is_it(name)?
+            {
+                return Ok(Some(found));
+            }
+        }
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit = RawFd::try_from(limit)
             .unwrap_or(RawFd::MAX)
             .min(MAX_FDS_SCANNED);
-        let (mut first, mut at_once) = (0, FIRST_POLL_BATCH);
-        while first < limit {
-            let numbers = first..limit.min(first + at_once);
-            first = numbers.end;
-            at_once *= 2;
-            for number in open_fds(numbers)? {
-                let found = Self(number);
-                if is_tun(&found)?
-                    && let Some(name) = open_tap(&found)?
+        while self.next < limit {
+            let end = limit.min(2 * self.next + FIRST_POLL_BATCH);
+            for number in open_fds(self.next..end)? {
+                self.next = number + 1;
+                let found = InheritedFd(number);
+                if !is_tun(found)? {
+                    continue;
+                }
+                self.found.push(found);
+                if let Some(name) = open_tap(&found)?
                     && is_it(name)?
                 {
                     return Ok(Some(found));
                 }
             }
+            self.next = end;
         }
         Ok(None)
     }

@@ -8,8 +8,8 @@ use crate::model::spec::{NameOrId, TapAccess};
 use proptest::prelude::*;
 
 fn read(tap: &str, contents: &[u8]) -> Result<TapOptions, ConfError> {
-    let conf = Conf::parse(contents)?;
-    Ok(conf.for_tap(IfName::new(tap.as_bytes()).unwrap()).options)
+    let conf = Conf::parse(contents.to_vec())?;
+    Ok(conf.for_tap(IfName::new(tap.as_bytes()).unwrap())?.options)
 }
 
 /// The options of a command line.

@@ -14,7 +14,8 @@ use crate::sys::netlink::link::{get_by_index, link_message};
 use crate::sys::netlink::link_parse::{br, brport};
 use crate::sys::netlink::socket::{NetlinkSocket, Request};
 
-/// Creates a bridge with its addresses, up, all of it or nothing.
+/// Creates a bridge with its addresses, up, all of it or nothing. It goes up last, so that a bridge which is up has its
+/// addresses.
 ///
 /// # Errors
 /// EEXIST if there is an interface of that name; the kernel's refusal of an address.
@@ -33,10 +34,11 @@ pub(crate) fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(),
         put_bytes(libc::IFLA_ADDRESS, &new.mac.0),
         put_nested(libc::IFLA_LINKINFO, &info),
     ];
-    let mut bridge = link_message(new.link.index, attributes);
-    bridge.header.change_mask = LinkFlags::Up;
-    bridge.header.flags = LinkFlags::Up;
-    // If the bridge could not be created, there is no such ifindex, and the addresses are refused as well.
+    let bridge = link_message(new.link.index, attributes);
+    let mut up = link_message(new.link.index, Vec::new());
+    up.header.change_mask = LinkFlags::Up;
+    up.header.flags = LinkFlags::Up;
+    // If the bridge could not be created, there is no such ifindex, and the others are refused as well.
     let addresses: Vec<_> = new
         .addresses
         .iter()
@@ -47,7 +49,9 @@ pub(crate) fn create(netlink: &mut NetlinkSocket, new: &NewBridge) -> Result<(),
     let others = addresses
         .iter()
         .map(|address| (libc::RTM_NEWADDR, create, address as &dyn Emitable));
-    let Err((position, error)) = netlink.request_batch([first].into_iter().chain(others)) else {
+    let last: Request<'_> = (libc::RTM_SETLINK, 0, &up);
+    let all = [first].into_iter().chain(others).chain([last]);
+    let Err((position, error)) = netlink.request_batch(all) else {
         return Ok(());
     };
     let no_filtering = new.vlan_filtering && error == Errno::EOPNOTSUPP.into();

@@ -11,7 +11,7 @@ use crate::model::addr::MacAddr;
 use crate::model::bridge::{FdbEntry, fdb_changes};
 use crate::model::link::IfIndex;
 use crate::sys::error::SysError;
-use crate::sys::netlink::attr::{Message, find_attr, get_u16, get_u32, put_bytes, put_u32};
+use crate::sys::netlink::attr::{Message, find_attr, get_u16, put_bytes, put_u32};
 use crate::sys::netlink::link::link_message;
 use crate::sys::netlink::socket::NetlinkSocket;
 
@@ -32,29 +32,48 @@ pub(crate) fn get_static(
 }
 
 /// The static entries of all ports, each with its port.
-pub fn get_all_static(netlink: &mut NetlinkSocket) -> Result<Vec<(IfIndex, FdbEntry)>, SysError> {
+pub(crate) fn get_all_static(
+    netlink: &mut NetlinkSocket,
+) -> Result<Vec<(IfIndex, FdbEntry)>, SysError> {
     let all = dump(netlink, link_message(0, Vec::new()))?.into_iter();
     let entries = all.filter(|(header, ..)| header.state == NeighbourState::Noarp);
     Ok(entries
-        .map(|(header, _, entry)| (header.ifindex, entry))
+        .map(|(header, entry)| (header.ifindex, entry))
         .collect())
 }
 
-/// The interfaces with a static or local entry for this MAC: ports, or the bridge itself. Learned entries do not count.
+/// The interface with a static or local entry for this MAC in this VLAN: a port, or the bridge itself. Learned entries do not
+/// count.
 pub(crate) fn find_mac(
     netlink: &mut NetlinkSocket,
     bridge: IfIndex,
     mac: MacAddr,
-) -> Result<Vec<IfIndex>, SysError> {
-    let all = link_message(0, vec![put_u32(libc::IFLA_MASTER, bridge)]);
-    let mut found = dump(netlink, all)?;
-    // An entry without a bridge is a filter of the interface itself (NTF_SELF).
-    found.retain(|(header, master, entry)| {
-        entry.mac == mac
-            && *master == Some(bridge)
-            && [NeighbourState::Noarp, NeighbourState::Permanent].contains(&header.state)
-    });
-    Ok(found.iter().map(|(header, ..)| header.ifindex).collect())
+    vid: u16,
+) -> Result<Option<IfIndex>, SysError> {
+    let mut attributes = vec![
+        put_u32(NDA_MASTER, bridge),
+        put_bytes(libc::NDA_LLADDR, &mac.0),
+    ];
+    // The kernel refuses VLAN 0, and takes none for it.
+    if vid != 0 {
+        attributes.push(put_bytes(libc::NDA_VLAN, &vid.to_ne_bytes()));
+    }
+    let header = NeighbourHeader {
+        family: AddressFamily::Bridge,
+        ..NeighbourHeader::default()
+    };
+    let request = Message { header, attributes };
+    let entry = match netlink.request(libc::RTM_GETNEIGH, &request, libc::RTM_NEWNEIGH) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        entry => parse_header(entry?)?,
+    };
+    let is_permanent = [NeighbourState::Noarp, NeighbourState::Permanent].contains(&entry.state);
+    Ok(is_permanent.then_some(entry.ifindex))
+}
+
+fn parse_header(body: &[u8]) -> Result<NeighbourHeader, SysError> {
+    NeighbourHeader::parse(body)
+        .map_err(|_| SysError::Protocol("the kernel's reply is not an fdb entry"))
 }
 
 /// Changes the static entries of a port, and reads back whether it then has those of `to`. If `to` has entries, the port must
@@ -105,31 +124,28 @@ fn get(
     found.retain(|(header, ..)| {
         header.ifindex == index && header.state != NeighbourState::Permanent
     });
-    let entry = |(header, _, entry): (NeighbourHeader, _, _)| (entry, header.state);
+    let entry = |(header, entry): (NeighbourHeader, _)| (entry, header.state);
     Ok(found.into_iter().map(entry).collect())
 }
 
-/// The entries of a port or a bridge, each with its bridge. The request is not struct ndmsg but the older form, which every
+/// The entries of a port, or of all. The request is not struct ndmsg but the older form, which every
 /// kernel accepts (`valid_fdb_dump_legacy()` in net/core/rtnetlink.c).
 fn dump(
     netlink: &mut NetlinkSocket,
     mut of: Message<LinkHeader>,
-) -> Result<Vec<(NeighbourHeader, Option<IfIndex>, FdbEntry)>, SysError> {
+) -> Result<Vec<(NeighbourHeader, FdbEntry)>, SysError> {
     of.header.interface_family = AddressFamily::Bridge;
     let found = netlink.dump(libc::RTM_GETNEIGH, &of, libc::RTM_NEWNEIGH, |body| {
-        let header = NeighbourHeader::parse(body)
-            .map_err(|_| SysError::Protocol("the kernel's reply is not an fdb entry"))?;
+        let header = parse_header(body)?;
         let attributes = body.get(NDMSG_LEN..).unwrap_or_default();
         let mac = find_attr(attributes, libc::NDA_LLADDR)?.unwrap_or_default();
         let vid = find_attr(attributes, libc::NDA_VLAN)?;
-        let master = find_attr(attributes, NDA_MASTER)?;
         let Ok(mac) = mac.try_into().map(MacAddr) else {
             return Ok(None);
         };
         let vid = vid.map(get_u16).transpose()?.unwrap_or(0);
-        let master = master.map(get_u32).transpose()?;
         let sticky = header.flags.contains(NeighbourFlags::Sticky);
-        Ok(Some((header, master, FdbEntry { mac, vid, sticky })))
+        Ok(Some((header, FdbEntry { mac, vid, sticky })))
     })?;
     Ok(found.into_iter().flatten().collect())
 }

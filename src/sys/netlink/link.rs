@@ -78,7 +78,7 @@ pub(crate) fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError
 
 /// All taps and tuns. The kernel sends no others (`link_dump_filtered()` in net/core/rtnetlink.c); one that ignores the filter
 /// sends all interfaces.
-pub fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
+pub(crate) fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
     let kind = put_str(libc::IFLA_INFO_KIND, b"tun");
     let taps = link_message(0, vec![put_nested(libc::IFLA_LINKINFO, &[kind])]);
     let found = netlink.dump(libc::RTM_GETLINK, &taps, libc::RTM_NEWLINK, |body| {

@@ -121,7 +121,7 @@ pub(crate) fn parse_link(body: &[u8]) -> Result<Link, SysError> {
 }
 
 /// Whether the interface of an RTM_NEWLINK is a tap or a tun.
-pub fn is_tun(body: &[u8]) -> Result<bool, SysError> {
+pub(crate) fn is_tun(body: &[u8]) -> Result<bool, SysError> {
     let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
     let info = find_attr(all, libc::IFLA_LINKINFO)?.unwrap_or_default();
     Ok(find_attr(info, libc::IFLA_INFO_KIND)?.map(get_str) == Some(b"tun"))
