@@ -19,7 +19,6 @@ use crate::policy::caller::Caller;
 /// What is known before the kernel is asked. An error is one of the findings.
 #[derive(Debug)]
 pub(crate) struct CheckContext {
-    /// Who calls.
     pub(crate) caller: Caller,
     /// What the command line asks for.
     pub(crate) asked: TapOptions,
@@ -27,14 +26,12 @@ pub(crate) struct CheckContext {
     pub(crate) options: TapOptions,
     /// The lines of the configuration that match.
     pub(crate) conf: Result<MatchedConf, Error>,
-    /// The ACL, if there is one.
     pub(crate) acl: Result<Option<Acl>, Error>,
     /// The tap that is asked about, if one is.
     pub(crate) tap: Option<IfName>,
 }
 
 impl CheckContext {
-    /// The name of the bridge.
     pub(crate) fn bridge(&self) -> IfName {
         self.options.bridge.unwrap_or(IfName::DEFAULT_BRIDGE)
     }
@@ -50,7 +47,6 @@ impl CheckContext {
         self.options.port.or(self.options.lock())
     }
 
-    /// The MAC that the port is to be locked to.
     pub(super) fn lock_mac(&self) -> Option<MacAddr> {
         self.options.lock_mac.flatten().map(MacAddr::from)
     }
@@ -80,7 +76,6 @@ pub(crate) struct HostSnapshot {
     pub(crate) network_in_use: Option<(IpPrefix, IfName)>,
     /// All bridges.
     pub(crate) bridges: Vec<IfName>,
-    /// Settings of the kernel.
     pub(crate) sysctls: Sysctls,
     /// The interface of the tap's name.
     pub(crate) tap: Option<Link>,
@@ -107,7 +102,6 @@ pub(crate) struct HostSnapshot {
 }
 
 impl HostSnapshot {
-    /// The tap is the caller's own.
     pub(super) fn is_callers_tap(&self) -> bool {
         let access = TapAccess::Owner(self.context.caller.real_uid());
         let tap = self.tap.as_ref().and_then(Link::tap);
@@ -115,10 +109,8 @@ impl HostSnapshot {
     }
 }
 
-/// What belongs to a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BridgeDetails {
-    /// Its ports.
     pub(crate) ports: Vec<Link>,
     /// It has an address that is not link-local.
     pub(crate) has_address: bool,

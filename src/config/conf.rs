@@ -8,13 +8,11 @@ use crate::config::options::{TapOptions, parse_options};
 use crate::escape::Escaped;
 use crate::model::if_name::IfName;
 
-/// Where the configuration is.
 pub(crate) const CONF_FILE: &str = "/etc/qemu-ifup.conf";
 
 /// What a configuration has for one tap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MatchedConf {
-    /// The options.
     pub(crate) options: TapOptions,
     /// The lines that they come from: number, from 1, and text, escaped.
     pub(crate) lines: Vec<(usize, String)>,
@@ -28,7 +26,6 @@ pub(crate) struct MatchedConf {
     pub(crate) binds_users: bool,
 }
 
-/// A configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Conf(Vec<ConfLine>);
 
