@@ -13,7 +13,6 @@ use crate::model::spec::Quota;
 use crate::plan::step::Step;
 use crate::sys::error::SysError;
 
-/// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StepError {
     /// The kernel refused it.
@@ -24,25 +23,18 @@ pub(crate) enum StepError {
     Unverified(SysError),
     /// The user has as many taps as they may.
     QuotaExceeded {
-        /// Who, and how many they may have.
         quota: Quota,
         /// How many they have.
         taps: u32,
     },
     /// All users together have as many taps as they may.
     AllTapsExceeded {
-        /// The limit.
         quota: Quota,
         /// The number of taps that there are.
         taps: u32,
     },
     /// The port does not forward in time.
-    NotForwarding {
-        /// The bridge that it is a port of.
-        bridge: IfName,
-        /// Its state.
-        state: PortState,
-    },
+    NotForwarding { bridge: IfName, state: PortState },
 }
 
 impl StepError {
@@ -51,7 +43,6 @@ impl StepError {
         matches!(self, Self::Unverified(_))
     }
 
-    /// Whether the tap is gone.
     pub(super) fn is_gone(&self) -> bool {
         self.errno() == Some(Errno::ENODEV)
     }

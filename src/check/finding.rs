@@ -9,15 +9,10 @@ use crate::model::if_name::IfName;
 /// One line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// What kind of finding it is.
     pub(crate) id: Id,
-    /// How bad it is.
     pub(crate) level: Level,
-    /// The interface that it is about.
     pub(crate) ifname: Option<IfName>,
-    /// The bridge that it is about.
     pub(crate) bridge: Option<IfName>,
-    /// What was found.
     pub(crate) message: String,
     /// A command that fixes it as it stands, and cuts nobody off.
     pub(crate) fix: Option<Command>,
@@ -35,7 +30,6 @@ pub(crate) fn exit_code(findings: &[Finding], strict: bool) -> ExitCode {
     codes.next().unwrap_or(ExitCode::Success)
 }
 
-/// The findings so far.
 #[derive(Debug)]
 pub(crate) struct Findings {
     found: Vec<Finding>,
@@ -53,7 +47,6 @@ impl Findings {
         }
     }
 
-    /// All of them.
     pub(crate) fn into_vec(self) -> Vec<Finding> {
         self.found
     }

@@ -7,7 +7,6 @@ use crate::error::exit_code::ExitCode::{Bridge, Configuration, Kernel, NotPermit
 /// How bad a finding is, with the exit code that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// As it should be.
     Ok,
     /// Some guests will not have all they expect.
     Warning(ExitCode),
@@ -16,7 +15,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// Its word.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -25,7 +23,6 @@ impl Level {
         }
     }
 
-    /// The exit code that stands for it.
     pub(crate) fn exit_code(self) -> ExitCode {
         match self {
             Self::Ok => ExitCode::Success,
@@ -37,11 +34,8 @@ impl Level {
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The host.
     Host,
-    /// The bridge.
     OfBridge,
-    /// The tap.
     OfTap,
     /// The tap as a port of the bridge.
     OfPort,
@@ -51,7 +45,6 @@ use Scope::{Host, OfBridge, OfPort, OfTap};
 
 macro_rules! ids {
     ($($id:ident $name:literal $subject:literal $scope:ident $level:expr, $meaning:literal;)*) => {
-        /// A kind of finding.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Id {
             $(#[doc = $meaning] $id,)*
@@ -75,7 +68,6 @@ macro_rules! ids {
                 }
             }
 
-            /// What it is about.
             pub(crate) const fn scope(self) -> Scope {
                 match self {
                     $(Self::$id => $scope,)*

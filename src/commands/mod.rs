@@ -61,7 +61,6 @@ pub(crate) fn ifdown(
     down::down(&mut session, &request.taps, request.work.delete)
 }
 
-/// The session of a request.
 fn session<'a, W>(
     request: &Request<W>,
     credentials: Credentials,

@@ -28,7 +28,6 @@ pub(super) struct Session<'a> {
     pub(super) kernel: Kernel,
     pub(super) caller: Caller,
     pub(super) reporter: &'a mut Reporter,
-    /// Print the plan instead of applying it.
     pub(super) dry_run: bool,
     /// The last tap that was brought up. It is closed when the next one is, or the program ends.
     pub(super) last: Option<Tap>,

@@ -28,7 +28,6 @@ const MAX_CREATE_RACES: usize = 3;
 const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 const FINISH_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Brings taps up on a bridge.
 pub(super) fn up(
     session: &mut Session<'_>,
     taps: &[IfName],

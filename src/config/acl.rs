@@ -15,7 +15,6 @@ use crate::model::if_name::{IfName, IfNameError};
 use crate::sys::error::SysError;
 use crate::sys::file::Contents;
 
-/// Where the rules are.
 pub(crate) const ACL_FILE: &str = "/etc/qemu/bridge.conf";
 
 /// The longest line, without its end, that QEMU's helper reads as one.
@@ -24,10 +23,8 @@ const MAX_LINE: usize = 4095;
 /// As many files as anybody needs; a few that include each other twice over would otherwise be read for ever.
 const MAX_FILES: usize = 64;
 
-/// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// The file.
     pub(crate) file: PathBuf,
     /// The line, from 1.
     pub(crate) line: usize,
@@ -62,7 +59,6 @@ pub(crate) enum AclErrorKind {
     IncludeUntrusted(PathBuf),
     /// A file that includes itself. QEMU's helper crashes.
     IncludeLoop,
-    /// More files are included than anybody needs.
     TooManyFiles,
 }
 
@@ -100,12 +96,9 @@ impl Display for AclErrorKind {
     }
 }
 
-/// Why the ACL cannot be relied on, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AclError {
-    /// Where.
     pub(crate) location: Location,
-    /// Why.
     pub(crate) kind: AclErrorKind,
 }
 
@@ -129,7 +122,6 @@ pub(crate) struct Acl {
 /// What the rules say of a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is allowed.
     Allowed,
     /// This rule denies it.
     Denied(Location),
@@ -157,7 +149,6 @@ impl Acl {
         Ok(loader.acl)
     }
 
-    /// What the rules say of this bridge.
     pub(crate) fn verdict(&self, bridge: IfName) -> Verdict {
         let matches = |which: OneOrAll| which.is_none_or(|name| name == bridge);
         let denial = self.deny.iter().find(|(which, _)| matches(*which));

@@ -18,40 +18,29 @@ use crate::model::if_name::IfName;
 /// A whole command line that asks for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request<W> {
-    /// The work.
     pub(crate) work: W,
     /// The taps, each once.
     pub(crate) taps: Vec<IfName>,
     /// Print the plan instead of carrying it out.
     pub(crate) dry_run: bool,
-    /// How much to print.
     pub(crate) verbosity: Verbosity,
 }
 
-/// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command<W> {
-    /// The help text.
     Help,
-    /// The version.
     Version,
-    /// Work.
     Run(Request<W>),
 }
 
-/// The work of qemu-ifup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ifup {
-    /// What to do.
     pub(crate) action: IfupAction,
-    /// What the taps are to be like.
     pub(crate) options: TapOptions,
 }
 
-/// What qemu-ifup does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfupAction {
-    /// Bring each tap up on a bridge.
     Up,
     /// Create one, bring it up on a bridge and hand it over to QEMU. Without a name, the kernel chooses one.
     HandOver {
@@ -64,12 +53,10 @@ pub(crate) enum IfupAction {
     Check(CheckOutput),
 }
 
-/// How the findings of --check are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CheckOutput {
     /// What is ok is left out, counted, or listed.
     pub(crate) verbosity: Verbosity,
-    /// As JSON.
     pub(crate) json: bool,
     /// Warnings count for the exit code, too.
     pub(crate) strict: bool,
@@ -82,7 +69,6 @@ pub(crate) struct Ifdown {
     pub(crate) delete: bool,
 }
 
-/// The largest number that a descriptor can have.
 const MAX_FD: u32 = i32::MAX.unsigned_abs();
 
 /// Parses the words after qemu-ifup's own name, which is `argv0`: `/etc/qemu-ifup.br1` is the program for br1.
@@ -245,7 +231,6 @@ where
     Ok(Command::Run(request))
 }
 
-/// Adds a tap to those that were named.
 fn add_tap(taps: &mut Vec<IfName>, name: &OsStr) -> Result<(), UsageError> {
     let refused = |reason| {
         let name = Escaped::truncated(name.as_bytes());

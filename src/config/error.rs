@@ -13,12 +13,7 @@ pub(crate) enum UsageError {
     /// An option, or a combination of options; why.
     Syntax(String),
     /// A word is not an interface name.
-    InvalidName {
-        /// The word.
-        given: Vec<u8>,
-        /// Why not.
-        reason: IfNameError,
-    },
+    InvalidName { given: Vec<u8>, reason: IfNameError },
 }
 
 impl Display for UsageError {
@@ -39,7 +34,6 @@ impl Display for UsageError {
 pub(crate) struct ConfError {
     /// The line, from 1.
     pub(crate) line: usize,
-    /// Why not.
     pub(crate) reason: String,
 }
 
@@ -48,26 +42,16 @@ pub(crate) struct ConfError {
 pub(crate) enum ConfigError {
     /// It cannot be read, for want of memory or descriptors.
     Read {
-        /// The file.
         path: &'static str,
-        /// Why not.
         reason: SysError,
     },
     /// It is owned by another user than root, or writable by others.
-    NotRoots {
-        /// The file.
-        path: &'static str,
-    },
+    NotRoots { path: &'static str },
     /// It is a symbolic link to a file that does not exist.
-    Dangling {
-        /// The link.
-        path: &'static str,
-    },
+    Dangling { path: &'static str },
     /// It is not a regular file that can be read.
     Untrusted {
-        /// The file.
         path: &'static str,
-        /// Why not.
         reason: SysError,
     },
     /// A line of /etc/qemu-ifup.conf.

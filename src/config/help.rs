@@ -40,7 +40,6 @@ Exit codes: 0 success, 1 unexpected error, 2 usage, 3 not permitted, 5 not a
 tap, or in use, 7 refused by the kernel, 9 timed out.
 ";
 
-/// The text of `--help`.
 pub(crate) fn help(program: Program) -> String {
     let (begin, end) = match program {
         Program::Ifup => (IFUP_BEGIN, IFUP_END),

@@ -21,33 +21,26 @@ use crate::sys::file::parse_id;
 /// What a tap is to be like; all may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TapOptions {
-    /// --bridge
     pub(crate) bridge: Option<IfName>,
     /// --owner or --group
     pub(crate) access: Option<TapAccess<NameOrId>>,
-    /// --multi-queue, --no-multi-queue
     pub(crate) multi_queue: Option<bool>,
-    /// --mtu
     pub(crate) mtu: Option<u32>,
-    /// --create-bridge, --no-create-bridge
     pub(crate) create_bridge: Option<bool>,
     /// --address, each time
     pub(crate) addresses: Vec<IpPrefix>,
     /// --isolated and the others, and their opposites
     pub(crate) port: PortOptions,
-    /// --lock-mac, --no-lock-mac
+    /// The inner `None` is --no-lock-mac.
     pub(crate) lock_mac: Option<Option<UnicastMac>>,
-    /// --pvid
     pub(crate) pvid: Option<u16>,
     /// --vlans, in order
     pub(crate) vlans: Vec<u16>,
-    /// --qdisc
     pub(crate) qdisc: Option<Qdisc>,
     /// --wait, in seconds
     pub(crate) wait: Option<u32>,
-    /// --max-taps
     pub(crate) max_taps: Option<u32>,
-    /// The first of them that is for the administrator, if one was given.
+    /// The first option that is the administrator's, if one was given.
     pub(crate) administrators: Option<&'static str>,
 }
 
@@ -175,7 +168,6 @@ impl TapOptions {
     }
 }
 
-/// Parses an interface name.
 pub(super) fn parse_if_name(word: &OsStr) -> Result<IfName, UsageError> {
     IfName::new(word.as_bytes()).map_err(|reason| UsageError::InvalidName {
         given: word.as_bytes().to_owned(),
@@ -280,7 +272,6 @@ fn is_within(edits: u8, a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// Any other mistake.
 pub(super) fn usage_error(reason: &str) -> UsageError {
     UsageError::Syntax(reason.to_owned())
 }

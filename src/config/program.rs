@@ -3,9 +3,7 @@
 /// Which of the two programs runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// qemu-ifup
     Ifup,
-    /// qemu-ifdown
     Ifdown,
 }
 
@@ -18,7 +16,6 @@ impl Program {
         }
     }
 
-    /// The other one.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Ifup => Self::Ifdown,
@@ -27,7 +24,6 @@ impl Program {
     }
 }
 
-/// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Verbosity {
     /// Errors only.

@@ -9,7 +9,6 @@ use lexopt::Arg;
 use crate::config::program::Program;
 use crate::model::bridge::PortOption;
 
-/// An option.
 #[derive(Debug)]
 pub(crate) struct OptionRow {
     pub(crate) id: OptionId,
@@ -424,7 +423,6 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// It is the opposite that was given.
     pub(crate) fn is_opposite(self) -> bool {
         self.row.opposite == Some(self.name)
     }
@@ -469,7 +467,6 @@ impl OptionRow {
     }
 }
 
-/// The options of a program.
 pub(crate) fn options_of(program: Program) -> impl Iterator<Item = &'static OptionRow> {
     let has = move |row: &&OptionRow| row.only_program().is_none_or(|only| only == program);
     OPTIONS.iter().filter(has)

@@ -13,9 +13,7 @@ pub(crate) struct Reader(pub(crate) Option<u32>);
 /// What somebody can do: a text, and the command that does it. The text then ends before ": COMMAND".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Advice {
-    /// The text.
     pub(crate) text: Cow<'static, str>,
-    /// The command.
     pub(crate) command: Option<Command>,
 }
 

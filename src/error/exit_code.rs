@@ -33,7 +33,6 @@ pub enum ExitCode {
 }
 
 impl Error {
-    /// The exit code of this error.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_)

@@ -19,45 +19,34 @@ use crate::sys::privilege::Withheld;
 /// Why the work was not done. Its text is an action and a reason; the reporter puts the interface before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
-    /// The command line is wrong.
     Usage(UsageError),
-    /// A user or a group is not known.
     UnknownName {
-        /// The name.
         name: Vec<u8>,
         /// Where it was looked for.
         file: &'static str,
     },
     /// A variable of the environment that should name the invoking user does not.
     InvalidEnv {
-        /// The variable.
         variable: &'static str,
-        /// What it holds.
         value: Vec<u8>,
     },
     /// A file of the system cannot be read.
     ReadFile {
-        /// The file.
         path: &'static str,
-        /// Why.
         reason: SysError,
     },
     /// Standard output cannot be written.
     WriteOutput(SysError),
     /// The caller is not root, and the program has no file capability, or something keeps it from them.
     MissingCapNetAdmin(Option<Withheld>),
-    /// This caller is not permitted to do it.
     Denied {
-        /// What was refused.
         action: String,
-        /// The rule.
         reason: String,
         /// What would make it possible.
         hints: Vec<Advice>,
     },
     /// The user has as many taps as they may.
     QuotaExceeded {
-        /// Who, and how many they may have.
         quota: Quota,
         /// How many they have.
         taps: u32,
@@ -68,70 +57,47 @@ pub(crate) enum Error {
     InConf {
         /// The line, from 1.
         line: usize,
-        /// Why not.
         error: Box<Error>,
     },
     /// --fd is not a Unix socket.
     InvalidHelperFd {
-        /// The descriptor.
         fd: i32,
-        /// Why not.
         reason: SysError,
     },
     /// A new bridge is to have an address of a network that another interface is in.
     NetworkInUse {
-        /// The bridge.
         bridge: IfName,
-        /// The address.
         address: IpPrefix,
-        /// The other interface.
         interface: IfName,
     },
-    /// There is no such bridge.
     NoSuchBridge {
-        /// Its name.
         name: IfName,
-        /// The bridges that exist.
         existing: Vec<IfName>,
     },
-    /// The interface that was named as the bridge is not one.
     NotABridge {
-        /// The interface.
         name: IfName,
-        /// What it is.
         kind: LinkKind,
     },
     /// A port is to be locked to an address that the bridge has for something else.
     MacInUse {
-        /// The address.
         mac: MacAddr,
-        /// The bridge.
         bridge: IfName,
         /// The other port, or the bridge.
         interface: IfName,
     },
-    /// The bridge does not filter VLANs.
     VlanFilteringOff(IfName),
     /// Another program created the bridge between the look and our own request.
     BridgeExists(IfName),
-    /// The bridge has no room for another port.
     BridgeFull(IfName),
-    /// The interface is not a tap.
     NotATap {
-        /// The interface.
         name: IfName,
-        /// What it is.
         kind: LinkKind,
     },
     /// The tap exists and cannot be given the queues, owner or group that were asked for.
     TapImmutable {
-        /// The tap.
         name: IfName,
-        /// Who may open it.
         access: Option<TapAccess<u32>>,
-        /// What cannot be done.
         action: String,
-        /// Why not.
         reason: Immutable,
         /// A program has it open.
         in_use: bool,
@@ -140,18 +106,14 @@ pub(crate) enum Error {
     TapBusy {
         /// It was to be deleted by its owner.
         deletes: bool,
-        /// The tap.
         name: IfName,
-        /// What cannot be done.
         action: String,
     },
     /// The tap is an unprivileged user's, and is not as wanted: they create taps and delete them, and change none.
     TapDiffers {
-        /// The tap.
         name: IfName,
         /// The bridge that it should be on.
         bridge: IfName,
-        /// Who may open it.
         access: Option<TapAccess<u32>>,
         /// The first setting that is not as wanted.
         difference: Difference,
@@ -160,27 +122,22 @@ pub(crate) enum Error {
     },
     /// The tap was created for another user than the one who runs QEMU, and root has not said that it is to be used.
     CreatedByAnother {
-        /// The tap.
         name: IfName,
         /// The bridge that it should be on.
         bridge: IfName,
-        /// Who may open it.
         access: Option<TapAccess<u32>>,
         /// The user whom its alias names.
         creator: Creator,
     },
     /// The name is an alternative name of another interface.
     AlternativeName {
-        /// The name.
         name: IfName,
-        /// The interface.
         interface: IfName,
         /// It was named as the bridge.
         as_bridge: bool,
     },
     /// All users together have as many taps as they may.
     AllTapsExceeded {
-        /// The limit.
         quota: Quota,
         /// The number of taps that there are.
         taps: u32,
@@ -189,7 +146,6 @@ pub(crate) enum Error {
     TapExists(IfName),
     /// Another program changes the tap at the same time.
     TapContested {
-        /// The tap.
         name: IfName,
         /// The step that failed.
         action: String,
@@ -198,23 +154,17 @@ pub(crate) enum Error {
     },
     /// The port does not forward in time.
     ForwardingTimeout {
-        /// The bridge that it is a port of.
         bridge: IfName,
-        /// Its state.
         state: PortState,
     },
     /// A step failed for any other reason.
     StepFailed {
-        /// What kind of step it was.
         kind: StepKind,
-        /// The step.
         action: String,
-        /// The reason.
         reason: SysError,
     },
     /// A step failed, and not all is as before.
     NotUndone {
-        /// Why the step failed.
         cause: Box<Self>,
         /// What is not as before, each an action and a reason.
         left: Vec<String>,
@@ -223,10 +173,6 @@ pub(crate) enum Error {
 
 /// What kind of step failed: with the reason, it decides on the hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the steps of a plan have the same names, and are described there"
-)]
 pub(crate) enum StepKind {
     /// /dev/net/tun could not be used, whichever step wanted to.
     OpenTun,
@@ -235,7 +181,6 @@ pub(crate) enum StepKind {
     DeleteBridge,
     CheckQuota,
     CreateTap,
-    /// The tap could not be attached to a bridge.
     Attach,
     /// Any other change of the interface.
     SetLink,
@@ -259,9 +204,7 @@ pub(crate) enum StepKind {
 pub(crate) enum Immutable {
     /// It was created with one queue.
     OneQueue,
-    /// It has a group.
     HasGroup,
-    /// It has an owner.
     HasOwner,
     /// QEMU's bridge helper creates its tap.
     Exists,
@@ -270,35 +213,25 @@ pub(crate) enum Immutable {
 /// A setting of a tap that is not as wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// It is in no bridge.
     NoBridge,
-    /// It is in another bridge.
     OtherBridge {
-        /// The bridge that it is in.
         is: IfName,
-        /// The bridge that it should be in.
         wanted: IfName,
     },
-    /// It is down.
     Down,
     /// It disappears with the program that has it open.
     NotPersistent,
     /// Others may open it.
     Access(TapAccess<u32>),
-    /// It takes one queue.
     OneQueue,
     /// Another program has a queue of it open beside QEMU.
     SharedQueue,
-    /// Its MTU.
     Mtu {
-        /// The MTU that it has.
         is: u32,
-        /// The MTU that is wanted.
         wanted: u32,
     },
     /// An option of its port should be on, or off.
     PortOption(PortOption, bool),
-    /// Its VLANs.
     Vlans,
     /// It is locked to a MAC.
     Locked,

@@ -32,9 +32,7 @@ const RELEASE_INTERVAL: Duration = Duration::from_millis(20);
 /// Executes steps on one tap.
 #[derive(Debug)]
 pub(crate) struct TapExecutor<'a> {
-    /// The kernel.
     pub(crate) kernel: &'a mut Kernel,
-    /// The tap.
     pub(crate) tap: &'a mut Tap,
     /// The socket on which QEMU waits for its descriptor, if it does.
     pub(crate) helper: Option<&'a HelperSocket>,

@@ -59,7 +59,6 @@ impl Tap {
         }
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> IfName {
         self.name
     }
@@ -207,7 +206,6 @@ impl Kernel {
         tap.deleted = tap.index.is_some_and(|index| self.is_gone(index));
     }
 
-    /// Whether no interface has this ifindex.
     pub(super) fn is_gone(&mut self, index: IfIndex) -> bool {
         link::optional(link::get_by_index(&mut self.netlink, index)) == Ok(None)
     }

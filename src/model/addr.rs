@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use crate::model::parse_decimal;
 
-/// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MacAddr(pub(crate) [u8; 6]);
 
@@ -74,7 +73,6 @@ impl Display for MacAddr {
 /// An IP address of an interface, with the length of its network's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IpPrefix {
-    /// The address.
     pub(crate) ip: IpAddr,
     /// The prefix length in bits.
     pub(crate) prefix: u8,

@@ -11,7 +11,6 @@ pub(crate) const BR_MAX_PORTS: usize = 1023;
 /// The kernel's data about a bridge (`IFLA_BR_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct BridgeInfo {
-    /// It speaks STP.
     pub(crate) stp_enabled: bool,
     /// How long a port listens, and then learns, in hundredths of a second (STP).
     pub(crate) forward_delay: u32,
@@ -46,7 +45,6 @@ impl BridgeInfo {
 /// The kernel's data about a port of a bridge (`IFLA_BRPORT_*` in linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct BridgePortInfo {
-    /// Its state.
     pub(crate) state: PortState,
     /// Its options. An option that the kernel does not know is off.
     pub(crate) options: PortOptions,
@@ -74,7 +72,6 @@ pub(crate) enum PortOption {
 }
 
 impl PortOption {
-    /// All of them.
     pub(crate) const ALL: [Self; 8] = [
         Self::Isolated,
         Self::Guard,
@@ -129,7 +126,6 @@ impl PortOptions {
         })
     }
 
-    /// Whether it is on or off.
     pub(crate) fn get(&self, option: PortOption) -> Option<bool> {
         self.0.get(option as usize).copied().flatten()
     }
@@ -178,7 +174,6 @@ impl PortOptions {
         all.filter_map(|option| Some((option, self.get(option)?)))
     }
 
-    /// Whether none is given.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -199,7 +194,6 @@ impl Display for PortOptions {
 /// A static entry of the forwarding database: frames to this address go to this port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FdbEntry {
-    /// The address.
     pub(crate) mac: MacAddr,
     /// The VLAN; 0 if the bridge does not filter VLANs.
     pub(crate) vid: u16,
@@ -265,7 +259,6 @@ pub(crate) enum PortState {
     Listening,
     /// It learns addresses, and does not forward yet (STP).
     Learning,
-    /// It forwards.
     Forwarding,
     /// It is blocked, since it would close a loop (STP).
     Blocking,

@@ -12,9 +12,7 @@ use crate::model::spec::Creator;
 /// has been acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LinkUpdate {
-    /// Its Ethernet address.
     pub(crate) address: Option<MacAddr>,
-    /// Its MTU.
     pub(crate) mtu: Option<u32>,
     /// It is brought down. A change of the master implies that.
     pub(crate) down: bool,
@@ -29,7 +27,6 @@ pub(crate) struct LinkUpdate {
 }
 
 impl LinkUpdate {
-    /// Only brings it down.
     pub(crate) fn down() -> Self {
         Self {
             down: true,
@@ -52,7 +49,6 @@ impl LinkUpdate {
         self.down || self.master.is_some()
     }
 
-    /// Whether it changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -66,8 +62,6 @@ pub(crate) struct NewBridge {
     pub(crate) link: LinkRef,
     /// Its Ethernet address, which is set so that it does not change with the ports.
     pub(crate) mac: MacAddr,
-    /// Its IP addresses.
     pub(crate) addresses: Vec<IpPrefix>,
-    /// It filters VLANs.
     pub(crate) vlan_filtering: bool,
 }

@@ -20,7 +20,6 @@ pub(crate) struct IfName {
 /// Why some bytes are not an interface name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfNameError {
-    /// The name is empty.
     Empty,
     /// More than 15; how many.
     TooLong(usize),

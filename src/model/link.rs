@@ -28,7 +28,6 @@ pub(crate) enum AddrGenMode {
     None = 1,
     /// From a secret.
     StablePrivacy = 2,
-    /// At random.
     Random = 3,
 }
 
@@ -44,7 +43,6 @@ impl AddrGenMode {
     }
 }
 
-/// The queueing discipline of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Qdisc {
     /// None: frames go to the driver immediately.
@@ -97,14 +95,11 @@ impl TapInfo {
     }
 }
 
-/// What an interface is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LinkKind {
-    /// A tap.
     Tap(TapInfo),
     /// A tun: the same driver, but packets instead of frames.
     Tun,
-    /// A bridge.
     Bridge(BridgeInfo),
     /// Any other kind (`IFLA_INFO_KIND`), as the kernel names it.
     Other(String),
@@ -127,11 +122,8 @@ impl Display for LinkKind {
 /// An interface as one RTM_NEWLINK shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Its ifindex.
     pub(crate) index: IfIndex,
-    /// Its name.
     pub(crate) name: IfName,
-    /// What it is.
     pub(crate) kind: LinkKind,
     /// The longest packet it sends, in bytes without the Ethernet header.
     pub(crate) mtu: u32,
@@ -192,7 +184,6 @@ impl Link {
         self.alias.as_deref().and_then(Creator::from_alias)
     }
 
-    /// The interface by ifindex and name.
     pub(crate) fn link_ref(&self) -> LinkRef {
         LinkRef {
             index: self.index,

@@ -20,9 +20,7 @@ pub(crate) enum NameOrId {
 /// Who may open a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TapAccess<T> {
-    /// One user.
     Owner(T),
-    /// The members of one group.
     Group(T),
 }
 
@@ -58,7 +56,6 @@ impl Display for Creator {
 /// How many taps unprivileged users may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// The user.
     pub(crate) user: Creator,
     /// The number of taps that this user may have.
     pub(crate) max: u32,
@@ -69,13 +66,10 @@ pub(crate) struct Quota {
 /// The settings of a tap that is to be brought up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TapSpec {
-    /// Its name.
     pub(crate) tap: IfName,
-    /// The bridge to attach to.
     pub(crate) bridge: IfName,
     /// A tap that exists may be on any bridge: no bridge is named, and the caller cannot change a tap.
     pub(crate) any_bridge: bool,
-    /// Who may open it, if that is given.
     pub(crate) access: Option<TapAccess<u32>>,
     /// Who may open it by the command line alone.
     pub(crate) asked_access: Option<TapAccess<u32>>,
@@ -87,17 +81,14 @@ pub(crate) struct TapSpec {
     pub(crate) is_named: bool,
     /// The bridge by the configuration alone, which binds an unprivileged user.
     pub(crate) bound_bridge: Option<IfName>,
-    /// It takes several queues.
     pub(crate) multi_queue: bool,
     /// Its MTU; None is the bridge's.
     pub(crate) mtu: Option<u32>,
     /// If the bridge does not exist, it is created with these addresses.
     pub(crate) create_bridge: Option<Vec<IpPrefix>>,
-    /// The port options that are given.
     pub(crate) port: PortOptions,
     /// The only address that the port accepts frames from; the inner `None` lifts this limit.
     pub(crate) lock_mac: Option<Option<UnicastMac>>,
-    /// The VLANs of the port, if they are given.
     pub(crate) vlans: Option<VlanSpec>,
     /// It gets no queueing discipline if it was never up: its guest has queued the frames already.
     pub(crate) noqueue: bool,
@@ -126,7 +117,6 @@ impl TapSpec {
 pub(crate) struct VlanSpec {
     /// The untagged VLAN; None keeps the current one.
     pub(crate) pvid: Option<u16>,
-    /// The tagged VLANs.
     pub(crate) tagged: Vec<u16>,
 }
 

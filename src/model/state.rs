@@ -41,7 +41,6 @@ pub(crate) struct TapState {
 /// All that a plan rests on, observed once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CurrentState {
-    /// The tap, if it exists.
     pub(crate) tap: Option<TapState>,
     /// The interface that was named as the bridge, if it was looked for and exists.
     pub(crate) bridge: Option<Link>,
@@ -62,7 +61,6 @@ pub(crate) struct CurrentState {
 /// A process that has a tap open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TapHolder {
-    /// Its pid.
     pub(crate) pid: u32,
     /// Its real uid.
     pub(crate) uid: u32,
@@ -79,11 +77,8 @@ impl Display for TapHolder {
 /// A program that configures interfaces automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InterfaceManager {
-    /// NetworkManager(8)
     NetworkManager,
-    /// systemd-networkd(8)
     Networkd,
-    /// dhcpcd(8)
     Dhcpcd,
 }
 

@@ -8,7 +8,6 @@ pub(crate) const VID_RANGE: std::ops::RangeInclusive<u16> = 1..=4094;
 /// One VLAN that a port is a member of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PortVlan {
-    /// Its ID.
     pub(crate) vid: u16,
     /// Incoming untagged frames belong to it: it is the port's PVID.
     pub(crate) pvid: bool,
@@ -51,7 +50,6 @@ pub(crate) fn parse_vid_list(list: &str) -> Option<Vec<u16>> {
     Some(VID_RANGE.filter(is_listed).collect())
 }
 
-/// Parses one VLAN ID.
 pub(crate) fn parse_vid(text: &str) -> Option<u16> {
     let vid = u16::try_from(parse_decimal(text)?).ok()?;
     VID_RANGE.contains(&vid).then_some(vid)

@@ -12,10 +12,8 @@ use crate::model::if_name::IfName;
 use crate::plan::outcome::{Notice, Outcome};
 use crate::plan::step::Step;
 
-/// A step and its undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedStep {
-    /// The step.
     pub(crate) step: Step,
     /// The steps that undo it, even if only part of it was done. Empty if nothing needs to be undone: the undo of an earlier
     /// step includes it, or a failure leaves nothing of it.
@@ -34,23 +32,19 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The tap that the plan is about.
     pub(crate) fn tap(&self) -> IfName {
         self.tap
     }
 
-    /// The steps, in order.
     pub(crate) fn steps(&self) -> &[PlannedStep] {
         &self.steps
     }
 
-    /// Whether it deletes the tap.
     pub(crate) fn deletes(&self) -> bool {
         let mut steps = self.steps.iter();
         steps.any(|planned| planned.step == Step::DeleteTap)
     }
 
-    /// The state of the tap afterwards.
     pub(crate) fn outcome(&self) -> Outcome {
         self.outcome
     }

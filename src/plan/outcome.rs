@@ -18,16 +18,13 @@ pub(crate) enum Notice {
     AlreadyUp(IfName),
     /// It was a port of another interface before.
     Moved {
-        /// The other one.
         from: IfName,
-        /// The bridge.
         to: IfName,
     },
     /// A multi-queue tap without owner. The owner was not set: another program has the tap open.
     OpenToAll,
     /// Root uses a tap that belongs to another user or group.
     Of {
-        /// Who may open it.
         access: TapAccess<u32>,
         /// The user other than root who runs QEMU, and may not open it.
         not: Option<u32>,
@@ -40,27 +37,21 @@ pub(crate) enum Notice {
     NotWaited,
     /// The bridge existed already, and lacks an address that a new bridge would have got.
     NoAddress {
-        /// The bridge.
         bridge: IfName,
-        /// The address.
         address: IpPrefix,
     },
-    /// It does not exist.
     Gone,
     /// It is down and in no bridge already.
     AlreadyDown,
     /// It is not persistent, and disappears with the program that has it open.
     NotPersistent {
-        /// It was taken down.
         is_down: bool,
     },
-    /// It was deleted while a program had it open.
     DeletedInUse,
     /// The guest has no network: the bridge is down.
     BridgeDown(IfName),
     /// The guest has no network yet: the bridge has STP, and nothing waits.
     Stp {
-        /// The bridge.
         bridge: IfName,
         /// The time until its ports forward.
         seconds: u32,
@@ -247,18 +238,14 @@ impl From<Notice> for Advice {
 /// The state of the tap afterwards, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Up on a bridge.
     Up {
-        /// The bridge.
         bridge: IfName,
         /// Who may open it; None is every user.
         access: Option<TapAccess<u32>>,
     },
-    /// Down.
     Down {
         /// The bridge that it was detached from.
         from: Option<IfName>,
-        /// It is deleted.
         deleted: bool,
         /// Who may open it, or could until it was deleted.
         access: Option<TapAccess<u32>>,

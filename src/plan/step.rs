@@ -12,7 +12,6 @@ use crate::model::vlan::PortVlan;
 /// The settings that a bridge port must have when it goes up. Another run may have changed them since they were set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Port {
-    /// Its bridge.
     pub(crate) bridge: LinkRef,
     /// The options that are wanted. They are set again in the request that brings it up.
     pub(crate) options: PortOptions,
@@ -34,12 +33,9 @@ pub(crate) enum Step {
     /// Create the tap, or take the tap that was created for QEMU, and set its owner. Until [`Step::SetPersist`], it
     /// disappears with this program.
     CreateTap {
-        /// Who may open it.
         access: TapAccess<u32>,
-        /// It takes several queues.
         multi_queue: bool,
     },
-    /// Change the tap.
     SetLink(LinkUpdate),
     /// Change options of the tap's bridge port, and verify them.
     SetPort(PortOptions),
@@ -59,7 +55,6 @@ pub(crate) enum Step {
     },
     /// Set the owner of a tap that exists, and make sure that no other program has it open.
     SetAccess {
-        /// Who may open it.
         access: TapAccess<u32>,
         /// This program has a descriptor of it. Otherwise the tap is opened, without changing it.
         has_fd: bool,
@@ -68,9 +63,7 @@ pub(crate) enum Step {
     Up(Port),
     /// Give up every privilege, and end the time limit of the run.
     DropPrivileges,
-    /// Wait until the port forwards.
     WaitForwarding {
-        /// Its bridge.
         bridge: IfName,
         /// The seconds to wait, at most.
         seconds: u32,

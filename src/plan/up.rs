@@ -15,7 +15,6 @@ use crate::policy::authorize::{Act, AuthorizedUp};
 use crate::policy::tap::ExistingTap;
 
 impl Plan {
-    /// Brings the tap up.
     pub(crate) fn up(auth: &AuthorizedUp) -> Self {
         match &auth.act {
             Act::Create { for_qemu } => Self::create(auth, *for_qemu),

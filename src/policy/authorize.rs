@@ -16,17 +16,13 @@ use crate::policy::tap::{ExistingTap, as_wanted, check_changeable};
 /// A tap may be brought up. Only [`Policy::authorize_up`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthorizedUp {
-    /// The settings that are wanted.
     pub(crate) spec: TapSpec,
-    /// What may be done to the tap.
     pub(crate) act: Act,
-    /// The bridge.
     pub(crate) bridge: TargetBridge,
     /// The kernel has IPv6.
     pub(crate) ipv6: bool,
     /// Who may open the tap if it is created, or if it has no owner yet.
     pub(crate) access: TapAccess<u32>,
-    /// The limit on the caller's taps, if there is one.
     pub(crate) quota: Option<Quota>,
     /// The user who runs QEMU, if known: the caller, or the user behind sudo, pkexec or doas.
     pub(crate) invoking_uid: Option<u32>,
@@ -80,7 +76,6 @@ pub(crate) struct AuthorizedRelease {
     pub(crate) name: IfName,
     /// The tap, if it still exists.
     pub(crate) tap: Option<ExistingTap>,
-    /// Delete it.
     pub(crate) delete: bool,
     _sealed: Sealed,
 }

@@ -12,11 +12,8 @@ const NEW_BRIDGE_MTU: u32 = 1500;
 /// The bridge to attach to: it exists, or is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TargetBridge {
-    /// By ifindex and name.
     pub(crate) link: LinkRef,
-    /// Its MTU.
     pub(crate) mtu: u32,
-    /// It is up.
     pub(crate) up: bool,
     /// The data that only bridges have.
     pub(crate) info: BridgeInfo,

@@ -16,11 +16,9 @@ use crate::sys::privilege::{Credentials, Withheld};
 /// What the caller may act with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authority {
-    /// They are root.
     Root,
     /// They are an unprivileged user, and the program has its capability for them, within the limits that root has set.
     Delegated,
-    /// Nothing.
     None,
 }
 
@@ -83,7 +81,6 @@ impl Caller {
         }
     }
 
-    /// What they may act with.
     pub(crate) fn authority(&self) -> Authority {
         match (self.real_uid(), self.credentials.net_admin) {
             (0, _) => Authority::Root,
@@ -107,7 +104,6 @@ impl Caller {
         Reader(self.invoking.as_ref().ok().copied())
     }
 
-    /// Whether the program has CAP_NET_ADMIN.
     pub(crate) fn has_net_admin(&self) -> bool {
         self.credentials.net_admin
     }
@@ -117,12 +113,10 @@ impl Caller {
         self.credentials.withheld
     }
 
-    /// Whether they are in this group.
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
         self.groups.contains(&Gid::from_raw(gid))
     }
 
-    /// The real uid.
     pub(crate) fn real_uid(&self) -> u32 {
         self.credentials.uid.as_raw()
     }

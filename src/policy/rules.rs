@@ -24,12 +24,10 @@ pub(crate) struct Policy<'a> {
     pub(super) caller: &'a Caller,
     /// For an unprivileged user who creates a tap; None if no tap is created.
     rules: Option<&'a Rules>,
-    /// Nothing will be changed.
     dry_run: bool,
 }
 
 impl<'a> Policy<'a> {
-    /// The rules for this caller.
     pub(crate) fn new(caller: &'a Caller, rules: Option<&'a Rules>, dry_run: bool) -> Self {
         Self {
             caller,

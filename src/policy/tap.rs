@@ -15,7 +15,6 @@ use crate::policy::rules::{Policy, only_root};
 /// An interface that exists and is a tap: no other is ever touched, not even for root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExistingTap {
-    /// The state of the tap.
     pub(crate) state: TapState,
     /// The part of it that only taps have.
     pub(crate) info: TapInfo,

@@ -24,12 +24,10 @@ pub(crate) struct Reporter {
     verbosity: Verbosity,
     tap: Option<IfName>,
     caller: Option<u32>,
-    /// Who reads this.
     reader: Reader,
 }
 
 impl Reporter {
-    /// A reporter for this program, with nothing else known yet.
     pub(crate) fn new(program: Program) -> Self {
         Self {
             program,
@@ -97,7 +95,6 @@ impl Reporter {
         }
     }
 
-    /// The work is done.
     pub(crate) fn done(&self, outcome: Outcome) {
         self.log(Facility::LOG_DAEMON, Severity::LOG_INFO, &outcome);
     }

@@ -31,7 +31,6 @@ pub(crate) enum Cause {
     Ipv6Off,
     /// A new bridge was to have the same address twice.
     SameAddress,
-    /// The kernel does not support VLAN filtering.
     NoVlanFiltering,
     /// The id is not mapped in this user namespace.
     NotMapped(TapAccess<u32>),
@@ -53,7 +52,6 @@ impl Display for Cause {
 pub(crate) enum SysError {
     /// It was refused: an errno, and the kernel's own message where there was one.
     Errno {
-        /// The errno.
         errno: Errno,
         /// The message of the extended ACK (`NLMSGERR_ATTR_MSG` in linux/netlink.h): the kernel's text only.
         ext_ack: Option<Vec<u8>>,

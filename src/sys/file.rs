@@ -18,10 +18,8 @@ use crate::sys::error::SysError;
 /// The largest file that is read whole, in bytes: more than any of them has a reason to hold.
 pub(crate) const MAX_SIZE: u64 = 1 << 20;
 
-/// A file's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// The bytes.
     pub(crate) bytes: Vec<u8>,
     /// Device and inode number: the same for every name of the file.
     pub(crate) dev_ino: (u64, u64),

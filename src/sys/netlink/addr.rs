@@ -38,15 +38,12 @@ pub(super) fn address_message(index: IfIndex, address: &IpPrefix) -> Message<Add
 /// An address, and the interface that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LinkAddress {
-    /// The interface.
     pub(crate) index: IfIndex,
     /// How far it reaches (`libc::RT_SCOPE_*`).
     pub(crate) scope: u8,
-    /// The address.
     pub(crate) prefix: IpPrefix,
 }
 
-/// All addresses of all interfaces.
 pub(crate) fn get_addresses(netlink: &mut NetlinkSocket) -> Result<Vec<LinkAddress>, SysError> {
     let all = AddressHeader::default();
     let found = netlink.dump(libc::RTM_GETADDR, &all, libc::RTM_NEWADDR, |body| {

@@ -33,7 +33,6 @@ impl<H: Emitable> Emitable for Message<H> {
     }
 }
 
-/// An attribute with these bytes.
 pub(crate) fn put_bytes(kind: u16, value: &[u8]) -> DefaultNla {
     DefaultNla::new(kind, value.to_owned())
 }
@@ -43,12 +42,10 @@ pub(crate) fn put_str(kind: u16, value: &[u8]) -> DefaultNla {
     DefaultNla::new(kind, [value, &[0]].concat())
 }
 
-/// An attribute with a u32.
 pub(crate) fn put_u32(kind: u16, value: u32) -> DefaultNla {
     put_bytes(kind, &value.to_ne_bytes())
 }
 
-/// An attribute of attributes.
 pub(crate) fn put_nested(kind: u16, inside: &[DefaultNla]) -> DefaultNla {
     let mut value = vec![0; inside.buffer_len()];
     inside.emit(&mut value);
@@ -81,7 +78,6 @@ pub(crate) fn get_str(value: &[u8]) -> &[u8] {
     value.strip_suffix(&[0]).unwrap_or(value)
 }
 
-/// A u32.
 pub(crate) fn get_u32(value: &[u8]) -> Result<u32, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
@@ -89,7 +85,6 @@ pub(crate) fn get_u32(value: &[u8]) -> Result<u32, SysError> {
     }
 }
 
-/// A u16.
 pub(crate) fn get_u16(value: &[u8]) -> Result<u16, SysError> {
     match value.try_into() {
         Ok(bytes) => Ok(u16::from_ne_bytes(bytes)),
@@ -97,7 +92,6 @@ pub(crate) fn get_u16(value: &[u8]) -> Result<u16, SysError> {
     }
 }
 
-/// A u8.
 pub(crate) fn get_u8(value: &[u8]) -> Result<u8, SysError> {
     match value {
         [byte] => Ok(*byte),

@@ -21,7 +21,6 @@ const NDA_MASTER: u16 = 9;
 /// Bytes of `struct ndmsg` in linux/neighbour.h.
 const NDMSG_LEN: usize = 12;
 
-/// The static entries of a port.
 pub(crate) fn get_static(
     netlink: &mut NetlinkSocket,
     index: IfIndex,

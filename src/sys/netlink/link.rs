@@ -70,7 +70,6 @@ fn get(netlink: &mut NetlinkSocket, message: &Message<LinkHeader>) -> Result<Lin
     parse_link(netlink.request(libc::RTM_GETLINK, message, libc::RTM_NEWLINK)?)
 }
 
-/// All interfaces.
 pub(crate) fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
     let all = link_message(0, Vec::new());
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, parse_link)
@@ -124,7 +123,6 @@ pub(crate) fn set(
     netlink.request_ack_after(qdisc, libc::RTM_SETLINK, 0, &message)
 }
 
-/// Deletes an interface.
 pub(crate) fn delete(netlink: &mut NetlinkSocket, index: IfIndex) -> Result<(), SysError> {
     netlink.request_ack(libc::RTM_DELLINK, 0, &link_message(index, Vec::new()))
 }

@@ -43,7 +43,6 @@ const OTHER_REPLY: SysError = SysError::Protocol("the kernel's reply is of anoth
 
 /// What carries messages to the kernel and back: a socket, or a test.
 pub(crate) trait Transport {
-    /// Sends messages.
     fn send(&mut self, messages: &[u8]) -> io::Result<()>;
 
     /// Receives one datagram into the spare room of `into`, and returns the length it really had, which is more than
