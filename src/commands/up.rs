@@ -171,8 +171,8 @@ impl BringUp<'_> {
             return Ok(());
         }
         let kernel = &mut session.kernel;
-        // Another run may have created it just now, and brings it up last.
-        auth.bridge.up = auth.bridge.up || kernel.is_up(bridge);
+        let may_be_new = self.spec.create_bridge.is_some();
+        auth.bridge.up = auth.bridge.up || kernel.is_up_when_created(auth.bridge.link, may_be_new);
         let missing = kernel.missing_address(&auth);
         let drops = !session.dry_run
             && *session

@@ -210,11 +210,6 @@ impl Kernel {
         link::optional(link::get_by_index(&mut self.netlink, index)) == Ok(None)
     }
 
-    /// Whether the interface is up, as far as the kernel tells.
-    pub(crate) fn is_up(&mut self, index: IfIndex) -> bool {
-        link::get_by_index(&mut self.netlink, index).is_ok_and(|link| link.up)
-    }
-
     /// Looks an interface up by name.
     ///
     /// # Errors

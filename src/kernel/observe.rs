@@ -1,5 +1,8 @@
 //! What is looked at before the plan, and after it for warnings: nothing is changed.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::error::Error;
 use crate::kernel::{Kernel, RENAMED, Tap};
 use crate::model::addr::{IpPrefix, MacAddr};
@@ -15,6 +18,10 @@ use crate::sys::netlink::{fdb, link, vlan};
 use crate::sys::process::new_ids;
 use crate::sys::procfs;
 use crate::sys::qemu_fd::InheritedFd;
+
+/// How long to wait until another run has finished to create a bridge, and the time between two looks.
+const CREATE_PATIENCE: Duration = Duration::from_millis(100);
+const CREATE_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Kernel {
     /// Observes the tap, its bridge, and the bridge of the spec, if there is one: all that a plan rests on.
@@ -130,14 +137,27 @@ impl Kernel {
         })
     }
 
+    /// Whether the bridge is up after the run that creates it has finished, if one does. A bridge that was never up may be in
+    /// creation: it goes up last, after it got its addresses.
+    pub(crate) fn is_up_when_created(&mut self, bridge: LinkRef, may_be_new: bool) -> bool {
+        let end = Instant::now() + CREATE_PATIENCE;
+        loop {
+            match link::get_by_index(&mut self.netlink, bridge.index) {
+                Ok(link) if !link.up && may_be_new && link.was_never_up() => {}
+                link => return link.is_ok_and(|link| link.up),
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            thread::sleep(CREATE_INTERVAL);
+        }
+    }
+
     /// An address that a new bridge would have got, and that the bridge, which exists already, lacks. An address whose network
     /// another interface serves is skipped: in a line of the configuration for all taps, it is meant for that one.
-    ///
-    /// Another run may have created the bridge just now. It brings the bridge up after it has added the addresses, so a bridge
-    /// that was up has all of them.
     pub(crate) fn missing_address(&mut self, auth: &AuthorizedUp) -> Option<IpPrefix> {
         let wanted = auth.spec.create_bridge.as_ref()?;
-        if wanted.is_empty() || auth.bridge.is_new || !auth.bridge.up {
+        if wanted.is_empty() || auth.bridge.is_new {
             return None;
         }
         let LinkRef { index, name } = auth.bridge.link;
