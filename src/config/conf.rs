@@ -44,8 +44,15 @@ impl Conf {
     pub(crate) fn parse(contents: Vec<u8>) -> Result<Self, ConfError> {
         let mut largest_max_taps = None;
         let mut binds_users = false;
+        let mut valid = b"".as_slice();
         for line in lines(&contents) {
-            let options = line?.options()?;
+            let line = line?;
+            // Many lines differ only in their pattern.
+            if line.options == valid {
+                continue;
+            }
+            let options = line.parse_options()?;
+            valid = line.options;
             largest_max_taps = largest_max_taps.max(options.max_taps);
             binds_users |= restricts_users(&options);
         }
@@ -69,10 +76,10 @@ impl Conf {
         for line in lines(&self.contents) {
             let line = line?;
             if glob_match(line.pattern, tap.as_bytes()) {
-                let options = line.options()?;
+                let options = line.parse_options()?;
                 matched.by_line.push((line.number, options.clone()));
                 matched.options = options.with_defaults(matched.options);
-                let text = Escaped::truncated(line.text.trim_ascii()).to_string();
+                let text = Escaped::truncated(line.text).to_string();
                 matched.lines.push((line.number, text));
                 matched.names_tap |= line.pattern.iter().any(|byte| !b"*?".contains(byte));
             }
@@ -96,6 +103,7 @@ struct Line<'a> {
     number: usize,
     text: &'a [u8],
     pattern: &'a [u8],
+    options: &'a [u8],
 }
 
 /// The lines, without comments and empty lines.
@@ -104,18 +112,14 @@ fn lines(contents: &[u8]) -> impl Iterator<Item = Result<Line<'_>, ConfError>> {
     lines.filter_map(|(position, text)| Line::parse(position + 1, text).transpose())
 }
 
-/// The words before a comment.
-fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
-        .take_while(|word| !word.starts_with(b"#"))
-}
-
 impl<'a> Line<'a> {
     fn parse(number: usize, text: &'a [u8]) -> Result<Option<Self>, ConfError> {
-        let Some(pattern) = words(text).next() else {
+        let text = text.trim_ascii();
+        let end = text.iter().position(u8::is_ascii_whitespace);
+        let (pattern, options) = text.split_at(end.unwrap_or(text.len()));
+        if pattern.is_empty() || pattern.starts_with(b"#") {
             return Ok(None);
-        };
+        }
         let fail = |reason| {
             Err(ConfError {
                 line: number,
@@ -141,15 +145,21 @@ impl<'a> Line<'a> {
             number,
             text,
             pattern,
+            options,
         }))
     }
 
-    fn options(&self) -> Result<TapOptions, ConfError> {
-        let options = words(self.text).skip(1);
-        let options = options.map(|word| OsString::from(OsStr::from_bytes(word)));
-        parse_options(options).map_err(|error| ConfError {
-            line: self.number,
-            reason: error.to_string(),
+    fn parse_options(&self) -> Result<TapOptions, ConfError> {
+        let words = self
+            .options
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+            .take_while(|word| !word.starts_with(b"#"));
+        parse_options(words.map(|word| OsString::from(OsStr::from_bytes(word)))).map_err(|error| {
+            ConfError {
+                line: self.number,
+                reason: error.to_string(),
+            }
         })
     }
 }

@@ -122,16 +122,16 @@ impl Kernel {
     ) -> Result<TapCounts, SysError> {
         let mut counts = TapCounts { taps: 0, all: 0 };
         let own = TapAccess::Owner(user.0);
-        for link in link::get_taps(&mut self.netlink)? {
-            let Some(info) = link.tap().filter(|_| except != Some(link.index)) else {
+        for tap in link::get_taps(&mut self.netlink)? {
+            if except == Some(tap.index) {
                 continue;
-            };
-            let creator = link.creator();
-            let is_theirs = creator.map_or(info.access() == Some(own), |creator| creator == user);
+            }
+            let is_given = tap.info.access() == Some(own);
+            let is_theirs = tap.creator.map_or(is_given, |creator| creator == user);
             counts.taps += u32::from(is_theirs);
             // A tap that another run is about to make takes no port yet, and has a limit of ten seconds.
-            let is_made = info.persistent || link.master.is_some();
-            counts.all += u32::from(creator.is_some() && is_made);
+            let is_made = tap.info.persistent || tap.is_port;
+            counts.all += u32::from(tap.creator.is_some() && is_made);
         }
         Ok(counts)
     }

@@ -95,6 +95,16 @@ impl TapInfo {
     }
 }
 
+/// What a count of taps needs of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CountedTap {
+    pub(crate) index: IfIndex,
+    pub(crate) info: TapInfo,
+    /// The unprivileged user for whom this program created it.
+    pub(crate) creator: Option<Creator>,
+    pub(crate) is_port: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LinkKind {
     Tap(TapInfo),

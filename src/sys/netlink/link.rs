@@ -12,13 +12,13 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::change::LinkUpdate;
 use crate::model::if_name::IfName;
-use crate::model::link::{IfIndex, Link, Qdisc};
+use crate::model::link::{CountedTap, IfIndex, Link, Qdisc};
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{
     Message, find_attr, get_u32, put_bytes, put_nested, put_str, put_u32,
 };
 use crate::sys::netlink::link_parse::{
-    AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, is_tun, parse_link,
+    AF_INET6, IFINFOMSG_LEN, IFLA_INET6_ADDR_GEN_MODE, parse_counted, parse_link,
 };
 use crate::sys::netlink::socket::NetlinkSocket;
 
@@ -75,14 +75,12 @@ pub(crate) fn get_all(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError
     netlink.dump(libc::RTM_GETLINK, &all, libc::RTM_NEWLINK, parse_link)
 }
 
-/// All taps and tuns. The kernel sends no others (`link_dump_filtered()` in net/core/rtnetlink.c); one that ignores the filter
-/// sends all interfaces.
-pub(crate) fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<Link>, SysError> {
+/// All taps, as a count needs them. The kernel sends no other interfaces than those of the driver (`link_dump_filtered()` in
+/// net/core/rtnetlink.c); a kernel that ignores the filter sends all.
+pub(crate) fn get_taps(netlink: &mut NetlinkSocket) -> Result<Vec<CountedTap>, SysError> {
     let kind = put_str(libc::IFLA_INFO_KIND, b"tun");
     let taps = link_message(0, vec![put_nested(libc::IFLA_LINKINFO, &[kind])]);
-    let found = netlink.dump(libc::RTM_GETLINK, &taps, libc::RTM_NEWLINK, |body| {
-        is_tun(body)?.then(|| parse_link(body)).transpose()
-    })?;
+    let found = netlink.dump(libc::RTM_GETLINK, &taps, libc::RTM_NEWLINK, parse_counted)?;
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -8,7 +8,8 @@ use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use crate::model::addr::MacAddr;
 use crate::model::bridge::{BridgeInfo, BridgePortInfo, PortOption, PortOptions, PortState};
 use crate::model::if_name::IfName;
-use crate::model::link::{AddrGenMode, Link, LinkKind, TapInfo};
+use crate::model::link::{AddrGenMode, CountedTap, Link, LinkKind, TapInfo};
+use crate::model::spec::Creator;
 use crate::sys::error::SysError;
 use crate::sys::netlink::attr::{
     attributes, find_attr, get_bool, get_str, get_u8, get_u16, get_u32,
@@ -78,8 +79,7 @@ pub(crate) const IFINFOMSG_LEN: usize = 16;
 
 /// Parses the body of an RTM_NEWLINK.
 pub(crate) fn parse_link(body: &[u8]) -> Result<Link, SysError> {
-    let header = LinkHeader::parse(body)
-        .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))?;
+    let header = parse_ifinfomsg(body)?;
     let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
     let name = find_attr(all, libc::IFLA_IFNAME)?;
     let name = name.ok_or(SysError::Protocol("an interface without a name"))?;
@@ -120,11 +120,28 @@ pub(crate) fn parse_link(body: &[u8]) -> Result<Link, SysError> {
     Ok(link)
 }
 
-/// Whether the interface of an RTM_NEWLINK is a tap or a tun.
-pub(crate) fn is_tun(body: &[u8]) -> Result<bool, SysError> {
+/// Parses from the body of an RTM_NEWLINK only what a count of taps needs, since there can be thousands; None if it is no tap.
+pub(crate) fn parse_counted(body: &[u8]) -> Result<Option<CountedTap>, SysError> {
+    let header = parse_ifinfomsg(body)?;
     let all = body.get(IFINFOMSG_LEN..).unwrap_or_default();
-    let info = find_attr(all, libc::IFLA_LINKINFO)?.unwrap_or_default();
-    Ok(find_attr(info, libc::IFLA_INFO_KIND)?.map(get_str) == Some(b"tun"))
+    let kind = find_attr(all, libc::IFLA_LINKINFO)?.map(parse_kind);
+    let Some(LinkKind::Tap(info)) = kind.transpose()? else {
+        return Ok(None);
+    };
+    let alias = find_attr(all, libc::IFLA_IFALIAS)?;
+    let alias = alias.and_then(|alias| str::from_utf8(get_str(alias)).ok());
+    let master = find_attr(all, libc::IFLA_MASTER)?.map(get_u32);
+    Ok(Some(CountedTap {
+        index: header.index,
+        info,
+        creator: alias.and_then(Creator::from_alias),
+        is_port: master.transpose()?.is_some_and(|index| index != 0),
+    }))
+}
+
+fn parse_ifinfomsg(body: &[u8]) -> Result<LinkHeader, SysError> {
+    LinkHeader::parse(body)
+        .map_err(|_| SysError::Protocol("the kernel's reply is not an interface"))
 }
 
 /// A string that may be anything.
